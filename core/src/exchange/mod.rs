@@ -1,0 +1,162 @@
+//! One request's life as a state machine: `begin` → [`Step`], then [`Exchange::handle`] with what happened → next
+//! [`Step`]. The proxy does only what a step says, so the whole data plane can be driven in simulation.
+//!
+//! Order of decisions: host and rule → fault → rate limit → caps and endpoint → tries → accounting.
+//! An exchange holds the route and destination it uses, never the table.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::config::table::{Destination, Endpoint};
+use crate::fault::Reason;
+use crate::time::Tick;
+
+/// What the exchange may ask of a request, whatever protocol it came by.
+pub trait RequestView {
+    /// The method, as sent.
+    fn method(&self) -> &[u8];
+    /// Path and query, as sent, without scheme and authority; `*` for OPTIONS.
+    fn path_and_query(&self) -> &[u8];
+    /// Host as sent, possibly with a port, case kept; empty for HTTP/1.0 without one.
+    fn authority(&self) -> &[u8];
+    /// `http` or `https`.
+    fn scheme(&self) -> &[u8];
+    /// The first value of a header; `name` is lower case.
+    fn header(&self, name: &str) -> Option<&[u8]>;
+    /// All values of a header; `name` is lower case.
+    fn header_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]>;
+}
+
+/// What is known of the client's side when a request arrives.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// Index of the listener in the table.
+    pub listener: usize,
+    /// The client.
+    pub peer: SocketAddr,
+    /// Where the client thought it was connecting to (`SO_ORIGINAL_DST`).
+    pub original_destination: Option<SocketAddr>,
+    /// The proxy was addressed as an explicit proxy (absolute-form target).
+    pub absolute_form: bool,
+    /// A body follows.
+    pub has_body: bool,
+    /// The request asks for an upgrade, so it cannot be tried twice.
+    pub upgrade: bool,
+}
+
+/// What to do next.
+#[derive(Debug)]
+pub enum Step {
+    /// Answer from here, then [`Input::Finished`].
+    Respond(Local),
+    /// Wait until then, then [`Input::Timer`].
+    Wait(Tick),
+    /// Ask the controller for this host's rules, wait for the next table or until then: [`Input::Table`] or
+    /// [`Input::Timer`].
+    Fetch {
+        /// Name of a host of the index.
+        host: Arc<str>,
+        /// Longest wait.
+        until: Tick,
+    },
+    /// Send the request to this target; answer with [`Input::AttemptFailed`] or [`Input::ResponseHead`].
+    Attempt(Attempt),
+    /// Send the response on as it comes; then [`Input::Finished`].
+    Forward,
+    /// Give up the answer now coming (close or drain its connection), then as the inner step says.
+    Discard(Box<Step>),
+}
+
+/// A response made here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Local {
+    /// HTTP status.
+    pub status: u16,
+    /// Why.
+    pub reason: Reason,
+    /// What happened, to whom, what to try; the body of the response inside the mesh, and the log's detail.
+    pub detail: String,
+    /// `Location`, for redirects.
+    pub location: Option<String>,
+    /// `Retry-After` in seconds, for rate limits.
+    pub retry_after_s: Option<u64>,
+    /// A rule's body (`directResponse`), replacing the detail.
+    pub body: Option<String>,
+}
+
+/// One try.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// Where to.
+    pub target: Target,
+    /// The destination, for its pool, times and caps; none for a host outside the index (passthrough).
+    pub destination: Option<Arc<Destination>>,
+    /// Connect by then.
+    pub connect_by: Tick,
+    /// The response head must have come by then ([`Tick::NEVER`] without a limit).
+    pub head_by: Tick,
+    /// The whole exchange must be over by then.
+    pub finish_by: Tick,
+    /// 1 for the first.
+    pub number: u32,
+}
+
+/// Where a try goes.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// A known endpoint.
+    Endpoint(Endpoint),
+    /// An address outside the index.
+    Address(SocketAddr),
+    /// A name outside the index; resolve it.
+    Name {
+        /// DNS name.
+        host: Arc<str>,
+        /// Port.
+        port: u16,
+    },
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input {
+    /// The time waited for has come.
+    Timer,
+    /// A new table is in force; `begin` is run again on it by the caller's next call.
+    Table,
+    /// The try ended without an answer.
+    AttemptFailed {
+        /// Why.
+        reason: Reason,
+        /// Bytes of the request were written to the connection.
+        request_bytes_sent: bool,
+        /// The connection had served another request before.
+        connection_reused: bool,
+        /// The request can be sent again from its start.
+        replayable: bool,
+    },
+    /// The final response head (not 1xx) has come.
+    ResponseHead {
+        /// Its status.
+        status: u16,
+        /// Its `grpc-status`, where the head has one.
+        grpc_status: Option<u8>,
+        /// The request can be sent again from its start.
+        replayable: bool,
+    },
+    /// The exchange is over.
+    Finished(End),
+}
+
+/// How an exchange ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The whole response was sent on.
+    Complete,
+    /// The upstream broke off after its head.
+    UpstreamAborted,
+    /// The time ran out after the head.
+    TimedOut,
+    /// The client went away.
+    DownstreamClosed,
+}

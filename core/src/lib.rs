@@ -1,0 +1,14 @@
+//! The mesh's model and every decision, as pure code.
+//!
+//! Nothing here opens a socket, reads a clock, spawns a thread or draws its own randomness: time comes in
+//! as a [`time::Tick`], randomness as a seeded [`rng::Rng`], so that every run can be replayed. The proxy does
+//! what this crate decides; the controller produces the [`config::model`] it decides by.
+#![forbid(unsafe_code)]
+
+pub mod balance;
+pub mod config;
+pub mod exchange;
+pub mod fault;
+pub mod limits;
+pub mod rng;
+pub mod time;

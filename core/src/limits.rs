@@ -1,0 +1,71 @@
+//! Every cap of the mesh in one place, with compile-time checks of how they relate.
+//!
+//! A queue, table, buffer, loop or wait without a cap is a defect; a cap that stands elsewhere is one too.
+
+/// Largest request or response head, start line and all fields, in bytes (R20).
+pub const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// Longest single line of a head, in bytes (R20).
+pub const LINE_BYTES_MAX: usize = 8 * 1024;
+/// Most fields of one head (R20).
+pub const FIELDS_MAX: usize = 100;
+/// Most tokens over all `Connection` lines of one head (R20).
+pub const CONNECTION_TOKENS_MAX: usize = 64;
+/// Longest method token, in bytes (R7).
+pub const METHOD_BYTES_MAX: usize = 32;
+/// Longest chunk extension of one chunk, in bytes (R16).
+pub const CHUNK_EXT_BYTES_MAX: usize = 256;
+/// Chunk extensions of one body together, in bytes (R16).
+pub const CHUNK_EXT_BODY_BYTES_MAX: usize = 4 * 1024;
+/// Most trailer fields of one message (R18).
+pub const TRAILER_FIELDS_MAX: usize = 16;
+/// Largest trailer section, in bytes (R18).
+pub const TRAILER_BYTES_MAX: usize = 4 * 1024;
+/// Most interim (1xx) responses relayed for one request (R29).
+pub const INTERIM_RESPONSES_MAX: usize = 8;
+/// Unread request body that is drained rather than the connection closed, in bytes (R23).
+pub const DRAIN_BYTES_MAX: usize = 64 * 1024;
+/// Longest time spent draining an unread request body, in milliseconds (R23).
+pub const DRAIN_MS_MAX: u64 = 1_000;
+/// Time for a whole request head to arrive once its first byte has, in milliseconds (R21).
+pub const HEAD_DEADLINE_MS: u64 = 10_000;
+/// How long a client's `Expect: 100-continue` waits for the upstream's word, in milliseconds (R28).
+pub const EXPECT_WAIT_MS: u64 = 1_000;
+/// Request body kept for a retry, in bytes; a larger one makes the request not replayable.
+pub const REPLAY_BYTES_MAX: usize = 64 * 1024;
+/// A head buffer's first size, in bytes: most heads fit.
+pub const HEAD_BUFFER_BYTES: usize = 4 * 1024;
+/// A body buffer's first size, in bytes.
+pub const BODY_BUFFER_BYTES: usize = 16 * 1024;
+/// The size that a body buffer grows to once a body proves large, in bytes (measured: 256 KiB costs half of 16 KiB).
+pub const BODY_BUFFER_BYTES_MAX: usize = 256 * 1024;
+/// Idle time after which a client's keep-alive connection is closed, in milliseconds (Envoy's default: 1 h).
+pub const DOWNSTREAM_IDLE_MS: u64 = 3_600_000;
+/// Time a peer may leave a write unaccepted, in milliseconds.
+pub const WRITE_STALL_MS: u64 = 30_000;
+/// Idle upstream connections kept per destination endpoint and shard.
+pub const POOL_IDLE_PER_ENDPOINT_MAX: usize = 1_024;
+/// Downstream connections of one shard; a further one is refused.
+pub const CONNECTIONS_PER_SHARD_MAX: usize = 200_000;
+/// Requests that wait for a route body that the controller has yet to send, per shard.
+pub const FETCH_WAITERS_MAX: usize = 1_024;
+/// Longest wait for a route body on first use, in milliseconds.
+pub const FETCH_WAIT_MS: u64 = 3_000;
+/// Messages in a mailbox between the steward and a shard.
+pub const MAILBOX_MAX: usize = 1_024;
+/// Access-log bytes a shard may hold before lines are dropped and counted.
+pub const ACCESS_LOG_BUFFER_BYTES: usize = 1024 * 1024;
+/// Buckets of one keyed rate limit; a full bucket is free to evict.
+pub const KEYED_BUCKETS_MAX: usize = 65_536;
+/// Tries of one request in all, whatever a rule asks for.
+pub const ATTEMPTS_MAX: u32 = 16;
+/// Endpoints that retries of one request avoid at most.
+pub const AVOID_MAX: usize = 8;
+/// Largest single resource on the feed, in bytes.
+pub const RESOURCE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+const _: () = assert!(LINE_BYTES_MAX <= HEAD_BYTES_MAX);
+const _: () = assert!(HEAD_BUFFER_BYTES <= HEAD_BYTES_MAX);
+const _: () = assert!(BODY_BUFFER_BYTES <= BODY_BUFFER_BYTES_MAX);
+const _: () = assert!(CHUNK_EXT_BYTES_MAX <= CHUNK_EXT_BODY_BYTES_MAX);
+const _: () = assert!(TRAILER_BYTES_MAX <= HEAD_BYTES_MAX);
+const _: () = assert!(METHOD_BYTES_MAX < LINE_BYTES_MAX);
