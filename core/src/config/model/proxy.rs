@@ -1,0 +1,163 @@
+//! What one proxy is, and what it listens on.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ConnectionPool, Retries};
+
+/// What one proxy is and listens on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Proxy {
+    /// The proxy's id: `sidecar~NAME.NAMESPACE` or `gateway~NAME.NAMESPACE`.
+    pub name: String,
+    /// Sidecar or gateway.
+    pub role: Role,
+    /// The workload it stands for.
+    pub workload: Workload,
+    /// What it listens on.
+    pub listeners: Vec<Listener>,
+    /// What happens to hosts that the index does not know.
+    pub outbound_policy: OutboundPolicy,
+    /// Access log; off when absent.
+    pub access_log: Option<AccessLog>,
+    /// Retry policy of routes that name none (Istio: 2 on connect-failure, refused-stream, unavailable, cancelled).
+    pub default_retries: Option<Retries>,
+    /// Send `x-dromon-reason` with responses made here (true inside the mesh, false at gateways).
+    pub expose_reason: bool,
+}
+
+/// Which side of the mesh a proxy serves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum Role {
+    #[default]
+    Sidecar,
+    Gateway,
+}
+
+/// A workload as metrics and logs name it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+#[allow(missing_docs)]
+pub struct Workload {
+    pub name: String,
+    pub namespace: String,
+    pub app: String,
+    pub version: String,
+    pub canonical_service: String,
+    pub canonical_revision: String,
+    pub cluster: String,
+    pub service_account: String,
+}
+
+/// What happens to a request for a host that the index does not know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum OutboundPolicy {
+    /// It goes where it was going: to its original destination, or to what DNS says of its host.
+    #[default]
+    AllowAny,
+    /// It is answered 502 (HTTP) or reset (TCP).
+    RegistryOnly,
+}
+
+/// Access-log settings.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct AccessLog {
+    /// `/dev/stdout` or a file's path.
+    pub path: String,
+    /// Text in Envoy's format operators, or JSON.
+    pub encoding: LogEncoding,
+    /// The text format; Istio's default when empty.
+    pub format: String,
+    /// JSON fields, name → format operators; Istio's default set when empty.
+    pub json: BTreeMap<String, String>,
+}
+
+/// How access-log records are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[allow(missing_docs)]
+pub enum LogEncoding {
+    #[default]
+    Text,
+    Json,
+}
+
+/// One address that a proxy listens on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Listener {
+    /// Unique within the proxy, e.g. `gateway/8080`, `inbound/9080`, `outbound`, `service/mongodb.default…:27017`.
+    pub name: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The port that rules name (80 where a Gateway's 80 is served on 8080).
+    pub logical_port: u16,
+    /// What it does with a connection.
+    pub kind: ListenerKind,
+}
+
+/// What a listener does with a connection.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum ListenerKind {
+    /// A sidecar's side towards its own application, for one of the workload's ports.
+    Inbound {
+        /// Protocol declared for the port.
+        protocol: Protocol,
+        /// The application's own address.
+        target: SocketAddr,
+        /// FQDN of the service that selects this port (the first by name where several do); for metrics and limits.
+        #[serde(default)]
+        service: Option<ServiceRef>,
+        /// `connectionPool` and the like for the application's side; name of a [`Destination`] is not needed.
+        #[serde(default)]
+        pool: ConnectionPool,
+    },
+    /// A sidecar's side towards the mesh: original destination, or absolute-form requests (explicit proxying).
+    Outbound,
+    /// A per-client listener for one service port: everything that arrives goes to that service.
+    Service {
+        /// The service's FQDN: name of a [`Host`].
+        host: String,
+        /// Its port.
+        port: u16,
+        /// The port's protocol.
+        protocol: Protocol,
+    },
+    /// A gateway's HTTP port; its [`VirtualHost`]s name this listener.
+    GatewayHttp,
+    /// A gateway's TCP port; the one [`VirtualHost`] that names this listener has TCP rules.
+    GatewayTcp,
+}
+
+/// A service as metrics name it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+#[allow(missing_docs)]
+pub struct ServiceRef {
+    /// FQDN: label `destination_service`.
+    pub host: String,
+    pub name: String,
+    pub namespace: String,
+}
+
+/// What is spoken on a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[allow(missing_docs)]
+pub enum Protocol {
+    Http,
+    Http2,
+    Grpc,
+    Tcp,
+    Tls,
+    /// Not declared: whichever side speaks first decides.
+    #[default]
+    Auto,
+}
