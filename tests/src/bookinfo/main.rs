@@ -54,8 +54,9 @@ async fn main() -> anyhow::Result<()> {
     };
     let app: Router = routes.route("/health", get(|| async { "ok" }));
     let address = SocketAddr::new(args.bind, args.port);
-    let listener =
-        tokio::net::TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let listener = tokio::net::TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}"))?;
     eprintln!("listening on {address}");
     axum::serve(listener, app).with_graceful_shutdown(asked_to_end()).await?;
     Ok(())
@@ -63,7 +64,8 @@ async fn main() -> anyhow::Result<()> {
 
 async fn asked_to_end() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    let (Ok(mut term), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         return std::future::pending().await;
     };

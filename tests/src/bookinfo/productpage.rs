@@ -161,7 +161,8 @@ struct Login {
 
 async fn login(Form(login): Form<Login>) -> Response {
     if !is_name(&login.username) {
-        return (StatusCode::BAD_REQUEST, "a name is 1 to 64 letters, digits or any of - _ . @").into_response();
+        return (StatusCode::BAD_REQUEST, "a name is 1 to 64 letters, digits or any of - _ . @")
+            .into_response();
     }
     back(&format!("{USER_COOKIE}={}; Path=/; HttpOnly; SameSite=Lax", login.username))
 }

@@ -49,7 +49,8 @@ struct Shelf {
 
 /// `GET` and `POST /ratings/{id}`.
 pub fn routes(version: Version) -> Router {
-    let shelf = Shelf { version, started: Instant::now(), served: AtomicU64::new(0), posted: Mutex::default() };
+    let shelf =
+        Shelf { version, started: Instant::now(), served: AtomicU64::new(0), posted: Mutex::default() };
     Router::new().route("/ratings/{id}", get(read).post(write)).with_state(Arc::new(shelf))
 }
 
@@ -62,9 +63,12 @@ async fn read(State(shelf): State<Arc<Shelf>>, Path(id): Path<String>) -> Respon
         Version::Delayed if second => tokio::time::sleep(Duration::from_secs(7)).await,
         _ => {}
     }
-    let ratings = shelf.posted.lock().ok().and_then(|posted| posted.get(&id).cloned()).unwrap_or_else(|| {
-        BTreeMap::from([("Reviewer1".to_owned(), 5), ("Reviewer2".to_owned(), 4)])
-    });
+    let ratings = shelf
+        .posted
+        .lock()
+        .ok()
+        .and_then(|posted| posted.get(&id).cloned())
+        .unwrap_or_else(|| BTreeMap::from([("Reviewer1".to_owned(), 5), ("Reviewer2".to_owned(), 4)]));
     Json(json!({"id": id, "ratings": ratings})).into_response()
 }
 

@@ -50,8 +50,7 @@ impl Client {
     ) -> Result<(StatusCode, Value), reqwest::Error> {
         let base = std::env::var(format!("{}_URL", service.to_uppercase()))
             .unwrap_or_else(|_| format!("http://{service}:9080"));
-        let response =
-            self.0.get(format!("{base}{path}")).headers(headers).timeout(timeout).send().await?;
+        let response = self.0.get(format!("{base}{path}")).headers(headers).timeout(timeout).send().await?;
         let status = response.status();
         let body = response.bytes().await?;
         Ok((status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
