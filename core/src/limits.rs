@@ -60,6 +60,8 @@ pub const KEYED_BUCKETS_MAX: usize = 65_536;
 pub const ATTEMPTS_MAX: u32 = 16;
 /// Endpoints that retries of one request avoid at most.
 pub const AVOID_MAX: usize = 8;
+/// Turns of one round of a weighted ROUND_ROBIN; larger weights are scaled down to it.
+pub const ROUND_ROBIN_SLOTS_MAX: usize = 4_096;
 /// Largest single resource on the feed, in bytes.
 pub const RESOURCE_BYTES_MAX: usize = 16 * 1024 * 1024;
 

@@ -24,6 +24,11 @@ impl Rng {
         (((self.next_u64() >> 32) * u64::from(bound)) >> 32) as u32
     }
 
+    /// A number in `0..bound`; 0 when `bound` is 0. Bias below `bound` × 2^-64.
+    pub fn below_u64(&mut self, bound: u64) -> u64 {
+        ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
+    }
+
     /// A number in `0.0..1.0`.
     pub fn unit(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::balance::{DestinationState, EndpointState};
+use crate::balance::{DestinationState, EndpointState, Shares};
 use crate::config::model;
 
 /// Index of a destination in its table.
@@ -36,6 +36,20 @@ pub struct Destination {
     pub endpoints: Vec<Endpoint>,
     /// Counters and circuit state; outlives a swap while the destination's name stays.
     pub state: Arc<DestinationState>,
+    /// The endpoints' weights, compiled.
+    pub shares: Shares,
+}
+
+impl Destination {
+    /// Joins a destination's configuration, endpoints and state.
+    pub fn new(
+        model: Arc<model::Destination>,
+        endpoints: Vec<Endpoint>,
+        state: Arc<DestinationState>,
+    ) -> Destination {
+        let shares = Shares::new(&endpoints);
+        Destination { model, endpoints, state, shares }
+    }
 }
 
 /// An endpoint with its address known.
