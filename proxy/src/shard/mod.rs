@@ -1,0 +1,3 @@
+//! A shard: one thread, one runtime, everything of its own.
+
+pub mod stats;

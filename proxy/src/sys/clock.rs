@@ -1,0 +1,11 @@
+//! The monotonic clock, as the core counts time.
+
+use dromon_core::time::Tick;
+
+/// Now. The same clock for all threads of the process.
+pub fn now() -> Tick {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a live timespec; CLOCK_MONOTONIC exists on every Linux, so the call cannot fail.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    Tick((time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64))
+}
