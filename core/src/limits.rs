@@ -64,6 +64,20 @@ pub const AVOID_MAX: usize = 8;
 pub const ROUND_ROBIN_SLOTS_MAX: usize = 4_096;
 /// Largest single resource on the feed, in bytes.
 pub const RESOURCE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Largest configuration file, in bytes.
+pub const CONFIG_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Most configuration files in a folder.
+pub const CONFIG_FILES_MAX: usize = 20_000;
+/// Directories below each other in a configuration folder.
+pub const CONFIG_FOLDER_DEPTH_MAX: usize = 16;
+/// A feed response is closed once it holds this many bytes of bodies; a larger body travels alone.
+pub const FEED_RESPONSE_BYTES: usize = 1024 * 1024;
+/// Responses that a proxy may leave unread before its stream waits; what changes meanwhile is merged.
+pub const FEED_RESPONSES_PENDING_MAX: usize = 16;
+/// Names that one proxy may subscribe to, over all types.
+pub const FEED_NAMES_MAX: usize = 1_000_000;
+/// Proxies that one controller serves at once.
+pub const FEED_PROXIES_MAX: usize = 10_000;
 
 const _: () = assert!(LINE_BYTES_MAX <= HEAD_BYTES_MAX);
 const _: () = assert!(HEAD_BUFFER_BYTES <= HEAD_BYTES_MAX);
@@ -71,3 +85,4 @@ const _: () = assert!(BODY_BUFFER_BYTES <= BODY_BUFFER_BYTES_MAX);
 const _: () = assert!(CHUNK_EXT_BYTES_MAX <= CHUNK_EXT_BODY_BYTES_MAX);
 const _: () = assert!(TRAILER_BYTES_MAX <= HEAD_BYTES_MAX);
 const _: () = assert!(METHOD_BYTES_MAX < LINE_BYTES_MAX);
+const _: () = assert!(FEED_RESPONSE_BYTES <= RESOURCE_BYTES_MAX);

@@ -1,0 +1,272 @@
+//! A folder of YAML files as a source: says which files changed, once per version.
+//!
+//! A version is what was saved together: changes are gathered until nothing happened for [`SETTLE_MS`]. A file counts
+//! as saved when its writer closed it or when it was renamed into place, so a half-written file is never read. The
+//! folder is watched with inotify, directories below it included; symbolic links are followed, and a link that is
+//! swapped (as a mounted ConfigMap does it) counts as a change of every file reached through it.
+//!
+//! This module reads bytes only. Whether a text is good, and what happens when it is not, is the store's business.
+
+mod names;
+mod scan;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dromon_core::limits;
+
+use scan::Found;
+use watch::{Events, Watch};
+
+/// Quiet time after the last event before a version is taken, in ms: longer than the gap between two files of one copy,
+/// short enough that a rule is in force well before a person looks.
+pub const SETTLE_MS: u64 = 10;
+/// Longest time that events may put a version off, in ms.
+pub const SETTLE_MS_MAX: u64 = 60;
+/// Time after which a file that was created and never closed is read as it is, in ms.
+const WRITING_MS_MAX: u64 = 1_000;
+
+/// What happened to one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The file's path below the folder.
+    pub file: String,
+    /// Its new state.
+    pub state: FileState,
+}
+
+/// A file's state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileState {
+    /// It holds this.
+    Text(Arc<str>),
+    /// It is there and cannot be read; why.
+    Unreadable(String),
+    /// It is gone.
+    Removed,
+}
+
+/// Files that changed together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// By file name.
+    pub changes: Vec<Change>,
+    /// What an operator should know about the folder itself, one line each; told once.
+    pub notes: Vec<String>,
+}
+
+/// A folder that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// It does not exist, or is no directory, or cannot be listed.
+    #[error("cannot read the folder {path}: {error}")]
+    Unreadable {
+        /// The folder.
+        path: PathBuf,
+        /// The system's word.
+        error: std::io::Error,
+    },
+    /// The system gives no watch.
+    #[error("cannot watch the folder {path}: {error}")]
+    Unwatchable {
+        /// The folder.
+        path: PathBuf,
+        /// The system's word.
+        error: std::io::Error,
+    },
+}
+
+/// A watched folder.
+pub struct Folder {
+    root: PathBuf,
+    watch: Watch,
+    files: BTreeMap<String, Known>,
+    /// Files created and not closed yet, with the time they were seen.
+    writing: BTreeMap<PathBuf, Instant>,
+    lost: bool,
+}
+
+/// A file as it was read last.
+struct Known {
+    path: PathBuf,
+    identity: scan::Identity,
+    target: Option<PathBuf>,
+    state: FileState,
+}
+
+impl Folder {
+    /// Opens a folder and reads what is in it.
+    ///
+    /// # Errors
+    /// The folder cannot be listed or watched.
+    pub fn open(root: &Path) -> Result<(Folder, Batch), FolderError> {
+        let root = std::path::absolute(root)
+            .map_err(|error| FolderError::Unreadable { path: root.to_owned(), error })?;
+        std::fs::read_dir(&root).map_err(|error| FolderError::Unreadable { path: root.clone(), error })?;
+        let watch =
+            Watch::new(&root).map_err(|error| FolderError::Unwatchable { path: root.clone(), error })?;
+        let mut folder =
+            Folder { root, watch, files: BTreeMap::new(), writing: BTreeMap::new(), lost: false };
+        let batch = folder.rescan(&Events { everything: true, ..Events::default() });
+        Ok((folder, batch))
+    }
+
+    /// Waits for the next version; `None` when `wait` passed without one.
+    ///
+    /// # Errors
+    /// The system's watch failed; a new [`Folder`] has to be opened.
+    pub fn next(&mut self, wait: Duration) -> Result<Option<Batch>, FolderError> {
+        let deadline = Instant::now() + wait;
+        loop {
+            let now = Instant::now();
+            let stale = self.writing.values().min().map(|seen| *seen + Duration::from_millis(WRITING_MS_MAX));
+            let until = stale.map_or(deadline, |stale| stale.min(deadline));
+            let mut events = self.read_events(until.saturating_duration_since(now))?;
+            let mut expired = Vec::new();
+            self.writing.retain(|path, seen| {
+                let old = seen.elapsed() >= Duration::from_millis(WRITING_MS_MAX);
+                if old {
+                    expired.push(path.clone());
+                }
+                !old
+            });
+            events.touched.extend(expired);
+            if !events.is_empty() {
+                self.settle(&mut events)?;
+                let batch = self.rescan(&events);
+                if !batch.changes.is_empty() || !batch.notes.is_empty() {
+                    return Ok(Some(batch));
+                }
+            }
+            if Instant::now() >= deadline {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Runs the folder on a thread of its own, until `deliver` returns false.
+    pub fn spawn(mut self, mut deliver: impl FnMut(Batch) -> bool + Send + 'static) -> std::io::Result<()> {
+        std::thread::Builder::new().name("folder".into()).spawn(move || {
+            loop {
+                match self.next(Duration::from_secs(3_600)) {
+                    Ok(None) => {}
+                    Ok(Some(batch)) => {
+                        if !deliver(batch) {
+                            return;
+                        }
+                    }
+                    Err(error) => {
+                        deliver(Batch { changes: Vec::new(), notes: vec![error.to_string()] });
+                        return;
+                    }
+                }
+            }
+        })?;
+        Ok(())
+    }
+
+    fn read_events(&mut self, wait: Duration) -> Result<Events, FolderError> {
+        self.watch
+            .read(wait, &mut self.writing)
+            .map_err(|error| FolderError::Unwatchable { path: self.root.clone(), error })
+    }
+
+    /// Gathers further events until the folder is quiet.
+    fn settle(&mut self, events: &mut Events) -> Result<(), FolderError> {
+        let latest = Instant::now() + Duration::from_millis(SETTLE_MS_MAX);
+        loop {
+            let left = latest.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            let more = self.read_events(left.min(Duration::from_millis(SETTLE_MS)))?;
+            if more.is_empty() {
+                return Ok(());
+            }
+            events.merge(more);
+        }
+    }
+
+    /// Lists the folder, reads what may have changed, and says what did.
+    fn rescan(&mut self, events: &Events) -> Batch {
+        let mut batch = Batch::default();
+        let found = match scan::scan(&self.root, &mut self.watch, &mut batch.notes) {
+            Ok(found) => {
+                self.lost = false;
+                found
+            }
+            Err(error) => {
+                // An unmounted or replaced folder is no statement about its rules: what was good stays.
+                if !self.lost {
+                    self.lost = true;
+                    batch.notes = vec![format!(
+                        "the folder {} cannot be read ({error}): its last objects stay until it is back",
+                        self.root.display()
+                    )];
+                }
+                return batch;
+            }
+        };
+        let gone: Vec<String> =
+            self.files.keys().filter(|name| !found.contains_key(*name)).cloned().collect();
+        for file in gone {
+            self.files.remove(&file);
+            batch.changes.push(Change { file, state: FileState::Removed });
+        }
+        for (file, found) in found {
+            if self.writing.contains_key(&found.path) {
+                continue;
+            }
+            let known = self.files.get(&file);
+            let fresh = known.is_none_or(|known| {
+                events.everything
+                    || known.identity != found.identity
+                    || events.touched.contains(&found.path)
+                    || found.target.as_ref().is_some_and(|target| events.touched.contains(target))
+            });
+            if !fresh {
+                continue;
+            }
+            let state = read(&found);
+            let changed = known.is_none_or(|known| known.state != state);
+            let Found { path, identity, target } = found;
+            self.files.insert(file.clone(), Known { path, identity, target, state: state.clone() });
+            if changed {
+                batch.changes.push(Change { file, state });
+            }
+        }
+        let targets = self.files.values().filter_map(|known| known.target.clone());
+        self.watch.follow(targets.chain(self.files.values().map(|known| known.path.clone())).collect());
+        batch.changes.sort_by(|a, b| a.file.cmp(&b.file));
+        batch
+    }
+}
+
+fn read(found: &Found) -> FileState {
+    match std::fs::metadata(&found.path) {
+        Ok(meta) if meta.len() > limits::CONFIG_FILE_BYTES_MAX => {
+            return FileState::Unreadable(format!(
+                "it has {} bytes, more than the {} that a file may have",
+                meta.len(),
+                limits::CONFIG_FILE_BYTES_MAX
+            ));
+        }
+        Ok(_) => {}
+        Err(error) => return FileState::Unreadable(error.to_string()),
+    }
+    match std::fs::read(&found.path) {
+        Ok(bytes) => match String::from_utf8(bytes) {
+            Ok(text) => FileState::Text(text.into()),
+            Err(error) => FileState::Unreadable(format!(
+                "it is not UTF-8 text (byte {})",
+                error.utf8_error().valid_up_to() + 1
+            )),
+        },
+        Err(error) => FileState::Unreadable(error.to_string()),
+    }
+}
