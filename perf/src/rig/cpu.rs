@@ -25,7 +25,10 @@ pub fn allow_descriptors(wanted: u64) -> Result<()> {
     }
     let maximum = now.maximum.map(|maximum| maximum.max(wanted));
     setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum }).with_context(|| {
-        format!("raising the limit of open files to {wanted} (hard limit {:?}); try `ulimit -Hn`", now.maximum)
+        format!(
+            "raising the limit of open files to {wanted} (hard limit {:?}); try `ulimit -Hn`",
+            now.maximum
+        )
     })
 }
 

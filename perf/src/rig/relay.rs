@@ -74,7 +74,13 @@ impl Relay {
             });
             for (number, stream) in [(first, client), (first + 1, server)] {
                 self.poller.add(&stream, number, Interest::Read)?;
-                let end = End { stream, pending: Vec::new(), ending: false, read_over: false, interest: Interest::Read };
+                let end = End {
+                    stream,
+                    pending: Vec::new(),
+                    ending: false,
+                    read_over: false,
+                    interest: Interest::Read,
+                };
                 if let Some(slot) = self.ends.get_mut(number) {
                     *slot = Some(end);
                 }
