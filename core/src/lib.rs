@@ -9,6 +9,7 @@ pub mod balance;
 pub mod config;
 pub mod exchange;
 pub mod fault;
+pub mod limit;
 pub mod limits;
 pub mod rng;
 pub mod time;
