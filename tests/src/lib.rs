@@ -1,1 +1,73 @@
 //! The end-to-end harness: starts what a test needs, waits for events with a deadline, ends only what it started.
+//!
+//! Everything is a real process on loopback addresses: `dromonctl run` with the binaries of the same build.
+
+pub mod http;
+pub mod load;
+pub mod mesh;
+pub mod origin;
+pub mod process;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Longest wait for anything in a test; generous, because machines that run tests are small and busy.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The folder of the binaries under test: `DROMON_BIN_DIR`, or where this build put them.
+pub fn bin_dir() -> PathBuf {
+    std::env::var_os("DROMON_BIN_DIR").map_or_else(
+        || {
+            let test = std::env::current_exe().expect("a test knows its own executable");
+            let dir = test.parent().and_then(|deps| deps.parent());
+            dir.expect("target/PROFILE/deps/TEST").to_owned()
+        },
+        PathBuf::from,
+    )
+}
+
+/// A binary of the build under test.
+///
+/// # Panics
+/// If it has not been built.
+pub fn bin(name: &str) -> PathBuf {
+    let path = bin_dir().join(name);
+    assert!(path.exists(), "{} is missing: run `cargo build --workspace --bins` first", path.display());
+    path
+}
+
+/// The project's root folder.
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the tree").to_owned()
+}
+
+/// Waits until `check` gives a value, asking every few milliseconds.
+///
+/// # Panics
+/// After [`DEADLINE`], naming what was waited for.
+pub fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = check() {
+            return value;
+        }
+        assert!(start.elapsed() < DEADLINE, "waited {DEADLINE:?} in vain for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Notes that a test could not run here; `make test` prints the list, and CI fails on it.
+pub fn skip(test: &str, why: &str) {
+    use std::io::Write;
+    eprintln!("skipped {test}: {why}");
+    let Some(list) = std::env::var_os("DROMON_SKIPS") else { return };
+    if let Ok(mut file) = std::fs::OpenOptions::new().append(true).create(true).open(list) {
+        let _ = writeln!(file, "{test}: {why}");
+    }
+}
+
+/// A loopback port that nothing listens on at this moment.
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a loopback port");
+    listener.local_addr().expect("a bound socket has an address").port()
+}

@@ -20,7 +20,7 @@ use clap::{Parser, ValueEnum};
 
 /// The Bookinfo sample's services.
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "dromon-bookinfo")]
 struct Args {
     /// Which service to be.
     service: Service,

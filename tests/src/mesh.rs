@@ -1,0 +1,137 @@
+//! A local mesh under test: `dromonctl run` on a folder of its own.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::process::Process;
+use crate::{bin, bin_dir, eventually, free_port, root};
+
+/// A running mesh.
+pub struct Mesh {
+    /// `dromonctl run`.
+    pub process: Process,
+    /// What it said when traffic could flow.
+    pub ready: Value,
+    /// Where the gateway's logical port 8080 is served.
+    pub ingress: SocketAddr,
+    config: TempDir,
+}
+
+/// How to start a mesh.
+pub struct Setup {
+    config: TempDir,
+    arguments: Vec<String>,
+    port: u16,
+}
+
+impl Setup {
+    /// A mesh with an empty folder; the gateway's port 8080 will be a free one.
+    pub fn new() -> Setup {
+        let port = free_port();
+        Setup {
+            config: tempfile::tempdir().expect("a temporary folder"),
+            arguments: vec!["--port-map".into(), format!("8080:{port}")],
+            port,
+        }
+    }
+
+    /// The Bookinfo sample's folder, with no rules in it.
+    pub fn bookinfo() -> Setup {
+        let setup = Setup::new();
+        for file in ["bookinfo.yaml", "gateway.yaml", "destination-rules.yaml"] {
+            let from = root().join("examples/bookinfo/mesh").join(file);
+            fs::copy(&from, setup.config.path().join(file)).expect("the sample's files are there");
+        }
+        setup
+    }
+
+    /// Adds a file.
+    pub fn file(self, name: &str, text: &str) -> Setup {
+        fs::write(self.config.path().join(name), text).expect("the folder is writable");
+        self
+    }
+
+    /// Adds arguments to `dromonctl run`.
+    pub fn arguments(mut self, more: &[&str]) -> Setup {
+        self.arguments.extend(more.iter().map(|it| (*it).to_owned()));
+        self
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        self.config.path()
+    }
+
+    /// The gateway's real port for its logical port 8080.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Starts the mesh without waiting for it.
+    pub fn spawn(self) -> (Process, TempDir) {
+        let path = format!("{}:{}", bin_dir().display(), std::env::var("PATH").unwrap_or_default());
+        let mut command = Command::new(bin("dromonctl"));
+        command.args(["run", "--config"]).arg(self.config.path()).args(["-o", "json"]).args(&self.arguments);
+        (Process::start(command.env("PATH", path)), self.config)
+    }
+
+    /// Starts the mesh and waits until it says that traffic can flow.
+    ///
+    /// # Panics
+    /// If it ends or does not get ready in time.
+    pub fn start(self) -> Mesh {
+        let port = self.port;
+        let (mut process, config) = self.spawn();
+        let ready = eventually("the mesh to be ready", || {
+            if let Some(status) = process.ended() {
+                panic!("dromonctl run ended with {status}: {:?}", process.stderr());
+            }
+            process.stdout().iter().find_map(|line| serde_json::from_str::<Value>(line).ok())
+        });
+        assert_eq!(ready["status"], "ready", "{ready}");
+        Mesh { process, ready, ingress: SocketAddr::from(([127, 0, 0, 1], port)), config }
+    }
+}
+
+impl Default for Setup {
+    fn default() -> Setup {
+        Setup::new()
+    }
+}
+
+impl Mesh {
+    /// The folder of rules.
+    pub fn folder(&self) -> PathBuf {
+        self.config.path().to_owned()
+    }
+
+    /// Puts a file into the folder at once, as `mv` does.
+    pub fn put(&self, name: &str, text: &str) {
+        let hidden = self.config.path().join(format!(".{name}.tmp"));
+        fs::write(&hidden, text).expect("the folder is writable");
+        fs::rename(hidden, self.config.path().join(name)).expect("the folder is writable");
+    }
+
+    /// Puts one of the sample's rules into the folder under the name `rule.yaml`.
+    pub fn try_rule(&self, name: &str) {
+        let path = root().join("examples/bookinfo/try").join(format!("{name}.yaml"));
+        self.put("rule.yaml", &fs::read_to_string(path).expect("the sample has this rule"));
+    }
+
+    /// Takes a file out of the folder.
+    pub fn remove(&self, name: &str) {
+        fs::remove_file(self.config.path().join(name)).expect("the file was there");
+    }
+
+    /// An admin address by the name that the ready line gives it, e.g. `gateway`.
+    pub fn admin(&self, name: &str) -> SocketAddr {
+        let text =
+            self.ready["admin"][name].as_str().unwrap_or_else(|| panic!("no admin {name}: {}", self.ready));
+        text.parse().expect("an address")
+    }
+}

@@ -1,0 +1,158 @@
+//! Bookinfo end to end through the ingress: what Istio's documentation of the sample promises for each rule.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use dromon_tests::eventually;
+use dromon_tests::http::{Response, get};
+use dromon_tests::mesh::{Mesh, Setup};
+
+const JASON: &[(&str, &str)] = &[("Cookie", "user=jason")];
+const NOBODY: &[(&str, &str)] = &[];
+const NO_RATINGS: &str = "Ratings service is currently unavailable";
+const NO_REVIEWS: &str = "Sorry, product reviews are currently unavailable for this book.";
+
+fn page(mesh: &Mesh, headers: &[(&str, &str)]) -> (Response, Duration) {
+    let start = Instant::now();
+    let page = get(mesh.ingress, "/productpage", headers).expect("an answer");
+    assert_eq!(page.status, 200, "{}", page.text());
+    (page, start.elapsed())
+}
+
+fn stars(page: &Response) -> &'static str {
+    let text = page.text();
+    match (text.contains("color:black"), text.contains("color:red")) {
+        (true, false) => "black",
+        (false, true) => "red",
+        (false, false) => "none",
+        (true, true) => "both",
+    }
+}
+
+/// Waits until three pages in a row show what a rule should bring about.
+fn settled(mesh: &Mesh, what: &str, holds: impl Fn(&Mesh) -> bool) {
+    eventually(what, || (0..3).all(|_| holds(mesh)).then_some(()));
+}
+
+fn rules_route_by_version_user_and_weight(mesh: &Mesh) {
+    mesh.try_rule("virtual-service-all-v1");
+    settled(mesh, "pages without stars", |mesh| stars(&page(mesh, JASON).0) == "none");
+
+    mesh.try_rule("virtual-service-reviews-test-v2");
+    settled(mesh, "black stars for jason", |mesh| stars(&page(mesh, JASON).0) == "black");
+    for _ in 0..10 {
+        assert_eq!(stars(&page(mesh, JASON).0), "black");
+        assert_eq!(stars(&page(mesh, NOBODY).0), "none");
+    }
+
+    mesh.try_rule("virtual-service-reviews-jason-v2-v3");
+    settled(mesh, "red stars for others", |mesh| stars(&page(mesh, NOBODY).0) == "red");
+    assert_eq!(stars(&page(mesh, JASON).0), "black");
+
+    // Of n = 400 draws at p = 1/2, 4 standard deviations are 40: a false alarm once in 15,000 runs.
+    mesh.try_rule("virtual-service-reviews-50-v3");
+    settled(mesh, "no black stars", |mesh| stars(&page(mesh, JASON).0) != "black");
+    let mut red = 0;
+    for _ in 0..400 {
+        let reviews = get(mesh.ingress, "/api/v1/products/0/reviews", NOBODY).expect("an answer");
+        assert_eq!(reviews.status, 200);
+        red += u32::from(reviews.text().contains("\"red\""));
+    }
+    assert!((160..=240).contains(&red), "{red} of 400 went to v3, which has weight 50");
+}
+
+fn faults_and_timeouts_do_what_they_say(mesh: &Mesh) {
+    mesh.try_rule("virtual-service-reviews-test-v2");
+    let delay = include_str!("../../examples/bookinfo/try/virtual-service-ratings-test-delay.yaml");
+    mesh.put("ratings.yaml", delay);
+    // 7 s of delay meet two tries of 3 s each: the page comes after 6 s, without reviews.
+    settled(mesh, "stars without delay for others", |mesh| stars(&page(mesh, NOBODY).0) == "none");
+    let took = eventually("jason to be delayed", || {
+        let (slow, took) = page(mesh, JASON);
+        slow.text().contains(NO_REVIEWS).then_some(took)
+    });
+    assert!(took > Duration::from_secs(5), "two tries of 3 s took only {took:?}");
+    assert!(page(mesh, NOBODY).1 < took / 3, "other users are not to be delayed");
+
+    let abort = include_str!("../../examples/bookinfo/try/virtual-service-ratings-test-abort.yaml");
+    mesh.put("ratings.yaml", abort);
+    settled(mesh, "ratings to be aborted for jason", |mesh| page(mesh, JASON).0.text().contains(NO_RATINGS));
+    assert!(!page(mesh, NOBODY).0.text().contains(NO_RATINGS));
+
+    // Reviews may take 0.5 s, ratings take 2 s: two tries, so the page comes after 1 s, without reviews.
+    mesh.put(
+        "ratings.yaml",
+        include_str!("../../examples/bookinfo/try/virtual-service-ratings-delay-2s.yaml"),
+    );
+    mesh.try_rule("virtual-service-reviews-timeout");
+    let took = eventually("reviews to time out", || {
+        let (slow, took) = page(mesh, NOBODY);
+        slow.text().contains(NO_REVIEWS).then_some(took)
+    });
+    assert!(took >= Duration::from_millis(1_000), "two tries of 0.5 s took only {took:?}");
+
+    // v3 waits 2.5 s: a delay of 2 s is no error, one of 7 s is.
+    mesh.try_rule("virtual-service-reviews-v3");
+    settled(mesh, "red stars", |mesh| stars(&page(mesh, NOBODY).0) == "red");
+    mesh.put("ratings.yaml", delay);
+    eventually("ratings to be missed", || page(mesh, JASON).0.text().contains(NO_RATINGS).then_some(()));
+    mesh.remove("ratings.yaml");
+    mesh.try_rule("fault-injection-details-v1");
+    settled(mesh, "details to fail", |mesh| {
+        page(mesh, NOBODY).0.text().contains("Error fetching product details")
+    });
+    mesh.remove("rule.yaml");
+    settled(mesh, "details to be back", |mesh| page(mesh, NOBODY).0.text().contains("PublisherA"));
+}
+
+fn a_rate_limit_admits_its_share(mesh: &Mesh) {
+    mesh.put("limit.yaml", include_str!("../../examples/bookinfo/try/rate-limit-productpage.yaml"));
+    let refused = eventually("the limit to be reached", || {
+        let answer = get(mesh.ingress, "/productpage", NOBODY).expect("an answer");
+        (answer.status == 429).then_some(answer)
+    });
+    let wait: u64 = refused.header("retry-after").expect("Retry-After").parse().expect("seconds");
+    assert!((1..=60).contains(&wait), "Retry-After: {wait}");
+    let products = get(mesh.ingress, "/api/v1/products", NOBODY).expect("an answer");
+    assert_eq!(products.status, 200, "other paths have no limit");
+    mesh.remove("limit.yaml");
+    settled(mesh, "the limit to be gone", |mesh| {
+        get(mesh.ingress, "/productpage", NOBODY).is_ok_and(|it| it.status == 200)
+    });
+}
+
+fn the_gateway_opens_the_listed_paths_only(mesh: &Mesh) {
+    for (path, status) in
+        [("/productpage", 200), ("/api/v1/products", 200), ("/nowhere", 404), ("/metrics", 404)]
+    {
+        assert_eq!(get(mesh.ingress, path, NOBODY).expect("an answer").status, status, "{path}");
+    }
+}
+
+fn metrics_name_both_sides(mesh: &Mesh) {
+    let stats = SocketAddr::new(mesh.admin("reviews-v3.default").ip(), 15_090);
+    let text = get(stats, "/stats/prometheus", NOBODY).expect("an answer").text();
+    for part in ["istio_requests_total{", "reporter=\"destination\"", "destination_service_name=\"reviews\""]
+    {
+        assert!(text.contains(part), "no {part} in\n{text}");
+    }
+}
+
+fn whole_tour(driver: &str) {
+    let mesh = Setup::bookinfo().arguments(&["--driver", driver]).start();
+    the_gateway_opens_the_listed_paths_only(&mesh);
+    rules_route_by_version_user_and_weight(&mesh);
+    faults_and_timeouts_do_what_they_say(&mesh);
+    a_rate_limit_admits_its_share(&mesh);
+    metrics_name_both_sides(&mesh);
+}
+
+#[test]
+fn bookinfo_over_io_uring() {
+    whole_tour("io_uring");
+}
+
+#[test]
+fn bookinfo_over_epoll() {
+    whole_tour("epoll");
+}
