@@ -85,6 +85,8 @@ reasons! {
     UpstreamOverflow = "upstream_overflow", 503, "UO", Local, Never;
     /// The upstream closed or reset the connection before its answer was complete.
     UpstreamReset = "upstream_reset", 503, "UC", Upstream, MaybeProcessed;
+    /// The upstream refused the stream before it did any work on it (REFUSED_STREAM, or GOAWAY below its number).
+    UpstreamRefused = "upstream_refused_stream", 503, "UR", Upstream, NotProcessed;
     /// The upstream's answer broke the protocol.
     UpstreamProtocol = "upstream_protocol_error", 502, "UPE", Upstream, Never;
     /// The request's time ran out.

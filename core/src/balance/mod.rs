@@ -1,7 +1,15 @@
-//! Choosing an endpoint, and the state that all shards share about destinations and endpoints.
+//! Choosing an endpoint, the caps of a destination, and the state that all shards share about both.
 
+mod circuit;
+mod pick;
 mod shares;
 mod state;
 
+pub use circuit::{ConnectionToken, Overflow, PendingToken};
+pub(crate) use circuit::{give, take};
+pub use pick::{Avoid, pick};
 pub use shares::Shares;
 pub use state::{DestinationState, EndpointState, Padded};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,8 @@
+//! Health as seen from traffic: outlier detection.
+
+mod outlier;
+
+pub use outlier::{Outcome, record, sweep};
+
+#[cfg(test)]
+mod tests;
