@@ -4,4 +4,5 @@
 //! [`feed`] streams each proxy its view. [`run`] builds a local mesh around ordinary processes.
 #![forbid(unsafe_code)]
 
+pub mod feed;
 pub mod source;

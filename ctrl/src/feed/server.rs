@@ -1,0 +1,167 @@
+//! The feed's gRPC service, built by hand from tonic's parts: the messages are few and lie in core.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::future::{Future, Ready, ready};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use dromon_core::config::wire::{DeltaRequest, DeltaResponse, STREAM_PATH};
+use dromon_core::limits;
+use tokio::net::UnixListener;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
+use tonic::body::Body;
+use tonic::server::{Grpc, NamedService, StreamingService};
+use tonic::{Request, Response, Status, Streaming};
+use tonic_prost::ProstCodec;
+
+use super::hub::Hub;
+use super::session::Session;
+
+/// How often a silent proxy is asked whether it is still there.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+/// A line for the log.
+pub type Log = Arc<dyn Fn(String) + Send + Sync>;
+
+/// Serves the feed on a socket until `shutdown` resolves.
+///
+/// # Errors
+/// The transport failed.
+pub async fn serve(
+    listener: UnixListener,
+    hub: Arc<Hub>,
+    log: Log,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), tonic::transport::Error> {
+    tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE))
+        .add_service(Feed { hub, log })
+        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), shutdown)
+        .await
+}
+
+/// The service.
+#[derive(Clone)]
+struct Feed {
+    hub: Arc<Hub>,
+    log: Log,
+}
+
+impl NamedService for Feed {
+    const NAME: &'static str = "envoy.service.discovery.v3.AggregatedDiscoveryService";
+}
+
+impl tower::Service<http::Request<Body>> for Feed {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let service = self.clone();
+        Box::pin(async move {
+            if request.uri().path() != STREAM_PATH {
+                return Ok(Status::unimplemented("only DeltaAggregatedResources").into_http());
+            }
+            let mut grpc = Grpc::new(ProstCodec::<DeltaResponse, DeltaRequest>::default())
+                .max_encoding_message_size(2 * limits::RESOURCE_BYTES_MAX)
+                .max_decoding_message_size(limits::RESOURCE_BYTES_MAX);
+            Ok(grpc.streaming(service, request).await)
+        })
+    }
+}
+
+impl StreamingService<DeltaRequest> for Feed {
+    type Response = DeltaResponse;
+    type ResponseStream = ReceiverStream<Result<DeltaResponse, Status>>;
+    type Future = Ready<Result<Response<Self::ResponseStream>, Status>>;
+
+    fn call(&mut self, request: Request<Streaming<DeltaRequest>>) -> Self::Future {
+        if self.hub.count() >= limits::FEED_PROXIES_MAX {
+            return ready(Err(Status::resource_exhausted("too many proxies")));
+        }
+        let (sender, receiver) = mpsc::channel(limits::FEED_RESPONSES_PENDING_MAX);
+        let (hub, log) = (self.hub.clone(), self.log.clone());
+        tokio::spawn(async move {
+            if let Err(status) = converse(request.into_inner(), &sender, &hub, &log).await {
+                let _ = sender.send(Err(status)).await;
+            }
+        });
+        ready(Ok(Response::new(ReceiverStream::new(receiver))))
+    }
+}
+
+/// One proxy's stream from its first request to its end.
+async fn converse(
+    mut requests: Streaming<DeltaRequest>,
+    responses: &mpsc::Sender<Result<DeltaResponse, Status>>,
+    hub: &Arc<Hub>,
+    log: &Log,
+) -> Result<(), Status> {
+    let Some(first) = requests.message().await? else { return Ok(()) };
+    let proxy = first.node.as_ref().map(|node| node.id.clone()).unwrap_or_default();
+    if proxy.is_empty() {
+        return Err(Status::invalid_argument("the first request has to say who asks (node.id)"));
+    }
+    let mut stream = hub.open(&proxy);
+    log(format!("{proxy} connected"));
+    let mut session = Session::default();
+    let mut queue: VecDeque<DeltaResponse> = VecDeque::new();
+    let mut dirty = true;
+    let ended = take(&mut session, &stream, first, &proxy, log);
+    let mut ended = ended.map(|()| false);
+    while let Ok(false) = ended {
+        // Only once the proxy has taken all of one version is the next computed, from the latest there is.
+        if queue.is_empty() && dirty {
+            let view = stream.views.borrow_and_update().clone();
+            dirty = false;
+            if let Some(view) = view {
+                queue.extend(session.push(&view));
+                stream.note(&session, 0);
+            }
+        }
+        tokio::select! {
+            biased;
+            permit = responses.reserve(), if !queue.is_empty() => match (permit, queue.pop_front()) {
+                (Ok(permit), Some(response)) => permit.send(Ok(response)),
+                _ => ended = Ok(true),
+            },
+            request = requests.message() => match request {
+                Ok(Some(request)) => {
+                    dirty |= !request.resource_names_subscribe.is_empty();
+                    ended = take(&mut session, &stream, request, &proxy, log).map(|()| false);
+                }
+                Ok(None) | Err(_) => ended = Ok(true),
+            },
+            changed = stream.views.changed() => match changed {
+                Ok(()) => dirty = true,
+                Err(_) => ended = Ok(true),
+            },
+        }
+    }
+    log(format!("{proxy} disconnected"));
+    ended.map(|_| ())
+}
+
+fn take(
+    session: &mut Session,
+    stream: &super::hub::Stream,
+    request: DeltaRequest,
+    proxy: &str,
+    log: &Log,
+) -> Result<(), Status> {
+    let refused =
+        session.handle(request).map_err(|refused| Status::resource_exhausted(refused.to_string()))?;
+    for nack in &refused {
+        log(format!("{proxy} refuses {:?} {}: {}", nack.kind, nack.name, nack.reason));
+    }
+    stream.note(session, refused.len());
+    Ok(())
+}
