@@ -2,12 +2,19 @@
 //! [`Step`]. The proxy does only what a step says, so the whole data plane can be driven in simulation.
 //!
 //! Order of decisions: host and rule → fault → rate limit → caps and endpoint → tries → accounting.
-//! An exchange holds the route and destination it uses, never the table.
+//! An exchange holds the route and destination it uses, never the table; counters it has taken are returned when it is
+//! dropped, wherever it stands.
+//!
+//! ```text
+//! let (mut exchange, mut step) = Exchange::begin(&table, &arrival, &request, path, now, &mut rng);
+//! loop { carry out step; step = exchange.handle(what_happened, now, &mut rng); }    // until Step::Done
+//! ```
+//! What a try needs beside the [`Attempt`] is asked of the exchange: `destination()`, `endpoint()`, and what to change in
+//! the head. TCP connections go the same way by `Exchange::begin_tcp` and [`Input::Connected`].
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::config::table::{Destination, Endpoint};
 use crate::fault::Reason;
 use crate::time::Tick;
 
@@ -32,6 +39,9 @@ pub trait RequestView {
 pub struct Arrival {
     /// Index of the listener in the table.
     pub listener: usize,
+    /// When the request's head was complete. Times of the whole exchange count from here, also where `begin` is run again on
+    /// a newer table.
+    pub arrived: Tick,
     /// The client.
     pub peer: SocketAddr,
     /// Where the client thought it was connecting to (`SO_ORIGINAL_DST`).
@@ -59,12 +69,15 @@ pub enum Step {
         /// Longest wait.
         until: Tick,
     },
-    /// Send the request to this target; answer with [`Input::AttemptFailed`] or [`Input::ResponseHead`].
+    /// Send the request to this target; answer with [`Input::AttemptFailed`] or [`Input::ResponseHead`] (TCP:
+    /// [`Input::Connected`]).
     Attempt(Attempt),
     /// Send the response on as it comes; then [`Input::Finished`].
     Forward,
     /// Give up the answer now coming (close or drain its connection), then as the inner step says.
     Discard(Box<Step>),
+    /// The exchange is over: nothing is left to do.
+    Done,
 }
 
 /// A response made here.
@@ -85,28 +98,27 @@ pub struct Local {
 }
 
 /// One try.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
     /// Where to.
     pub target: Target,
-    /// The destination, for its pool, times and caps; none for a host outside the index (passthrough).
-    pub destination: Option<Arc<Destination>>,
     /// Connect by then.
     pub connect_by: Tick,
-    /// The response head must have come by then ([`Tick::NEVER`] without a limit).
+    /// The response head must have come by then ([`Tick::NEVER`] without a limit); else
+    /// [`Reason::PerTryTimeout`].
     pub head_by: Tick,
-    /// The whole exchange must be over by then.
+    /// The whole exchange must be over by then; else [`Reason::RequestTimeout`].
     pub finish_by: Tick,
     /// 1 for the first.
     pub number: u32,
 }
 
 /// Where a try goes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// A known endpoint.
-    Endpoint(Endpoint),
-    /// An address outside the index.
+    /// The endpoint that `Exchange::endpoint` tells more about.
+    Endpoint(SocketAddr),
+    /// An address outside the index, or where the client was going.
     Address(SocketAddr),
     /// A name outside the index; resolve it.
     Name {
@@ -122,7 +134,7 @@ pub enum Target {
 pub enum Input {
     /// The time waited for has come.
     Timer,
-    /// A new table is in force; `begin` is run again on it by the caller's next call.
+    /// A new table is in force while the exchange waited for one: drop it and run `begin` again. Needs no `handle`.
     Table,
     /// The try ended without an answer.
     AttemptFailed {
@@ -144,7 +156,9 @@ pub enum Input {
         /// The request can be sent again from its start.
         replayable: bool,
     },
-    /// The exchange is over.
+    /// TCP: the try has a connection.
+    Connected,
+    /// The exchange is over; may come at any time. The next step is [`Step::Done`].
     Finished(End),
 }
 
