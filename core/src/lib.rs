@@ -14,4 +14,5 @@ pub mod limit;
 pub mod limits;
 pub mod retry;
 pub mod rng;
+pub mod route;
 pub mod time;

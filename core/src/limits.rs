@@ -78,6 +78,26 @@ pub const FEED_RESPONSES_PENDING_MAX: usize = 16;
 pub const FEED_NAMES_MAX: usize = 1_000_000;
 /// Proxies that one controller serves at once.
 pub const FEED_PROXIES_MAX: usize = 10_000;
+/// Largest compiled program of one regular expression of a rule, in bytes.
+pub const REGEX_PROGRAM_BYTES_MAX: usize = 256 * 1024;
+/// Memory that one regular expression may use to speed up its matching, per thread, in bytes.
+pub const REGEX_CACHE_BYTES_MAX: usize = 256 * 1024;
+/// Rules of one virtual host.
+pub const RULES_PER_HOST_MAX: usize = 20_000;
+/// Alternatives of all rules of one virtual host.
+pub const MATCHES_PER_HOST_MAX: usize = 65_536;
+/// Destinations of one rule.
+pub const DESTINATIONS_PER_RULE_MAX: usize = 256;
+/// Endpoints of one destination.
+pub const ENDPOINTS_MAX: usize = 50_000;
+/// Limits of one rate-limit object.
+pub const LIMITS_PER_OBJECT_MAX: usize = 64;
+/// Longest host name, in bytes (RFC 1035 section 2.3.4 allows 255 octets on the wire, 253 as text).
+pub const HOST_BYTES_MAX: usize = 253;
+/// Longest body of a direct response, in bytes (Envoy's default is 4 KiB; Istio allows 1 MiB).
+pub const DIRECT_BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Longest time of a rule (timeout, delay, idle time), in milliseconds: 100 days, far from overflow.
+pub const RULE_MS_MAX: u64 = 100 * 24 * 3_600 * 1_000;
 
 const _: () = assert!(LINE_BYTES_MAX <= HEAD_BYTES_MAX);
 const _: () = assert!(HEAD_BUFFER_BYTES <= HEAD_BYTES_MAX);

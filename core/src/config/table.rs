@@ -1,12 +1,18 @@
 //! What shards read: immutable, compiled once per version, shared without locks.
+//!
+//! Rules name destinations by slot ([`DestinationId`]) and the index names rules by slot, so a change replaces one slot and
+//! leaves everything that refers to it as it is: versions share what did not change.
 
 use std::sync::Arc;
 
 use crate::balance::{DestinationState, EndpointState, Shares};
 use crate::config::model;
+use crate::route::host::{DomainMap, HostIndex};
+use crate::route::rank::RuleSet;
+use crate::route::rule::{CompiledLimit, CompiledRule, CompiledTcpRule};
 
-/// Index of a destination in its table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Slot of a destination; the same name has the same slot in a table and in those compiled from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DestinationId(pub u32);
 
 /// The table in force. Built only by [`crate::config::compile`]; versions share what did not change.
@@ -18,6 +24,93 @@ pub struct Table {
     pub proxy: Arc<model::Proxy>,
     /// Listeners, in the order of `proxy.listeners`.
     pub listeners: Vec<Arc<ListenerTable>>,
+    /// Everything else.
+    pub(crate) parts: Parts,
+}
+
+/// The table's shared parts.
+#[derive(Debug, Clone)]
+pub(crate) struct Parts {
+    pub hosts: Arc<HostIndex>,
+    /// By slot.
+    pub virtual_hosts: Vec<Slot<VirtualHost>>,
+    /// By slot.
+    pub destinations: Vec<Slot<Destination>>,
+    /// Names of slots.
+    pub names: Arc<Names>,
+    /// What happens to a request of a host without rules.
+    pub default_rule: Arc<CompiledRule>,
+    /// The same for a TCP connection: no rule of its own, only a place to log from.
+    pub inbound_rule: Arc<CompiledRule>,
+}
+
+/// A place in the table for an object of one name.
+#[derive(Debug)]
+pub(crate) enum Slot<T> {
+    /// It is here.
+    Here(Arc<T>),
+    /// It has not come (yet).
+    NotLoaded,
+    /// There is no such object.
+    Absent,
+}
+
+impl<T> Slot<T> {
+    pub(crate) fn here(&self) -> Option<&Arc<T>> {
+        match self {
+            Slot::Here(it) => Some(it),
+            Slot::NotLoaded | Slot::Absent => None,
+        }
+    }
+}
+
+impl<T> Clone for Slot<T> {
+    fn clone(&self) -> Slot<T> {
+        match self {
+            Slot::Here(it) => Slot::Here(Arc::clone(it)),
+            Slot::NotLoaded => Slot::NotLoaded,
+            Slot::Absent => Slot::Absent,
+        }
+    }
+}
+
+/// Names of slots, by slot.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Names {
+    pub destinations: NameSlots,
+    pub virtual_hosts: NameSlots,
+}
+
+/// Names, each with a slot of its own.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct NameSlots {
+    names: Vec<Arc<str>>,
+    slots: hashbrown::HashMap<Arc<str>, u32, foldhash::fast::FixedState>,
+}
+
+impl NameSlots {
+    /// The slot of a name, a new one where it has none.
+    pub(crate) fn intern(&mut self, name: &str) -> u32 {
+        if let Some(slot) = self.slots.get(name) {
+            return *slot;
+        }
+        let (slot, name) = (self.names.len() as u32, Arc::<str>::from(name));
+        self.names.push(Arc::clone(&name));
+        self.slots.insert(name, slot);
+        slot
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<u32> {
+        self.slots.get(name).copied()
+    }
+
+    pub(crate) fn name(&self, slot: u32) -> Option<&Arc<str>> {
+        self.names.get(slot as usize)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.names.len()
+    }
 }
 
 /// A listener with what it needs to route.
@@ -25,6 +118,36 @@ pub struct Table {
 pub struct ListenerTable {
     /// As configured.
     pub model: model::Listener,
+    /// Rate limits on whatever arrives here.
+    pub limits: Vec<Arc<CompiledLimit>>,
+    /// An inbound listener's application: one endpoint, its caps, its state.
+    pub inbound: Option<Arc<Destination>>,
+    /// A gateway listener's domains, with the slots of their rules.
+    pub(crate) domains: DomainMap,
+    /// What `domains` was made of: slots of the virtual hosts that name this listener, in the order of their names.
+    pub(crate) virtual_hosts: Vec<u32>,
+}
+
+/// Rules of one host, or of a set of domains at a gateway.
+#[derive(Debug)]
+pub struct VirtualHost {
+    /// The host's FQDN; `LISTENER/DOMAIN` at gateways.
+    pub name: Arc<str>,
+    /// As configured.
+    pub model: Arc<model::VirtualHost>,
+    /// HTTP rules.
+    pub(crate) rules: RuleSet,
+    /// TCP rules, in order.
+    pub(crate) tcp: Box<[Arc<CompiledTcpRule>]>,
+    /// The ports that requests can come for, which the rules' open ports stand for.
+    pub(crate) ports: Vec<u16>,
+}
+
+impl VirtualHost {
+    /// The HTTP rules, in order.
+    pub fn http_rules(&self) -> &[Arc<CompiledRule>] {
+        self.rules.rules()
+    }
 }
 
 /// A destination with its endpoints, as an exchange holds it while it needs it.

@@ -1,0 +1,290 @@
+//! A compressed trie over byte strings: which of many keys a string starts with, at a cost that follows the string's
+//! length and not the number of keys.
+//!
+//! A node's children are found through a bitmap with running counts, so a step costs the same for 2 children and 200.
+//! The same trie serves paths (read forward, letters' case kept or folded) and wildcard hosts (read backward).
+
+/// How a stored key must relate to the string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fit {
+    /// The string starts with the key.
+    Prefix,
+    /// The string starts with the key, and a `/` follows or the string ends there.
+    Segments,
+    /// The string is the key.
+    Whole,
+    /// The string starts with the key and is longer.
+    Longer,
+}
+
+/// How the bytes of a string are read.
+pub trait View {
+    /// The byte at this distance from the start.
+    fn at(&self, index: usize) -> Option<u8>;
+}
+
+/// Forward, case kept.
+pub struct Forward<'a>(pub &'a [u8]);
+/// Forward, ASCII letters in lower case.
+pub struct Folded<'a>(pub &'a [u8]);
+/// From the last byte to the first.
+pub struct Backward<'a>(pub &'a [u8]);
+
+impl View for Forward<'_> {
+    #[inline]
+    fn at(&self, index: usize) -> Option<u8> {
+        self.0.get(index).copied()
+    }
+}
+
+impl View for Folded<'_> {
+    #[inline]
+    fn at(&self, index: usize) -> Option<u8> {
+        self.0.get(index).map(u8::to_ascii_lowercase)
+    }
+}
+
+impl View for Backward<'_> {
+    #[inline]
+    fn at(&self, index: usize) -> Option<u8> {
+        self.0.len().checked_sub(index + 1).and_then(|at| self.0.get(at)).copied()
+    }
+}
+
+/// What is stored under a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Item {
+    value: u32,
+    fit: Fit,
+}
+
+#[derive(Debug, Default)]
+struct Node {
+    /// Bytes from the parent's end to here, in [`Trie::bytes`].
+    label: (u32, u32),
+    /// What is stored here, in [`Trie::items`], ascending by value.
+    items: (u32, u32),
+    /// Smallest value at or below this node, so that a walk for a smaller one need not go on.
+    least: u32,
+    /// Children's edges, in [`Trie::edges`]; `NONE` for a leaf.
+    edges: u32,
+}
+
+/// Children of one node, by their labels' first bytes.
+#[derive(Debug)]
+struct Edges {
+    bits: [u64; 4],
+    /// Children before each word of `bits`.
+    counts: [u8; 4],
+    /// The first child; the others follow it, in the order of their bytes.
+    first: u32,
+}
+
+const NONE: u32 = u32::MAX;
+
+impl Edges {
+    #[inline]
+    fn child(&self, byte: u8) -> Option<u32> {
+        let word = usize::from(byte >> 6);
+        let bit = 1u64 << (byte & 63);
+        let bits = self.bits[word];
+        if bits & bit == 0 {
+            return None;
+        }
+        Some(self.first + u32::from(self.counts[word]) + (bits & (bit - 1)).count_ones())
+    }
+}
+
+/// An immutable trie of keys with `u32` values.
+#[derive(Debug, Default)]
+pub struct Trie {
+    nodes: Box<[Node]>,
+    edges: Box<[Edges]>,
+    items: Box<[Item]>,
+    bytes: Box<[u8]>,
+}
+
+impl Trie {
+    /// Builds a trie. Keys may repeat.
+    pub fn build(mut keys: Vec<(Vec<u8>, Fit, u32)>) -> Trie {
+        if keys.is_empty() {
+            return Trie::default();
+        }
+        keys.sort();
+        let mut builder = Builder { keys, ..Builder::default() };
+        builder.nodes.push(Node::default());
+        let mut pending = vec![(0usize, 0usize, builder.keys.len(), 0usize)];
+        while let Some((node, from, to, depth)) = pending.pop() {
+            builder.fill(node, from, to, depth, &mut pending);
+        }
+        builder.settle_least();
+        Trie {
+            nodes: builder.nodes.into(),
+            edges: builder.edges.into(),
+            items: builder.items.into(),
+            bytes: builder.bytes.into(),
+        }
+    }
+
+    /// Nothing is stored.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// The smallest stored value that is at least `floor`, less than `ceiling` and fits the string.
+    pub fn least<V: View>(&self, view: &V, floor: u32, ceiling: u32) -> Option<u32> {
+        let mut best = ceiling;
+        self.walk(view, |node, depth| {
+            if node.least >= best {
+                return false;
+            }
+            let items = &self.items[node.items.0 as usize..node.items.1 as usize];
+            let start = if floor == 0 { 0 } else { items.partition_point(|item| item.value < floor) };
+            let found = items[start..].iter().find(|item| fits(item.fit, view, depth));
+            if let Some(item) = found.filter(|item| item.value < best) {
+                best = item.value;
+            }
+            true
+        });
+        (best < ceiling).then_some(best)
+    }
+
+    /// The value of the longest stored key that fits the string; of several of that length the smallest.
+    pub fn longest<V: View>(&self, view: &V) -> Option<u32> {
+        let mut best = None;
+        self.walk(view, |node, depth| {
+            let items = &self.items[node.items.0 as usize..node.items.1 as usize];
+            best = items.iter().find(|item| fits(item.fit, view, depth)).map(|item| item.value).or(best);
+            true
+        });
+        best
+    }
+
+    /// Calls `visit` with every node on the string's way and the length of its key, until it returns false.
+    #[inline]
+    fn walk<'t, V: View>(&'t self, view: &V, mut visit: impl FnMut(&'t Node, usize) -> bool) {
+        let Some(mut node) = self.nodes.first() else { return };
+        let mut depth = 0;
+        loop {
+            for byte in &self.bytes[node.label.0 as usize..node.label.1 as usize] {
+                if view.at(depth) != Some(*byte) {
+                    return;
+                }
+                depth += 1;
+            }
+            if !visit(node, depth) || node.edges == NONE {
+                return;
+            }
+            let Some(byte) = view.at(depth) else { return };
+            let Some(child) = self.edges[node.edges as usize].child(byte) else { return };
+            node = &self.nodes[child as usize];
+        }
+    }
+}
+
+#[inline]
+fn fits<V: View>(fit: Fit, view: &V, depth: usize) -> bool {
+    match fit {
+        Fit::Prefix => true,
+        Fit::Segments => matches!(view.at(depth), None | Some(b'/')),
+        Fit::Whole => view.at(depth).is_none(),
+        Fit::Longer => view.at(depth).is_some(),
+    }
+}
+
+#[derive(Default)]
+struct Builder {
+    keys: Vec<(Vec<u8>, Fit, u32)>,
+    nodes: Vec<Node>,
+    edges: Vec<Edges>,
+    items: Vec<Item>,
+    bytes: Vec<u8>,
+}
+
+impl Builder {
+    /// Fills a node with the sorted keys `from..to`, which agree in their first `depth` bytes.
+    fn fill(
+        &mut self,
+        node: usize,
+        from: usize,
+        to: usize,
+        depth: usize,
+        pending: &mut Vec<(usize, usize, usize, usize)>,
+    ) {
+        let (first, last) = (&self.keys[from].0, &self.keys[to - 1].0);
+        // Sorted: what the first and the last have in common, all have.
+        let shared = first[depth..].iter().zip(&last[depth..]).take_while(|(a, b)| a == b).count();
+        let end = depth + shared;
+        let label = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(&first[depth..end]);
+        let own = self.keys[from..to].iter().take_while(|(key, ..)| key.len() == end).count();
+        let start = self.items.len();
+        self.items.extend(
+            self.keys[from..from + own].iter().map(|(_, fit, value)| Item { value: *value, fit: *fit }),
+        );
+        self.items[start..].sort();
+        let least = self.items[start..].first().map_or(NONE, |item| item.value);
+        let children = self.groups(from + own, to, end);
+        let edges = if children.is_empty() { NONE } else { self.edges.len() as u32 };
+        if !children.is_empty() {
+            self.add_edges(&children, end, pending);
+        }
+        self.nodes[node] = Node {
+            label: (label, self.bytes.len() as u32),
+            items: (start as u32, self.items.len() as u32),
+            least,
+            edges,
+        };
+    }
+
+    /// Splits the keys `from..to` by their byte at `depth`.
+    fn groups(&self, from: usize, to: usize, depth: usize) -> Vec<(usize, usize)> {
+        let mut groups = Vec::new();
+        let mut start = from;
+        for at in from..to {
+            if at + 1 == to || self.keys[at].0[depth] != self.keys[at + 1].0[depth] {
+                groups.push((start, at + 1));
+                start = at + 1;
+            }
+        }
+        groups
+    }
+
+    fn add_edges(
+        &mut self,
+        children: &[(usize, usize)],
+        depth: usize,
+        pending: &mut Vec<(usize, usize, usize, usize)>,
+    ) {
+        let first = self.nodes.len();
+        let mut bits = [0u64; 4];
+        for (position, (from, to)) in children.iter().enumerate() {
+            let byte = self.keys[*from].0[depth];
+            bits[usize::from(byte >> 6)] |= 1 << (byte & 63);
+            self.nodes.push(Node::default());
+            pending.push((first + position, *from, *to, depth));
+        }
+        let mut counts = [0u8; 4];
+        for word in 1..4 {
+            counts[word] = counts[word - 1] + bits[word - 1].count_ones() as u8;
+        }
+        self.edges.push(Edges { bits, counts, first: first as u32 });
+    }
+
+    /// Children stand after their parents, so one pass from the end settles the smallest value below each node.
+    fn settle_least(&mut self) {
+        for node in (0..self.nodes.len()).rev() {
+            if self.nodes[node].edges == NONE {
+                continue;
+            }
+            let edges = &self.edges[self.nodes[node].edges as usize];
+            let count: u32 = edges.bits.iter().map(|word| word.count_ones()).sum();
+            let below =
+                (edges.first..edges.first + count).map(|child| self.nodes[child as usize].least).min();
+            self.nodes[node].least = self.nodes[node].least.min(below.unwrap_or(NONE));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
