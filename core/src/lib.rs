@@ -11,6 +11,7 @@ pub mod exchange;
 pub mod fault;
 pub mod health;
 pub mod limit;
+pub mod h1;
 pub mod limits;
 pub mod retry;
 pub mod rng;

@@ -1,0 +1,200 @@
+//! The request head as it goes upstream.
+
+use std::io::Write as _;
+use std::net::IpAddr;
+
+use super::{Copier, Extra, HeaderEdits, decimal, is_replaced, write_added};
+use crate::h1::field::{Field, Known, list};
+use crate::h1::{Body, Form, RequestHead, Version, hop};
+
+/// What becomes of `X-Forwarded-*` and `Forwarded` (R35).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Forwarded {
+    /// They pass: sidecars.
+    #[default]
+    Keep,
+    /// The client's address is appended to those that came: a gateway behind trusted proxies.
+    Append {
+        /// The client.
+        client: IpAddr,
+        /// It came by TLS.
+        secure: bool,
+    },
+    /// What came is dropped and written anew: a gateway at the edge that trusts nobody.
+    Overwrite {
+        /// The client.
+        client: IpAddr,
+        /// It came by TLS.
+        secure: bool,
+    },
+}
+
+/// What changes about a request head. The default changes only what HTTP demands of a proxy.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RequestRewrite<'a> {
+    /// Path and query in place of those sent. Must be a checked path (no control byte, no space).
+    pub path: Option<&'a [u8]>,
+    /// Host in place of the one sent.
+    pub authority: Option<&'a [u8]>,
+    /// Header changes, in order: the destination's, then the rule's.
+    pub edits: &'a [&'a HeaderEdits],
+    /// `x-request-id` in place of the client's; pass one where [`RequestHead::request_id`] is none.
+    pub request_id: Option<&'a [u8]>,
+    /// Forwarding fields.
+    pub forwarded: Forwarded,
+    /// Pass on a proper wish for an upgrade (R26); without, the request is sent as an ordinary one.
+    pub upgrade: bool,
+    /// The upstream connection serves this request only.
+    pub close: bool,
+    /// Fields set by the proxy itself.
+    pub extra: Extra<'a>,
+}
+
+/// Appends the head as it goes upstream, always as HTTP/1.1. `bytes` are those that `head` was parsed from.
+/// A chunked body must follow as chunked, one with a length as it is.
+pub fn request(head: &RequestHead, bytes: &[u8], rewrite: &RequestRewrite<'_>, out: &mut Vec<u8>) {
+    out.reserve(usize::from(head.fields().end) + 256);
+    let mut copier = Copier::new(bytes, out);
+    request_line(head, rewrite, &mut copier);
+    let gone = host(head, rewrite, &mut copier) | displaced(head, rewrite);
+    let edited = !rewrite.edits.is_empty() || !rewrite.extra.is_empty();
+    for (index, field) in head.fields().iter().enumerate() {
+        if field.hop || gone & field.known.bit() != 0 {
+            continue;
+        }
+        if edited && is_replaced(field.name.of_bytes(bytes), rewrite.edits, rewrite.extra) {
+            continue;
+        }
+        if field.known == Known::MaxForwards {
+            max_forwards(head, field, &mut copier);
+            continue;
+        }
+        copier.keep(head.fields().line(index, field));
+    }
+    connection_lines(head, rewrite, &mut copier);
+    forwarding_lines(head, rewrite, &mut copier);
+    if let Some(id) = rewrite.request_id {
+        copier.line(b"x-request-id", id);
+    }
+    write_added(&mut copier, rewrite.edits, rewrite.extra);
+    copier.write(b"\r\n");
+}
+
+fn request_line(head: &RequestHead, rewrite: &RequestRewrite<'_>, copier: &mut Copier<'_>) {
+    let as_sent =
+        rewrite.path.is_none() && head.version() == Version::Http11 && head.form() != Form::Absolute;
+    if as_sent {
+        return copier.keep(head.method().start()..head.target().end() + b" HTTP/1.1\r\n".len());
+    }
+    let bytes = copier.bytes;
+    copier.write(head.method().of_bytes(bytes));
+    copier.write(b" ");
+    let sent = head.path().of_bytes(bytes);
+    copier.write(match rewrite.path {
+        Some(path) => path,
+        // RFC 9112, 3.2.4: OPTIONS for an absolute target without a path asks about the server.
+        None if sent.is_empty() && head.method().of_bytes(bytes) == b"OPTIONS" => b"*",
+        None if sent.is_empty() => b"/",
+        None => sent,
+    });
+    copier.write(b" HTTP/1.1\r\n");
+}
+
+/// Writes Host where it is not the one sent, right after the request line; the set of fields it displaces.
+fn host(head: &RequestHead, rewrite: &RequestRewrite<'_>, copier: &mut Copier<'_>) -> u32 {
+    let set = rewrite.edits.iter().rev().find_map(|edits| edits.authority());
+    let authority = match rewrite.authority.or(set) {
+        Some(authority) => authority,
+        None if head.form() != Form::Absolute && !head.authority().is_empty() => return 0,
+        None => head.authority().of_bytes(copier.bytes),
+    };
+    copier.line(b"host", authority);
+    Known::Host.bit()
+}
+
+/// Known fields that do not pass as they are.
+fn displaced(head: &RequestHead, rewrite: &RequestRewrite<'_>) -> u32 {
+    const FORWARDING: u32 = Known::XForwardedFor.bit()
+        | Known::XForwardedProto.bit()
+        | Known::XForwardedHost.bit()
+        | Known::XForwardedPort.bit()
+        | Known::Forwarded.bit();
+    let mut gone = hop::HOP_BY_HOP;
+    if rewrite.request_id.is_some() {
+        gone |= Known::XRequestId.bit();
+    }
+    if head.strip_proxy_authorization {
+        gone |= Known::ProxyAuthorization.bit();
+    }
+    gone | match rewrite.forwarded {
+        Forwarded::Keep => 0,
+        Forwarded::Append { .. } => Known::XForwardedFor.bit(),
+        Forwarded::Overwrite { .. } => FORWARDING,
+    }
+}
+
+/// RFC 9110, 7.6.2: counts down for OPTIONS, passes for everything else.
+fn max_forwards(head: &RequestHead, field: &Field, copier: &mut Copier<'_>) {
+    let value = field.value.of_bytes(copier.bytes);
+    let number = std::str::from_utf8(value).ok().filter(|_| value.iter().all(u8::is_ascii_digit));
+    let counted = number.and_then(|digits| digits.parse::<u32>().ok()).map(|left| left.saturating_sub(1));
+    match counted {
+        Some(left) if head.method().of_bytes(copier.bytes) == b"OPTIONS" => {
+            copier.write(b"max-forwards: ");
+            decimal(left.into(), copier.out);
+            copier.write(b"\r\n");
+        }
+        _ => copier.line(b"max-forwards", value),
+    }
+}
+
+/// What this hop says of its own connection: framing, upgrade, TE, close.
+fn connection_lines(head: &RequestHead, rewrite: &RequestRewrite<'_>, copier: &mut Copier<'_>) {
+    if head.body() == Body::Chunked {
+        copier.write(b"transfer-encoding: chunked\r\n");
+    }
+    let upgrade = rewrite.upgrade && head.wants_upgrade();
+    if upgrade {
+        let bytes = copier.bytes;
+        let mut separator: &[u8] = b"upgrade: ";
+        for protocol in head.fields().values("upgrade", bytes).flat_map(list) {
+            if !protocol.eq_ignore_ascii_case(b"h2c") {
+                copier.write(separator);
+                copier.write(protocol);
+                separator = b", ";
+            }
+        }
+        copier.write(b"\r\n");
+    }
+    match (upgrade, head.accepts_trailers()) {
+        (true, true) => copier.write(b"te: trailers\r\nconnection: upgrade, te\r\n"),
+        (true, false) => copier.write(b"connection: upgrade\r\n"),
+        (false, true) if rewrite.close => copier.write(b"te: trailers\r\nconnection: te, close\r\n"),
+        (false, true) => copier.write(b"te: trailers\r\nconnection: te\r\n"),
+        (false, false) if rewrite.close => copier.write(b"connection: close\r\n"),
+        (false, false) => {}
+    }
+}
+
+fn forwarding_lines(head: &RequestHead, rewrite: &RequestRewrite<'_>, copier: &mut Copier<'_>) {
+    let (client, secure, keep) = match rewrite.forwarded {
+        Forwarded::Keep => return,
+        Forwarded::Append { client, secure } => (client, secure, true),
+        Forwarded::Overwrite { client, secure } => (client, secure, false),
+    };
+    copier.write(b"x-forwarded-for: ");
+    let bytes = copier.bytes;
+    if keep {
+        for field in head.fields().iter().filter(|field| field.known == Known::XForwardedFor && !field.hop) {
+            copier.write(field.value.of_bytes(bytes));
+            copier.write(b", ");
+        }
+    }
+    // Writing to a vector cannot fail.
+    let _ = write!(copier.out, "{client}");
+    copier.write(b"\r\n");
+    let proto_passes = keep && head.fields().find(Known::XForwardedProto).is_some_and(|field| !field.hop);
+    if !proto_passes {
+        copier.write(if secure { b"x-forwarded-proto: https\r\n" } else { b"x-forwarded-proto: http\r\n" });
+    }
+}

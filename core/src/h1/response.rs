@@ -1,0 +1,144 @@
+//! A response head: parsed in place, checked once, kept as offsets.
+
+use std::mem::MaybeUninit;
+
+use super::field::{Fields, Known, Span};
+use super::hop::{self, Options};
+use super::rule::{Reject, Rule};
+use super::scan::Scan;
+use super::{Body, Progress, Version, explain, framing};
+use crate::limits::FIELDS_MAX;
+
+/// A response head. Valid once [`ResponseHead::parse`] has returned [`Progress::Complete`]; holds offsets into the
+/// bytes that were parsed, never the bytes.
+#[derive(Clone, Debug, Default)]
+pub struct ResponseHead {
+    scan: Scan,
+    fields: Fields,
+    status: u16,
+    version: Version,
+    body: Body,
+    options: Options,
+    /// The status line may be sent on as it is.
+    pub(super) plain_line: bool,
+    pub(super) reason: Span,
+}
+
+impl ResponseHead {
+    /// An empty head, to be filled by [`ResponseHead::parse`]; reuse it for all responses of a connection.
+    pub fn new() -> ResponseHead {
+        ResponseHead::default()
+    }
+
+    /// Parses on, as [`super::RequestHead::parse`] does. `to_head`: the request's method was HEAD (R30). Interim
+    /// responses are heads of their own: parse again for the next.
+    ///
+    /// # Errors
+    /// A [`Reject`] with [`crate::fault::Reason::UpstreamProtocol`]; the upstream connection must be closed.
+    pub fn parse(&mut self, bytes: &[u8], to_head: bool) -> Result<Progress, Reject> {
+        let Some(end) = self.scan.advance(bytes).map_err(Reject::by_upstream)? else {
+            return Ok(Progress::Incomplete);
+        };
+        if std::mem::take(&mut self.scan).start() > 0 {
+            return Err(Reject::response(Rule::R2, "empty line before a response"));
+        }
+        let bytes = bytes.get(..end).unwrap_or_default();
+
+        let mut storage = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+        let mut parsed = httparse::Response::new(&mut []);
+        let config = httparse::ParserConfig::default();
+        match config.parse_response_with_uninit_headers(&mut parsed, bytes, &mut storage) {
+            Ok(httparse::Status::Complete(_)) => {}
+            Ok(httparse::Status::Partial) | Err(_) => return Err(explain::response(bytes)),
+        }
+        let (Some(status @ 100..=599), Some(minor)) = (parsed.code, parsed.version) else {
+            return Err(Reject::response(Rule::R33, "status out of range"));
+        };
+        self.fields.end = Span::new(end - 2, end).start() as u16;
+        self.fields.fill(parsed.headers, bytes).map_err(Reject::by_upstream)?;
+        self.status = status;
+        self.version = if minor == 0 { Version::Http10 } else { Version::Http11 };
+        self.take_reason(parsed.reason.unwrap_or_default().as_bytes(), bytes);
+        self.take_fields(bytes, to_head)?;
+        Ok(Progress::Complete(end))
+    }
+
+    /// The parser hands out an empty reason where it holds bytes outside ASCII (R33).
+    fn take_reason(&mut self, reason: &[u8], bytes: &[u8]) {
+        const PREFIX: usize = b"HTTP/1.1 200 ".len();
+        self.reason = Span::of(reason, bytes, 0);
+        let intact = self.reason.start() == PREFIX && bytes.get(self.reason.end()) == Some(&b'\r');
+        self.plain_line = self.version == Version::Http11 && intact;
+    }
+
+    fn take_fields(&mut self, bytes: &[u8], to_head: bool) -> Result<(), Reject> {
+        let present = self.fields.iter().fold(0, |seen, field| seen | field.known.bit());
+        self.body = framing::response(&mut self.fields, bytes, self.version, self.status, to_head)?;
+        self.options = match present & Known::Connection.bit() {
+            0 => Options::default(),
+            _ => hop::connection(&mut self.fields, bytes).map_err(Reject::by_upstream)?,
+        };
+        Ok(())
+    }
+
+    /// The fields in the order sent.
+    pub fn fields(&self) -> &Fields {
+        &self.fields
+    }
+
+    /// Status, 100 to 599.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// A 1xx other than 101: another head follows.
+    pub fn is_interim(&self) -> bool {
+        self.status < 200 && self.status != 101
+    }
+
+    /// HTTP version of the status line.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// How long the body is.
+    pub fn body(&self) -> Body {
+        self.body
+    }
+
+    /// The upstream connection may serve another request after this body (RFC 9112, 9.3; R32).
+    pub fn keep_alive(&self) -> bool {
+        let persistent = match self.version {
+            Version::Http11 => !self.options.close,
+            Version::Http10 => self.options.keep_alive && !self.options.close,
+        };
+        persistent && self.body != Body::UntilClose && self.status != 101
+    }
+
+    pub(super) fn options(&self) -> Options {
+        self.options
+    }
+
+    /// The first value of a header; `name` is in lower case.
+    pub fn header<'a>(&'a self, name: &'a str, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        self.fields.values(name, bytes).next()
+    }
+
+    /// The `grpc-status` of a response that consists of a head only.
+    pub fn grpc_status(&self, bytes: &[u8]) -> Option<u8> {
+        match self.header("grpc-status", bytes)? {
+            [digit @ b'0'..=b'9'] => Some(digit - b'0'),
+            [b'1', digit @ b'0'..=b'6'] => Some(10 + digit - b'0'),
+            _ => None,
+        }
+    }
+}
+
+/// A response head with its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseRef<'a> {
+    /// The head.
+    pub head: &'a ResponseHead,
+    /// The bytes it was parsed from.
+    pub bytes: &'a [u8],
+}
