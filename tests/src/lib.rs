@@ -7,6 +7,8 @@ pub mod load;
 pub mod mesh;
 pub mod origin;
 pub mod process;
+pub mod proxy;
+pub mod scripted;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
