@@ -58,6 +58,8 @@ pub const ACCESS_LOG_BUFFER_BYTES: usize = 1024 * 1024;
 pub const KEYED_BUCKETS_MAX: usize = 65_536;
 /// Tries of one request in all, whatever a rule asks for.
 pub const ATTEMPTS_MAX: u32 = 16;
+/// Endpoints tried for one TCP connection before it is given up.
+pub const TCP_TRIES_MAX: u32 = 3;
 /// Endpoints that retries of one request avoid at most.
 pub const AVOID_MAX: usize = 8;
 /// Turns of one round of a weighted ROUND_ROBIN; larger weights are scaled down to it.
@@ -106,3 +108,4 @@ const _: () = assert!(CHUNK_EXT_BYTES_MAX <= CHUNK_EXT_BODY_BYTES_MAX);
 const _: () = assert!(TRAILER_BYTES_MAX <= HEAD_BYTES_MAX);
 const _: () = assert!(METHOD_BYTES_MAX < LINE_BYTES_MAX);
 const _: () = assert!(FEED_RESPONSE_BYTES <= RESOURCE_BYTES_MAX);
+const _: () = assert!(TCP_TRIES_MAX <= ATTEMPTS_MAX);

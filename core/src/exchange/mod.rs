@@ -15,8 +15,18 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::config::model::Kind;
 use crate::fault::Reason;
 use crate::time::Tick;
+
+mod answer;
+mod begin;
+mod flags;
+mod state;
+mod step;
+
+pub use flags::Flags;
+pub use state::Exchange;
 
 /// What the exchange may ask of a request, whatever protocol it came by.
 pub trait RequestView {
@@ -61,11 +71,13 @@ pub enum Step {
     Respond(Local),
     /// Wait until then, then [`Input::Timer`].
     Wait(Tick),
-    /// Ask the controller for this host's rules, wait for the next table or until then: [`Input::Table`] or
+    /// Ask the controller for this object, wait for the next table or until then: [`Input::Table`] or
     /// [`Input::Timer`].
     Fetch {
-        /// Name of a host of the index.
-        host: Arc<str>,
+        /// [`Kind::VirtualHost`], or [`Kind::Destination`] together with the endpoints of the same name.
+        kind: Kind,
+        /// The object's name.
+        name: Arc<str>,
         /// Longest wait.
         until: Tick,
     },

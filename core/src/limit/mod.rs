@@ -1,10 +1,8 @@
 //! Rate limits, exact in total over all shards: GCRA buckets on one atomic word each, single or by key.
 //!
 //! The generic cell rate algorithm (ITU-T I.371) keeps one number per bucket, the theoretical arrival time of the next
-//! request at the even pace, so a bucket is one word and taking from it one compare-and-swap. No credits are leased to
-//! shards: measured, one contended word still takes several million requests a second, more than shards can serve.
-//!
-//! Conditions (`when`) are the router's matter: [`admit`] is given the limits that apply.
+//! request at the even pace, so a bucket is one word and taking from it one compare-and-swap. Conditions (`when`) are the
+//! router's matter.
 
 mod bucket;
 mod keyed;
@@ -48,8 +46,6 @@ pub struct Source<'a> {
 /// A limit's share was used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// Which of the limits, by its place among those asked.
-    pub index: usize,
     /// Whole seconds, rounded up, until a request would be admitted if none came meanwhile; at least 1.
     pub retry_after_s: u64,
 }
@@ -86,7 +82,7 @@ impl LimitState {
         path: &[u8],
         source: Source<'_>,
         now: Tick,
-    ) -> Result<Taken, u64> {
+    ) -> Result<Taken, Refused> {
         match &self.buckets {
             Buckets::One(bucket) => bucket.take(self.rate, now).map(|()| Taken(0)),
             Buckets::Keyed(table) => {
@@ -94,7 +90,7 @@ impl LimitState {
                 table.take(key, self.rate, now).map(|()| Taken(key))
             }
         }
-        .map_err(|wait_ns| wait_ns.div_ceil(1_000_000_000).max(1))
+        .map_err(|wait_ns| Refused { retry_after_s: wait_ns.div_ceil(1_000_000_000).max(1) })
     }
 
     /// Gives back what [`LimitState::take`] took, because another limit refused the request.
@@ -142,29 +138,6 @@ impl LimitState {
 #[derive(Debug)]
 #[must_use]
 pub struct Taken(u64);
-
-/// Takes one request's share of every limit in turn; where one refuses, gives back what the earlier ones gave.
-pub fn admit<'l, R: RequestView>(
-    limits: impl Iterator<Item = &'l LimitState>,
-    request: &R,
-    path: &[u8],
-    source: Source<'_>,
-    now: Tick,
-) -> Result<(), Refused> {
-    let mut taken: smallvec::SmallVec<[(&LimitState, Taken); 4]> = smallvec::SmallVec::new();
-    for (index, limit) in limits.enumerate() {
-        match limit.take(request, path, source, now) {
-            Ok(share) => taken.push((limit, share)),
-            Err(retry_after_s) => {
-                for (limit, share) in taken {
-                    limit.give_back(share);
-                }
-                return Err(Refused { index, retry_after_s });
-            }
-        }
-    }
-    Ok(())
-}
 
 #[cfg(test)]
 mod tests;

@@ -28,6 +28,8 @@ pub struct CompiledRule {
     pub timeout_ms: Option<u64>,
     /// Tries: the rule's own policy or else the proxy's default. `attempts` 0: one try only.
     pub retries: Arc<model::Retries>,
+    /// The rule has a policy of its own; the proxy's default repeats only what is safe to (R40).
+    pub retries_configured: bool,
     /// Faults to inject.
     pub fault: Option<Box<model::FaultRule>>,
     /// Header changes for whatever destination is chosen.
