@@ -1,8 +1,6 @@
 //! Every step after the first: what happened → what to do next.
 
-use std::sync::Arc;
-
-use super::state::{Hold, Phase};
+use super::state::Phase;
 use super::{Attempt, End, Exchange, Input, Local, Step, Target};
 use crate::balance;
 use crate::fault::Reason;
@@ -20,7 +18,7 @@ impl Exchange {
     pub fn handle(&mut self, input: Input, now: Tick, rng: &mut Rng) -> Step {
         match (self.phase, input) {
             (_, Input::Finished(end)) => self.finish(end, now),
-            (Phase::Delayed | Phase::BackingOff | Phase::Fetching, Input::Timer) if now < self.wake_at => {
+            (Phase::Delayed | Phase::BackingOff, Input::Timer) if now < self.wake_at => {
                 Step::Wait(self.wake_at)
             }
             (Phase::Delayed, Input::Timer) => match self.held_answer.take() {
@@ -117,9 +115,9 @@ impl Exchange {
         self.end_try();
         let wanted =
             failure.reason != Reason::RequestTimeout && self.policy().after_failure(failure, self.method);
-        match wanted.then(|| self.retry(stale, now, rng)).flatten() {
-            Some(step) => step,
-            None => self.give_up(failure.reason, now),
+        match wanted && self.withdraw_retry() {
+            true => self.try_again(stale, now, rng),
+            false => self.give_up(failure.reason, now),
         }
     }
 
@@ -133,44 +131,42 @@ impl Exchange {
     ) -> Step {
         self.account(Outcome::Status(grpc_status.map_or(status, |grpc| as_http(grpc, status))), now);
         self.retry = None;
-        if self.policy().after_response(status, grpc_status, replayable, self.method) {
-            let hold = std::mem::take(&mut self.hold);
-            if let Some(step) = self.retry(false, now, rng) {
-                // What the answered try has counted is still here; the new one, if there is one already, has its own.
-                let next = std::mem::replace(&mut self.hold, hold);
-                self.release();
-                self.hold = next;
-                return Step::Discard(Box::new(step));
-            }
-            self.hold = hold;
+        let wanted = self.policy().after_response(status, grpc_status, replayable, self.method);
+        if wanted && now < self.finish_by && self.withdraw_retry() {
+            self.release();
+            return Step::Discard(Box::new(self.try_again(false, now, rng)));
         }
         self.phase = Phase::Forwarding;
         Step::Forward
     }
 
-    /// The step towards another try; none if there may be none. Withdraws from the budget.
-    fn retry(&mut self, at_once: bool, now: Tick, rng: &mut Rng) -> Option<Step> {
-        let policy = self.policy();
-        if self.attempts >= policy.tries_max() {
+    /// Another try may be made; takes it from the budget.
+    fn withdraw_retry(&mut self) -> bool {
+        if self.attempts >= self.policy().tries_max() {
             self.exhausted = self.attempts > 1;
-            return None;
+            return false;
         }
-        let retries = policy.retries;
-        let (base_ms, keep_host) = (retries.backoff_ms, retries.allow_previous_hosts);
         if let Some(destination) = &self.destination {
             self.retry = RetryToken::acquire(destination);
             self.exhausted = self.retry.is_none();
-            self.retry.as_ref()?;
         }
+        !self.exhausted
+    }
+
+    /// The step towards another try, which has been taken from the budget.
+    fn try_again(&mut self, at_once: bool, now: Tick, rng: &mut Rng) -> Step {
+        let retries = self.policy().retries;
+        let (base_ms, keep_host) = (retries.backoff_ms, retries.allow_previous_hosts);
         if let Some(position) = self.position.filter(|_| !keep_host) {
             self.avoid.push(position as usize);
         }
-        let pause_ms = if at_once { 0 } else { backoff_ms(base_ms, self.attempts, rng) };
-        if pause_ms == 0 {
-            return Some(self.attempt(now, rng));
+        match if at_once { 0 } else { backoff_ms(base_ms, self.attempts, rng) } {
+            0 => self.attempt(now, rng),
+            pause_ms => {
+                self.phase = Phase::BackingOff;
+                self.wait(now.plus_millis(pause_ms))
+            }
         }
-        self.phase = Phase::BackingOff;
-        Some(self.wait(now.plus_millis(pause_ms)))
     }
 
     pub(super) fn wait(&mut self, until: Tick) -> Step {
