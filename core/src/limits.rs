@@ -92,6 +92,10 @@ pub const MATCHES_PER_HOST_MAX: usize = 65_536;
 pub const DESTINATIONS_PER_RULE_MAX: usize = 256;
 /// Endpoints of one destination.
 pub const ENDPOINTS_MAX: usize = 50_000;
+/// Listeners of one proxy.
+pub const LISTENERS_MAX: usize = 4_096;
+/// Parts of a keyed limit's key.
+pub const LIMIT_KEY_PARTS_MAX: usize = 8;
 /// Limits of one rate-limit object.
 pub const LIMITS_PER_OBJECT_MAX: usize = 64;
 /// Longest host name, in bytes (RFC 1035 section 2.3.4 allows 255 octets on the wire, 253 as text).

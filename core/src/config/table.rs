@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use crate::balance::{DestinationState, EndpointState, Shares};
+use crate::config::compile::LimitSet;
 use crate::config::model;
 use crate::route::host::{DomainMap, HostIndex};
 use crate::route::rank::RuleSet;
 use crate::route::rule::{CompiledLimit, CompiledRule, CompiledTcpRule};
 
-/// Slot of a destination; the same name has the same slot in a table and in those compiled from it.
+/// Slot of a destination. Means something only together with the table it comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DestinationId(pub u32);
 
@@ -38,9 +39,11 @@ pub(crate) struct Parts {
     pub destinations: Vec<Slot<Destination>>,
     /// Names of slots.
     pub names: Arc<Names>,
+    /// Rate limits, attached to hosts and listeners.
+    pub limits: Arc<LimitSet>,
     /// What happens to a request of a host without rules.
     pub default_rule: Arc<CompiledRule>,
-    /// The same for a TCP connection: no rule of its own, only a place to log from.
+    /// What happens to a request that arrives for the application: no retries.
     pub inbound_rule: Arc<CompiledRule>,
 }
 
@@ -79,6 +82,31 @@ impl<T> Clone for Slot<T> {
 pub(crate) struct Names {
     pub destinations: NameSlots,
     pub virtual_hosts: NameSlots,
+    /// Names in use when slots were last numbered afresh.
+    settled: usize,
+}
+
+/// Slots of names long gone that a table may keep beside as many as it uses.
+const STALE_SLOTS_MAX: usize = 1_024;
+
+impl Names {
+    fn len(&self) -> usize {
+        self.destinations.len() + self.virtual_hosts.len()
+    }
+
+    /// More than half of the slots may be of names long gone.
+    pub(crate) fn outgrown(&self) -> bool {
+        self.len() > 2 * self.settled + STALE_SLOTS_MAX
+    }
+}
+
+impl Table {
+    /// The table, its slots numbered afresh: all of them are in use.
+    pub(crate) fn settled(mut self) -> Table {
+        let names = Arc::make_mut(&mut self.parts.names);
+        names.settled = names.len();
+        self
+    }
 }
 
 /// Names, each with a slot of its own.
@@ -126,6 +154,8 @@ pub struct ListenerTable {
     pub(crate) domains: DomainMap,
     /// What `domains` was made of: slots of the virtual hosts that name this listener, in the order of their names.
     pub(crate) virtual_hosts: Vec<u32>,
+    /// Of those slots and their domains, so that an unchanged map is recognised without keeping them.
+    pub(crate) domains_fingerprint: u64,
 }
 
 /// Rules of one host, or of a set of domains at a gateway.
@@ -161,6 +191,8 @@ pub struct Destination {
     pub state: Arc<DestinationState>,
     /// The endpoints' weights, compiled.
     pub shares: Shares,
+    /// The object that the endpoints come from.
+    pub(crate) source: Option<Arc<model::Endpoints>>,
 }
 
 impl Destination {
@@ -171,7 +203,7 @@ impl Destination {
         state: Arc<DestinationState>,
     ) -> Destination {
         let shares = Shares::new(&endpoints);
-        Destination { model, endpoints, state, shares }
+        Destination { model, endpoints, state, shares, source: None }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::rng::Rng;
 use crate::route::host::{HostEntry, as_address, split_authority};
 use crate::route::matcher::Subject;
 use crate::route::rank::Matched;
-use crate::route::rule::{Action, CompiledLimit, CompiledRule, CompiledTcpRule, HeaderOps, Targets};
+use crate::route::rule::{Action, CompiledLimit, CompiledRule, CompiledTcpRule, HeaderOps};
 
 /// Where a request goes.
 #[derive(Debug)]
@@ -415,13 +415,5 @@ fn route_tcp_rules(
             RoutedTcp::Route(TcpRoute { rule: Some(rule), host: &rules.name, port, target: Fixed::ByRule })
         }
         None => RoutedTcp::NoRoute,
-    }
-}
-
-/// The action's destinations, where it forwards.
-pub(crate) fn targets(action: &Action) -> Option<&Targets> {
-    match action {
-        Action::Forward(targets) => Some(targets),
-        Action::HostDefault | Action::Redirect(_) | Action::DirectResponse { .. } => None,
     }
 }

@@ -1,0 +1,136 @@
+//! Destinations with their endpoints' addresses and the state they had.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use crate::config::compile::{Answers, Build, Inputs};
+use crate::config::model::{self, Balancer, Discovery, Kind};
+use crate::config::snapshot::Snapshot;
+use crate::config::table::{Destination, Endpoint, Parts, Slot};
+
+/// Compiles all destinations, by slot. One whose endpoints have not come has not come.
+pub(super) fn compile_destinations(
+    build: &mut Build,
+    inputs: &Inputs<'_>,
+    old: Option<&Parts>,
+) -> Vec<Slot<Destination>> {
+    let snapshot = inputs.snapshot;
+    let here: Vec<(u32, Arc<Destination>)> = snapshot
+        .destinations()
+        .iter()
+        .filter_map(|(name, held)| {
+            let slot = build.destination(name).0;
+            let endpoints = snapshot.endpoints().get(name).map(|held| held.body());
+            if endpoints.is_none()
+                && needs_endpoints(held.body())
+                && !snapshot.is_absent(Kind::Endpoints, name)
+            {
+                return None;
+            }
+            let shared = old.and_then(|old| old.destinations.get(slot as usize)?.here());
+            if let Some(same) = shared.filter(|it| unchanged(it, held.body(), endpoints, inputs.answers)) {
+                return Some((slot, Arc::clone(same)));
+            }
+            let before = inputs.previous.and_then(|table| table.destination_named(name)).map(|it| &**it);
+            let mut joined = join(Arc::clone(held.body()), endpoints.map(|it| &**it), inputs.answers, before);
+            joined.source = endpoints.cloned();
+            Some((slot, Arc::new(joined)))
+        })
+        .collect();
+    let mut slots = absent_slots(build, snapshot);
+    for (slot, destination) in here {
+        slots[slot as usize] = Slot::Here(destination);
+    }
+    slots
+}
+
+fn absent_slots(build: &Build, snapshot: &Snapshot) -> Vec<Slot<Destination>> {
+    let names = &build.names.destinations;
+    (0..names.len() as u32)
+        .map(|slot| match names.name(slot) {
+            // One that is here without its endpoints has not come either.
+            Some(name) if snapshot.destinations().contains_key(name) => Slot::NotLoaded,
+            Some(name) if !snapshot.is_absent(Kind::Destination, name) => Slot::NotLoaded,
+            _ => Slot::Absent,
+        })
+        .collect()
+}
+
+fn needs_endpoints(destination: &model::Destination) -> bool {
+    destination.discovery != Discovery::OriginalDestination && destination.balancer != Balancer::Passthrough
+}
+
+fn unchanged(
+    old: &Destination,
+    model: &Arc<model::Destination>,
+    endpoints: Option<&Arc<model::Endpoints>>,
+    answers: &Answers,
+) -> bool {
+    let same_source = match (&old.source, endpoints) {
+        (None, None) => true,
+        (Some(old), Some(new)) => Arc::ptr_eq(old, new),
+        _ => false,
+    };
+    if !same_source || !Arc::ptr_eq(&old.model, model) {
+        return false;
+    }
+    // DNS answers may have changed under the same objects.
+    let by_name =
+        endpoints.is_some_and(|it| it.endpoints.iter().any(|it| it.address.parse::<IpAddr>().is_err()));
+    !by_name
+        || addresses(model, endpoints.map(|it| &**it), answers)
+            .map(|(address, _)| address)
+            .eq(old.endpoints.iter().map(|endpoint| endpoint.address))
+}
+
+/// Joins a destination with its endpoints, and with the state that it and they had before.
+pub(super) fn join(
+    model: Arc<model::Destination>,
+    endpoints: Option<&model::Endpoints>,
+    answers: &Answers,
+    before: Option<&Destination>,
+) -> Destination {
+    let known: HashMap<SocketAddr, &Endpoint, foldhash::fast::FixedState> =
+        before.iter().flat_map(|it| &it.endpoints).map(|endpoint| (endpoint.address, endpoint)).collect();
+    let compiled = addresses(&model, endpoints, answers).map(|(address, endpoint)| {
+        let old = known.get(&address);
+        Endpoint {
+            address,
+            model: match old {
+                Some(old) if *old.model == *endpoint => Arc::clone(&old.model),
+                _ => Arc::new(endpoint.clone()),
+            },
+            state: old.map(|old| Arc::clone(&old.state)).unwrap_or_default(),
+        }
+    });
+    let compiled = compiled.collect();
+    let state = before.map(|before| Arc::clone(&before.state)).unwrap_or_default();
+    Destination::new(model, compiled, state)
+}
+
+/// Usable endpoints with their addresses, each address once.
+fn addresses<'a>(
+    model: &model::Destination,
+    endpoints: Option<&'a model::Endpoints>,
+    answers: &'a Answers,
+) -> impl Iterator<Item = (SocketAddr, &'a model::Endpoint)> {
+    // One answer at a time for new connections.
+    let per_name = if model.discovery == Discovery::DnsRoundRobin { 1 } else { usize::MAX };
+    let mut seen = hashbrown::HashSet::with_hasher(foldhash::fast::FixedState::default());
+    endpoints
+        .into_iter()
+        .flat_map(|it| &it.endpoints)
+        .filter(|endpoint| !endpoint.draining)
+        .flat_map(move |endpoint| {
+            let literal = endpoint.address.parse::<IpAddr>().ok();
+            let answers = match literal {
+                Some(_) => None,
+                None => answers.get(endpoint.address.as_str()),
+            };
+            let resolved = answers.into_iter().flatten().copied().take(per_name);
+            literal.into_iter().chain(resolved).map(move |ip| (SocketAddr::new(ip, endpoint.port), endpoint))
+        })
+        .filter(move |(address, _)| seen.insert(*address))
+}

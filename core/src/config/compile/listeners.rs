@@ -1,0 +1,102 @@
+//! Listeners, with what each needs to route.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use crate::config::compile::{Inputs, LimitSet, destinations};
+use crate::config::model::{self, ListenerKind};
+use crate::config::table::{Destination, ListenerTable, Names, Slot, Table, VirtualHost};
+use crate::route::host::DomainMap;
+
+/// Compiles the listeners, in the proxy's order.
+pub(super) fn compile_listeners(
+    inputs: &Inputs<'_>,
+    proxy: &model::Proxy,
+    limits: &LimitSet,
+    names: &Names,
+    virtual_hosts: &[Slot<VirtualHost>],
+    shared: Option<&Table>,
+) -> Vec<Arc<ListenerTable>> {
+    let gateway = proxy.listeners.iter().any(|listener| is_gateway(&listener.kind));
+    let by_listener = if gateway { own_rules(inputs, names, virtual_hosts) } else { Vec::new() };
+    proxy
+        .listeners
+        .iter()
+        .map(|listener| {
+            let limits = limits.arriving(listener);
+            let own: Vec<_> = by_listener
+                .iter()
+                .filter(|(_, it)| it.model.listener.as_ref() == Some(&listener.name))
+                .collect();
+            let mut fingerprint = DefaultHasher::new();
+            own.iter().for_each(|(slot, it)| (slot, &it.model.domains).hash(&mut fingerprint));
+            let fingerprint = fingerprint.finish();
+            let find =
+                |table: &Table| table.listeners.iter().find(|it| it.model.name == listener.name).cloned();
+            if let Some(old) = shared.and_then(find)
+                && old.model == *listener
+                && old.domains_fingerprint == fingerprint
+                && same(&old.limits, &limits)
+            {
+                return old;
+            }
+            let domains =
+                own.iter().flat_map(|(slot, it)| it.model.domains.iter().map(|name| (name.as_str(), *slot)));
+            let domains = DomainMap::build(domains);
+            Arc::new(ListenerTable {
+                model: listener.clone(),
+                limits,
+                inbound: inbound(listener, inputs.previous.and_then(find)),
+                domains,
+                virtual_hosts: own.iter().map(|(slot, _)| *slot).collect(),
+                domains_fingerprint: fingerprint,
+            })
+        })
+        .collect()
+}
+
+fn is_gateway(kind: &ListenerKind) -> bool {
+    matches!(kind, ListenerKind::GatewayHttp | ListenerKind::GatewayTcp)
+}
+
+fn same<T>(a: &[Arc<T>], b: &[Arc<T>]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| Arc::ptr_eq(a, b))
+}
+
+/// Rules of gateway listeners, in the order of their names.
+fn own_rules<'a>(
+    inputs: &Inputs<'_>,
+    names: &Names,
+    virtual_hosts: &'a [Slot<VirtualHost>],
+) -> Vec<(u32, &'a Arc<VirtualHost>)> {
+    let held = inputs.snapshot.virtual_hosts().keys();
+    held.filter_map(|name| {
+        let slot = names.virtual_hosts.get(name)?;
+        Some((slot, virtual_hosts.get(slot as usize)?.here()?))
+    })
+    .collect()
+}
+
+/// The application behind an inbound listener, as a destination of one endpoint. Its state outlives a change of the
+/// listener while the target stays.
+fn inbound(listener: &model::Listener, old: Option<Arc<ListenerTable>>) -> Option<Arc<Destination>> {
+    let ListenerKind::Inbound { protocol, target, service, pool } = &listener.kind else { return None };
+    let model = model::Destination {
+        name: format!("inbound|{}||", listener.logical_port),
+        service: service.clone().unwrap_or_default(),
+        protocol: *protocol,
+        pool: pool.clone(),
+        ..model::Destination::default()
+    };
+    let endpoint = model::Endpoint {
+        address: target.ip().to_string(),
+        port: target.port(),
+        weight: 1,
+        draining: false,
+        workload: model::Workload::default(),
+        locality: String::new(),
+    };
+    let endpoints = model::Endpoints { name: model.name.clone(), endpoints: vec![endpoint] };
+    let old = old.as_ref().and_then(|old| old.inbound.as_deref());
+    Some(Arc::new(destinations::join(Arc::new(model), Some(&endpoints), &Default::default(), old)))
+}

@@ -1,0 +1,218 @@
+//! Snapshot → table, sharing whatever did not change with the table before.
+//!
+//! What was compiled from an object is kept where the new snapshot holds the very same object (by address, so the check is
+//! cheap and cannot be wrong). State outlives objects: counters and circuits by destination name, load and health by
+//! destination name and address, buckets by rate-limit object and position.
+
+mod destinations;
+mod headers;
+mod limits;
+mod listeners;
+pub(crate) mod rules;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::config::model::{self, Kind};
+use crate::config::snapshot::Snapshot;
+use crate::config::table::{DestinationId, Names, Parts, Slot, Table, VirtualHost};
+use crate::route::host::{HostEntry, HostIndex, PortEntry};
+use crate::route::rule::{Action, CompiledRule, HeaderOps};
+
+pub(crate) use limits::{LimitSet, compile_limit};
+
+/// What DNS says of the names in [`Snapshot::dns_names`].
+pub type Answers = BTreeMap<String, Vec<IpAddr>>;
+
+/// All that a table is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// The new table's version.
+    pub version: u64,
+    /// The objects.
+    pub snapshot: &'a Snapshot,
+    /// What DNS says; a name without an answer has no endpoint.
+    pub answers: &'a Answers,
+    /// The table in force, whose unchanged parts and whose state are kept.
+    pub previous: Option<&'a Table>,
+    /// Keeps clients from choosing rate-limit keys that collide; any random number, the same for a process's life.
+    pub seed: u64,
+}
+
+/// Compiles the table that shards will read.
+pub fn compile(inputs: &Inputs<'_>) -> Arc<Table> {
+    if inputs.previous.is_none() {
+        return Arc::new(compile_once(inputs, None).settled());
+    }
+    let table = compile_once(inputs, inputs.previous);
+    if table.parts.names.outgrown() {
+        // Slots of names long gone: number afresh. State is kept, rules are compiled again.
+        return Arc::new(compile_once(inputs, None).settled());
+    }
+    Arc::new(table)
+}
+
+/// Compiles with the structure of `shared` reused; state comes from `inputs.previous` in any case.
+fn compile_once(inputs: &Inputs<'_>, shared: Option<&Table>) -> Table {
+    let snapshot = inputs.snapshot;
+    let old = shared.map(|table| &table.parts);
+    let proxy = snapshot.proxy().map(|held| Arc::clone(held.body())).unwrap_or_default();
+    let retries = proxy.default_retries.clone().unwrap_or_else(istio_retries);
+    let mut build = Build {
+        names: old.map(|old| Arc::clone(&old.names)).unwrap_or_default(),
+        retries: match old {
+            Some(old) if *old.default_rule.retries == retries => Arc::clone(&old.default_rule.retries),
+            _ => Arc::new(retries),
+        },
+    };
+    let limits = limits::compile_limits(inputs, inputs.previous.map(|table| &table.parts.limits));
+    let hosts = compile_hosts(&mut build, snapshot, &limits, old);
+    let virtual_hosts = compile_virtual_hosts(&mut build, snapshot, &proxy, old);
+    let destinations = destinations::compile_destinations(&mut build, inputs, old);
+    let listeners =
+        listeners::compile_listeners(inputs, &proxy, &limits, &build.names, &virtual_hosts, shared);
+    let shared_rule = old.filter(|old| Arc::ptr_eq(&old.default_rule.retries, &build.retries));
+    let (default_rule, inbound_rule) = match shared_rule {
+        Some(old) => (Arc::clone(&old.default_rule), Arc::clone(&old.inbound_rule)),
+        None => (plain_rule(Arc::clone(&build.retries)), plain_rule(Arc::default())),
+    };
+    let names = build.names;
+    let parts = Parts { hosts, virtual_hosts, destinations, names, limits, default_rule, inbound_rule };
+    Table { version: inputs.version, proxy, listeners, parts }
+}
+
+/// Istio's default policy where the mesh sets none.
+fn istio_retries() -> model::Retries {
+    let on = model::RetryOn {
+        connect_failure: true,
+        refused_stream: true,
+        statuses: vec![503],
+        grpc: vec![1, 14],
+        ..model::RetryOn::default()
+    };
+    model::Retries { attempts: 2, on, ..model::Retries::default() }
+}
+
+/// The rule of whatever no rule concerns.
+fn plain_rule(retries: Arc<model::Retries>) -> Arc<CompiledRule> {
+    Arc::new(CompiledRule {
+        name: "default".into(),
+        origin: "".into(),
+        action: Action::HostDefault,
+        rewrite: None,
+        timeout_ms: None,
+        retries,
+        retries_configured: false,
+        fault: None,
+        headers: HeaderOps::default(),
+    })
+}
+
+/// What all parts of a compilation share.
+pub(crate) struct Build {
+    pub(crate) names: Arc<Names>,
+    pub(crate) retries: Arc<model::Retries>,
+}
+
+impl Build {
+    /// The slot of a destination's name. The names are copied only once one is new.
+    pub(crate) fn destination(&mut self, name: &str) -> DestinationId {
+        let known = self.names.destinations.get(name);
+        DestinationId(known.unwrap_or_else(|| Arc::make_mut(&mut self.names).destinations.intern(name)))
+    }
+
+    fn virtual_host(&mut self, name: &str) -> u32 {
+        let known = self.names.virtual_hosts.get(name);
+        known.unwrap_or_else(|| Arc::make_mut(&mut self.names).virtual_hosts.intern(name))
+    }
+}
+
+fn compile_hosts(
+    build: &mut Build,
+    snapshot: &Snapshot,
+    limits: &Arc<LimitSet>,
+    old: Option<&Parts>,
+) -> Arc<HostIndex> {
+    if let Some(old) = old.filter(|old| Arc::ptr_eq(&old.limits, limits)) {
+        let before = old.hosts.entries();
+        let same = before.iter().zip(snapshot.hosts().values());
+        if before.len() == snapshot.hosts().len() && { same }
+            .all(|(entry, held)| Arc::ptr_eq(&entry.model, held.body()))
+        {
+            return Arc::clone(&old.hosts);
+        }
+    }
+    let entries = snapshot.hosts().iter().map(|(name, held)| {
+        let host = held.body();
+        let ports: SmallVec<[PortEntry; 2]> = host
+            .ports
+            .iter()
+            .map(|port| PortEntry {
+                number: port.number,
+                protocol: port.protocol,
+                default: build.destination(&model::destination_name(port.number, "", name)),
+            })
+            .collect();
+        HostEntry {
+            name: Arc::clone(name),
+            model: Arc::clone(host),
+            ports,
+            limits: limits.outbound(name),
+            virtual_host: host.routed.then(|| build.virtual_host(name)),
+        }
+    });
+    Arc::new(HostIndex::build(entries.collect()))
+}
+
+fn compile_virtual_hosts(
+    build: &mut Build,
+    snapshot: &Snapshot,
+    proxy: &model::Proxy,
+    old: Option<&Parts>,
+) -> Vec<Slot<VirtualHost>> {
+    let same_retries = old.is_some_and(|old| Arc::ptr_eq(&old.default_rule.retries, &build.retries));
+    let mut compiled: Vec<(u32, Arc<VirtualHost>)> = Vec::with_capacity(snapshot.virtual_hosts().len());
+    for (name, held) in snapshot.virtual_hosts() {
+        let slot = build.virtual_host(name);
+        let ports = arrival_ports(held.body(), snapshot, proxy);
+        let before =
+            old.filter(|_| same_retries).and_then(|old| old.virtual_hosts.get(slot as usize)?.here());
+        match before.filter(|it| Arc::ptr_eq(&it.model, held.body()) && it.ports == ports) {
+            Some(same) => compiled.push((slot, Arc::clone(same))),
+            // Cannot fail: the snapshot compiled it when it took it over.
+            None => compiled.extend(
+                rules::compile_virtual_host(build, name, held.body(), ports).map(|it| (slot, Arc::new(it))),
+            ),
+        }
+    }
+    let mut slots: Vec<Slot<VirtualHost>> = (0..build.names.virtual_hosts.len() as u32)
+        .map(|slot| match build.names.virtual_hosts.name(slot) {
+            Some(name) if !snapshot.is_absent(Kind::VirtualHost, name) => Slot::NotLoaded,
+            _ => Slot::Absent,
+        })
+        .collect();
+    for (slot, rules) in compiled {
+        slots[slot as usize] = Slot::Here(rules);
+    }
+    slots
+}
+
+/// The ports that requests for a virtual host can come for.
+fn arrival_ports(rules: &model::VirtualHost, snapshot: &Snapshot, proxy: &model::Proxy) -> Vec<u16> {
+    match &rules.listener {
+        Some(listener) => {
+            let own = proxy.listeners.iter().filter(|it| it.name == *listener);
+            own.map(|listener| listener.logical_port).collect()
+        }
+        None => {
+            let host = snapshot.hosts().get(rules.name.as_str());
+            host.map(|held| held.body().ports.iter().map(|port| port.number).collect()).unwrap_or_default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
