@@ -1,11 +1,15 @@
 //! The command line of `dromon-perf`.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
+use crate::lab::run;
+use crate::report;
 use crate::rig::load::{Pace, Plan};
 use crate::rig::schedule::Arrivals;
 use crate::rig::{cpu, load, origin, relay};
@@ -20,6 +24,16 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measure Dromon beside its peers, interleaved, and judge the goals
+    Lab(LabArgs),
+    /// Make the reports again from a run's JSON file
+    Report {
+        /// The file, lab.json of a run
+        json: PathBuf,
+        /// Where the reports go; beside the file unless set
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
     /// Send load to an address and print what came back
     Load(LoadArgs),
     /// Run the origin server: answers /…/100, /…/10k, /…/100k and /…/1m
@@ -32,6 +46,37 @@ enum Command {
         #[arg(long)]
         upstream: SocketAddr,
     },
+}
+
+#[derive(Debug, Args)]
+struct LabArgs {
+    /// A cut: fewer scenarios, two short rounds, less than 3 minutes
+    #[arg(long)]
+    quick: bool,
+    /// Only these scenarios
+    #[arg(long, value_name = "SCENARIO", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Rounds of the scenarios that goals are judged by
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=100))]
+    rounds: Option<u16>,
+    /// Measure this dromon-proxy and build none
+    #[arg(long, value_name = "FILE")]
+    proxy: Option<PathBuf>,
+    /// Where the reports go
+    #[arg(long, default_value = "lab-results")]
+    out: PathBuf,
+    /// What is printed at the end
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: Output,
+}
+
+/// What is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Output {
+    /// Tables
+    Text,
+    /// The run as JSON
+    Json,
 }
 
 #[derive(Debug, Args)]
@@ -77,12 +122,41 @@ struct LoadArgs {
     pin: Option<usize>,
 }
 
-/// Carries out the command line.
-pub fn run(cli: Cli) -> Result<()> {
+/// Carries out the command line; the exit code says whether what was asked for held.
+pub fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
-        Command::Load(args) => load_command(&args),
-        Command::Origin(args) => origin::serve(listen(&args)?),
-        Command::Relay { server, upstream } => relay::serve(listen(&server)?, upstream),
+        Command::Lab(args) => lab_command(args)?,
+        Command::Report { json, out } => {
+            let folder = out.unwrap_or_else(|| json.parent().unwrap_or(Path::new(".")).to_owned());
+            show(&report::write(&report::read(&json)?, &folder)?);
+        }
+        Command::Load(args) => load_command(&args)?,
+        Command::Origin(args) => origin::serve(listen(&args)?)?,
+        Command::Relay { server, upstream } => relay::serve(listen(&server)?, upstream)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn lab_command(args: LabArgs) -> Result<()> {
+    let options = run::Options {
+        quick: args.quick,
+        only: args.only,
+        rounds: args.rounds.map(usize::from),
+        proxy: args.proxy,
+    };
+    let lab = run::run(&options)?;
+    let paths = report::write(&lab, &args.out)?;
+    match args.output {
+        Output::Text => print!("{}", report::table::text(&lab)),
+        Output::Json => println!("{}", serde_json::to_string_pretty(&lab)?),
+    }
+    show(&paths);
+    Ok(())
+}
+
+fn show(paths: &[PathBuf]) {
+    for path in paths {
+        eprintln!("wrote {}", path.display());
     }
 }
 

@@ -4,10 +4,19 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod instructions;
+mod lab;
+mod report;
 mod rig;
 
 use clap::Parser;
 
-fn main() -> anyhow::Result<()> {
-    cli::run(cli::Cli::parse())
+fn main() -> std::process::ExitCode {
+    match cli::run(cli::Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("dromon-perf: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
 }

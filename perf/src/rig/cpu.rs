@@ -12,24 +12,31 @@ pub fn allowed() -> Result<Vec<usize>> {
 
 /// Pins the calling thread, and what it starts from now on, to one processor.
 pub fn pin(cpu: usize) -> Result<()> {
-    let mut set = CpuSet::new();
-    set.set(cpu);
-    sched_setaffinity(None, &set).with_context(|| format!("pinning to processor {cpu}"))
+    pin_to(&[cpu])
 }
 
-/// Raises the soft limit of open descriptors to at least `wanted`, and the hard one too where that is allowed.
-pub fn allow_descriptors(wanted: u64) -> Result<()> {
+/// Pins the calling thread, and what it starts from now on, to these processors.
+pub fn pin_to(cpus: &[usize]) -> Result<()> {
+    let mut set = CpuSet::new();
+    cpus.iter().for_each(|&cpu| set.set(cpu));
+    sched_setaffinity(None, &set).with_context(|| format!("pinning to processors {cpus:?}"))
+}
+
+/// Raises the soft limit of open descriptors to `wanted`, or as near to it as the hard limit allows, and returns it.
+pub fn allow_descriptors(wanted: u64) -> Result<u64> {
     let now = getrlimit(Resource::Nofile);
-    if now.current.is_none_or(|current| current >= wanted) {
-        return Ok(());
+    let Some(current) = now.current.filter(|&current| current < wanted) else {
+        return Ok(now.current.unwrap_or(u64::MAX));
+    };
+    let attainable = now.maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    let higher = Rlimit { current: Some(wanted), maximum: now.maximum.map(|maximum| maximum.max(wanted)) };
+    if setrlimit(Resource::Nofile, higher).is_ok() {
+        return Ok(wanted);
     }
-    let maximum = now.maximum.map(|maximum| maximum.max(wanted));
-    setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum }).with_context(|| {
-        format!(
-            "raising the limit of open files to {wanted} (hard limit {:?}); try `ulimit -Hn`",
-            now.maximum
-        )
-    })
+    let within = Rlimit { current: Some(attainable), maximum: now.maximum };
+    setrlimit(Resource::Nofile, within)
+        .with_context(|| format!("raising the limit of open files from {current} to {attainable}"))?;
+    Ok(attainable)
 }
 
 /// Makes this thread's timed waits as exact as the kernel can: the default slack of 50 µs would show in a latency.

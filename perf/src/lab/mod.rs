@@ -1,0 +1,19 @@
+//! The lab: runs every subject through every scenario, interleaved, and judges the goals.
+
+pub mod config;
+pub mod dromon;
+pub mod goals;
+pub mod launch;
+pub mod machine;
+pub mod measure;
+pub mod proc;
+pub mod result;
+pub mod run;
+pub mod scenario;
+pub mod setup;
+pub mod stats;
+pub mod subject;
+pub mod tools;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+//! Runs the scenarios, interleaved: each round takes every cell once, every second round in the reverse order (A B B
+//! A), each cell with a fresh process.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use super::launch::{self, Launcher};
+use super::measure::Bench;
+use super::result::{Lab, ScenarioResult};
+use super::scenario::{self, Action, Budget, Cell, Rate, Scenario};
+use super::subject::Subject;
+use super::{dromon, goals, machine, tools};
+use crate::instructions;
+use crate::rig::cpu;
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// A cut in under three minutes.
+    pub quick: bool,
+    /// Scenarios to run; all when empty.
+    pub only: Vec<String>,
+    /// Rounds of the scenarios that goals are judged by.
+    pub rounds: Option<usize>,
+    /// Use this `dromon-proxy` and build none.
+    pub proxy: Option<PathBuf>,
+}
+
+/// Descriptors for 10,000 connections on both sides of a proxy.
+const DESCRIPTORS: u64 = 65_536;
+
+/// Runs the lab.
+pub fn run(options: &Options) -> Result<Lab> {
+    let budget =
+        Budget { quick: options.quick, rounds: options.rounds.unwrap_or(if options.quick { 2 } else { 10 }) };
+    let mut scenarios = scenario::all(&budget);
+    if let Some(unknown) = options.only.iter().find(|id| !scenarios.iter().any(|scenario| scenario.id == **id)) {
+        let known: Vec<&str> = scenarios.iter().map(|scenario| scenario.id).collect();
+        bail!("no scenario {unknown}; there are {}", known.join(", "));
+    }
+    scenarios.retain(|scenario| options.only.is_empty() || options.only.iter().any(|id| id == scenario.id));
+    let machine = machine::describe()?;
+    let descriptors = cpu::allow_descriptors(DESCRIPTORS)?;
+    let dromon = match &options.proxy {
+        Some(path) => Ok(path.clone()),
+        None => dromon::build(),
+    };
+    let peers = tools::peers();
+    cpu::pin(machine.rig_cpu)?;
+    cpu::exact_timers()?;
+    let scratch = std::env::temp_dir().join(format!("dromon-lab-{}", std::process::id()));
+    let (_origin, origin) = launch::origin(machine.rig_cpu, &scratch)?;
+    let launcher = Launcher {
+        peers,
+        dromon,
+        proxy_cpu: machine.proxy_cpu,
+        rig_cpu: machine.rig_cpu,
+        descriptors,
+        origin,
+        scratch: scratch.clone(),
+    };
+    let began = Instant::now();
+    let mut lab = Lab {
+        started: machine::now(),
+        seconds: 0.0,
+        quick: options.quick,
+        machine,
+        versions: versions(&launcher),
+        skipped: skipped(&launcher),
+        scenarios: Vec::new(),
+        goals: Vec::new(),
+    };
+    for (name, reason) in &lab.skipped {
+        eprintln!("without {name}: {reason}");
+    }
+    let mut envoy = None;
+    for scenario in &scenarios {
+        let result = one(&launcher, scenario, &mut envoy, &mut lab.skipped)?;
+        lab.scenarios.push(result);
+    }
+    let counts = if options.only.is_empty() { instructions::ratios() } else { Vec::new() };
+    lab.seconds = began.elapsed().as_secs_f64();
+    lab.goals = goals::judge(&lab, &counts);
+    drop(_origin);
+    // The folder is in the temporary directory; leaving it behind does no harm.
+    let _ = std::fs::remove_dir_all(scratch);
+    Ok(lab)
+}
+
+fn versions(launcher: &Launcher) -> BTreeMap<String, String> {
+    let peers = [
+        ("Envoy", &launcher.peers.envoy),
+        ("nginx", &launcher.peers.nginx),
+        ("HAProxy", &launcher.peers.haproxy),
+    ];
+    let known = peers.into_iter().filter_map(|(name, tool)| Some((name, tool.as_ref().ok()?.version.clone())));
+    let mut versions: BTreeMap<String, String> = known.map(|(name, version)| (name.to_owned(), version)).collect();
+    if let Ok(path) = &launcher.dromon {
+        let version = tools::run(std::process::Command::new(path).arg("--version")).unwrap_or_default();
+        let commit = std::process::Command::new("git").args(["rev-parse", "--short", "HEAD"]).output();
+        let commit = commit.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+        versions.insert("Dromon".into(), format!("{} {}", version.trim(), commit.unwrap_or_default()));
+    }
+    versions
+}
+
+fn skipped(launcher: &Launcher) -> BTreeMap<String, String> {
+    let missing = |subject: Subject| Some((subject.title().to_owned(), launcher.missing(subject)?));
+    [Subject::Dromon, Subject::Envoy, Subject::Nginx, Subject::Haproxy].into_iter().filter_map(missing).collect()
+}
+
+fn one(
+    launcher: &Launcher,
+    scenario: &Scenario,
+    envoy: &mut Option<f64>,
+    skipped: &mut BTreeMap<String, String>,
+) -> Result<ScenarioResult> {
+    let mut result = ScenarioResult {
+        id: scenario.id.to_owned(),
+        title: scenario.title.to_owned(),
+        detail: scenario.detail.clone(),
+        samples: Vec::new(),
+    };
+    let needs_rate = scenario.cells.iter().any(|cell| matches!(&cell.action, Action::Load(load) if matches!(load.rate, Rate::OfEnvoy(_))));
+    if needs_rate && envoy.is_none() {
+        *envoy = Some(envoy_highest(launcher)?);
+    }
+    let bench = Bench { launcher, envoy_per_second: *envoy };
+    let cells: Vec<&Cell> =
+        scenario.cells.iter().filter(|cell| launcher.missing(cell.subject).is_none()).collect();
+    let total = cells.len() * scenario.rounds;
+    for round in 0..scenario.rounds {
+        let order: Vec<&&Cell> = if round % 2 == 0 { cells.iter().collect() } else { cells.iter().rev().collect() };
+        for cell in order {
+            progress(scenario, cell, result.samples.len() + 1, total);
+            match bench.measure(cell, round) {
+                Ok(sample) => result.samples.push(sample),
+                Err(error) => {
+                    let name = format!("{} {} {}", scenario.id, cell.subject.title(), cell.variant);
+                    eprintln!("\n{name}: {error:#}");
+                    skipped.insert(name.trim().to_owned(), format!("{error:#}"));
+                }
+            }
+        }
+    }
+    eprintln!();
+    if scenario.id == "small" {
+        let row = super::result::Row { subject: Subject::Envoy, variant: "" };
+        *envoy = result.spread(row, "requests_per_second").map(|spread| spread.median);
+    }
+    Ok(result)
+}
+
+/// Envoy's highest throughput, measured on its own where the scenario that shows it is not run.
+fn envoy_highest(launcher: &Launcher) -> Result<f64> {
+    if let Some(reason) = launcher.missing(Subject::Envoy) {
+        bail!("rates are shares of Envoy's throughput, and Envoy is missing: {reason}");
+    }
+    let budget = Budget { quick: true, rounds: 1 };
+    let small = scenario::all(&budget).into_iter().find(|scenario| scenario.id == "small");
+    let cell = small.and_then(|small| small.cells.into_iter().find(|cell| cell.subject == Subject::Envoy));
+    let cell = cell.context("the scenario that shows Envoy's throughput")?;
+    let sample = Bench { launcher, envoy_per_second: None }.measure(&cell, 0)?;
+    sample.metrics.get("requests_per_second").copied().context("Envoy's throughput")
+}
+
+fn progress(scenario: &Scenario, cell: &Cell, number: usize, total: usize) {
+    let name = format!("{} {}", cell.subject.title(), cell.variant);
+    let line = format!("{:<18} {number:>3}/{total:<3} {}", scenario.id, name.trim());
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[2K{line}");
+    } else {
+        eprintln!("{line}");
+    }
+}
