@@ -23,8 +23,7 @@ const ORIGIN_HOST: &str = "origin.default.svc.cluster.local";
 /// without changing where any request goes.
 pub fn resources(setup: &Setup, port: u16, origin_port: u16, generation: u64) -> Vec<Resource> {
     let name = destination_name(origin_port, "", ORIGIN_HOST);
-    let service =
-        ServiceRef { host: ORIGIN_HOST.into(), name: "origin".into(), namespace: "default".into() };
+    let service = ServiceRef { host: ORIGIN_HOST.into(), name: "origin".into(), namespace: "default".into() };
     let workload = Workload { name: "lab".into(), namespace: "default".into(), ..Workload::default() };
     let listener = Listener {
         name: listener_name(port),
@@ -68,7 +67,8 @@ pub fn resources(setup: &Setup, port: u16, origin_port: u16, generation: u64) ->
     ];
     all.extend(limit(setup, port).map(Resource::RateLimit));
     all.extend(
-        (0..setup.hosts).map(|number| Resource::VirtualHost(virtual_host(setup, port, origin_port, number, generation))),
+        (0..setup.hosts)
+            .map(|number| Resource::VirtualHost(virtual_host(setup, port, origin_port, number, generation))),
     );
     all
 }

@@ -49,7 +49,11 @@ pub fn at_most(value: Option<Spread>, limit: f64) -> Status {
 pub fn judge(lab: &Lab, instructions: &[(String, f64)]) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     if let Some(small) = lab.scenario("small") {
-        verdicts.extend(cpu(small, "100 B", &[("Envoy", 0.25), ("nginx", 0.85), ("HAProxy", 0.85), ("raw relay", 1.30)]));
+        verdicts.extend(cpu(
+            small,
+            "100 B",
+            &[("Envoy", 0.25), ("nginx", 0.85), ("HAProxy", 0.85), ("raw relay", 1.30)],
+        ));
     }
     if let Some(large) = lab.scenario("100k") {
         verdicts.extend(cpu(large, "100 KiB", &[("HAProxy", 0.90), ("Envoy", 0.45)]));
@@ -91,12 +95,20 @@ const fn row(subject: Subject) -> Row<'static> {
 
 fn relative(figure: &str, value: Option<Spread>, limit: f64) -> Verdict {
     let status = at_most(value, limit);
-    Verdict { figure: figure.to_owned(), limit: format!("≤ {limit:.2}"), value, status, note: String::new() }
+    Verdict {
+        figure: figure.to_owned(), limit: format!("≤ {limit:.2}"), value, status, note: String::new()
+    }
 }
 
 fn absolute(figure: &str, value: Option<Spread>, limit: f64, unit: &str) -> Verdict {
     let status = at_most(value, limit);
-    Verdict { figure: figure.to_owned(), limit: format!("≤ {limit} {unit}"), value, status, note: String::new() }
+    Verdict {
+        figure: figure.to_owned(),
+        limit: format!("≤ {limit} {unit}"),
+        value,
+        status,
+        note: String::new(),
+    }
 }
 
 fn cpu(scenario: &ScenarioResult, answer: &str, limits: &[(&str, f64)]) -> Vec<Verdict> {
@@ -142,10 +154,16 @@ fn churned(churn: &ScenarioResult) -> Vec<Verdict> {
     let noise = churn.ratio(of(Subject::DromonAgain, "static"), still, "p99_us");
     let limit = noise.map_or(1.25, |noise| noise.high.max(1.0 / noise.low).max(1.25));
     let ratio = churn.ratio(changing, still, "p99_us");
-    let noise = noise.map(|noise| format!("A against A: {:.2} ({:.2}–{:.2})", noise.median, noise.low, noise.high));
+    let noise =
+        noise.map(|noise| format!("A against A: {:.2} ({:.2}–{:.2})", noise.median, noise.low, noise.high));
     vec![
         absolute("rules changing 10 times a second: errors", failed, 0.0, "requests"),
-        absolute("rules changing 10 times a second: drained connections", total("closed"), 0.0, "connections"),
+        absolute(
+            "rules changing 10 times a second: drained connections",
+            total("closed"),
+            0.0,
+            "connections",
+        ),
         Verdict {
             note: noise.unwrap_or_default(),
             ..relative("rules changing 10 times a second: p99 / p99 of static rules", ratio, limit)
@@ -169,7 +187,8 @@ fn admitted(limit: &ScenarioResult, variant: &str) -> Verdict {
         }
         _ => Status::Absent,
     };
-    let text = allowed.zip(ceiling).map(|(allowed, ceiling)| format!("{:.0} to {ceiling:.0}", 0.99 * allowed));
+    let text =
+        allowed.zip(ceiling).map(|(allowed, ceiling)| format!("{:.0} to {ceiling:.0}", 0.99 * allowed));
     Verdict {
         figure: format!("requests admitted by a limit, {variant}"),
         limit: text.unwrap_or_default(),

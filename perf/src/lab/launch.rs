@@ -104,9 +104,17 @@ impl Launcher {
         Ok(running)
     }
 
-    fn command(&self, subject: Subject, setup: &Setup, places: &Places<'_>, cpus: &[usize]) -> Result<Command> {
+    fn command(
+        &self,
+        subject: Subject,
+        setup: &Setup,
+        places: &Places<'_>,
+        cpus: &[usize],
+    ) -> Result<Command> {
         let tool = |tool: &Result<Tool>| {
-            tool.as_ref().map(Tool::command).map_err(|error| anyhow!("{} is missing: {error:#}", subject.title()))
+            tool.as_ref()
+                .map(Tool::command)
+                .map_err(|error| anyhow!("{} is missing: {error:#}", subject.title()))
         };
         let directory = places.directory;
         Ok(match subject {
@@ -127,7 +135,11 @@ impl Launcher {
             Subject::Nginx => {
                 config::nginx(setup, places, self.descriptors)?;
                 let mut command = tool(&self.peers.nginx)?;
-                command.arg("-p").arg(directory).args(["-e", "stderr", "-c"]).arg(directory.join("nginx.conf"));
+                command
+                    .arg("-p")
+                    .arg(directory)
+                    .args(["-e", "stderr", "-c"])
+                    .arg(directory.join("nginx.conf"));
                 command
             }
             Subject::Haproxy | Subject::HaproxySplice => {
@@ -142,7 +154,13 @@ impl Launcher {
         })
     }
 
-    fn dromon_command(&self, subject: Subject, setup: &Setup, places: &Places<'_>, cpus: &[usize]) -> Result<Command> {
+    fn dromon_command(
+        &self,
+        subject: Subject,
+        setup: &Setup,
+        places: &Places<'_>,
+        cpus: &[usize],
+    ) -> Result<Command> {
         let binary = self.dromon.as_ref().map_err(|error| anyhow!("{error:#}"))?;
         let file = places.directory.join(dromon::FILE);
         let resources = dromon::resources(setup, places.port, places.origin_port, 0);
@@ -195,7 +213,10 @@ impl Running {
             if ended.is_some() || Instant::now() > limit {
                 let log = std::fs::read_to_string(self.directory.join("log")).unwrap_or_default();
                 let lines: Vec<&str> = log.lines().rev().take(5).collect();
-                bail!("{error:#}; its last words: {}", lines.into_iter().rev().collect::<Vec<_>>().join(" | "));
+                bail!(
+                    "{error:#}; its last words: {}",
+                    lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
+                );
             }
             std::thread::sleep(Duration::from_millis(10));
         }

@@ -17,7 +17,9 @@ pub fn describe() -> Result<Machine> {
     let cpuinfo = read("/proc/cpuinfo");
     let field = |text: &str, name: &str, separator: char| {
         let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
-        line.split_once(separator).map(|(_, value)| value.trim().trim_matches('"').to_owned()).unwrap_or_default()
+        line.split_once(separator)
+            .map(|(_, value)| value.trim().trim_matches('"').to_owned())
+            .unwrap_or_default()
     };
     let kilobytes = super::proc::parse_kilobytes(&read("/proc/meminfo"), "MemTotal:").unwrap_or(0);
     let virtual_machine = cpuinfo.contains(" hypervisor");
@@ -35,7 +37,8 @@ pub fn describe() -> Result<Machine> {
 
 /// Now, as UTC in ISO 8601.
 pub fn now() -> String {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let since =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
     let (year, month, day) = date(since / 86_400);
     let (hour, minute) = (since / 3_600 % 24, since / 60 % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}Z")

@@ -164,7 +164,13 @@ impl Bench<'_> {
 }
 
 /// Processor time by request, and how busy its core was.
-fn costs(put: &mut dyn FnMut(&str, f64) -> Option<f64>, outcome: &Outcome, start: Account, end: Account, full: bool) {
+fn costs(
+    put: &mut dyn FnMut(&str, f64) -> Option<f64>,
+    outcome: &Outcome,
+    start: Account,
+    end: Account,
+    full: bool,
+) {
     let spent = end.cpu.total - start.cpu.total;
     let requests = outcome.completed.max(1) as f64;
     let (user, system) = (end.cpu.user - start.cpu.user, end.cpu.system - start.cpu.system);
@@ -224,7 +230,8 @@ fn changing<T>(running: &Running, changes: Changes, work: impl FnOnce() -> T) ->
         });
         let done = work();
         over.store(true, Ordering::Relaxed);
-        let changes = changer.join().map_err(|_| anyhow::anyhow!("the thread that changes rules panicked"))??;
+        let changes =
+            changer.join().map_err(|_| anyhow::anyhow!("the thread that changes rules panicked"))??;
         Ok((done, changes))
     })
 }

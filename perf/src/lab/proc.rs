@@ -43,7 +43,8 @@ pub fn tree(pid: u32) -> Vec<u32> {
     let mut open = vec![pid];
     while let Some(parent) = open.pop() {
         for task in tasks(parent) {
-            let children = fs::read_to_string(format!("/proc/{parent}/task/{task}/children")).unwrap_or_default();
+            let children =
+                fs::read_to_string(format!("/proc/{parent}/task/{task}/children")).unwrap_or_default();
             for child in children.split_ascii_whitespace().filter_map(|child| child.parse().ok()) {
                 if found.insert(child) {
                     open.push(child);
@@ -117,7 +118,9 @@ pub(super) fn parse_processor(stat: &str, number: usize) -> Option<Processor> {
     let line = stat.lines().find_map(|line| line.strip_prefix(&name))?;
     let fields: Vec<f64> = line.split_ascii_whitespace().filter_map(|field| field.parse().ok()).collect();
     // user nice system idle iowait irq softirq steal
-    let [user, nice, system, _idle, _iowait, irq, softirq, steal, ..] = fields.as_slice() else { return None };
+    let [user, nice, system, _idle, _iowait, irq, softirq, steal, ..] = fields.as_slice() else {
+        return None;
+    };
     let busy = (user + nice + system + irq + softirq) / TICKS_PER_SECOND;
     Some(Processor { busy, steal: steal / TICKS_PER_SECOND })
 }

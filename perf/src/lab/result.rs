@@ -116,7 +116,9 @@ impl ScenarioResult {
 
     /// A row's samples.
     pub fn of<'a>(&'a self, row: Row<'a>) -> impl Iterator<Item = &'a Sample> {
-        self.samples.iter().filter(move |sample| sample.subject == row.subject && sample.variant == row.variant)
+        self.samples
+            .iter()
+            .filter(move |sample| sample.subject == row.subject && sample.variant == row.variant)
     }
 
     /// A figure of a row by round.

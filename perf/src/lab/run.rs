@@ -38,7 +38,9 @@ pub fn run(options: &Options) -> Result<Lab> {
     let budget =
         Budget { quick: options.quick, rounds: options.rounds.unwrap_or(if options.quick { 2 } else { 10 }) };
     let mut scenarios = scenario::all(&budget);
-    if let Some(unknown) = options.only.iter().find(|id| !scenarios.iter().any(|scenario| scenario.id == **id)) {
+    if let Some(unknown) =
+        options.only.iter().find(|id| !scenarios.iter().any(|scenario| scenario.id == **id))
+    {
         let known: Vec<&str> = scenarios.iter().map(|scenario| scenario.id).collect();
         bail!("no scenario {unknown}; there are {}", known.join(", "));
     }
@@ -97,8 +99,10 @@ fn versions(launcher: &Launcher) -> BTreeMap<String, String> {
         ("nginx", &launcher.peers.nginx),
         ("HAProxy", &launcher.peers.haproxy),
     ];
-    let known = peers.into_iter().filter_map(|(name, tool)| Some((name, tool.as_ref().ok()?.version.clone())));
-    let mut versions: BTreeMap<String, String> = known.map(|(name, version)| (name.to_owned(), version)).collect();
+    let known =
+        peers.into_iter().filter_map(|(name, tool)| Some((name, tool.as_ref().ok()?.version.clone())));
+    let mut versions: BTreeMap<String, String> =
+        known.map(|(name, version)| (name.to_owned(), version)).collect();
     if let Ok(path) = &launcher.dromon {
         let version = tools::run(std::process::Command::new(path).arg("--version")).unwrap_or_default();
         let commit = std::process::Command::new("git").args(["rev-parse", "--short", "HEAD"]).output();
@@ -110,7 +114,10 @@ fn versions(launcher: &Launcher) -> BTreeMap<String, String> {
 
 fn skipped(launcher: &Launcher) -> BTreeMap<String, String> {
     let missing = |subject: Subject| Some((subject.title().to_owned(), launcher.missing(subject)?));
-    [Subject::Dromon, Subject::Envoy, Subject::Nginx, Subject::Haproxy].into_iter().filter_map(missing).collect()
+    [Subject::Dromon, Subject::Envoy, Subject::Nginx, Subject::Haproxy]
+        .into_iter()
+        .filter_map(missing)
+        .collect()
 }
 
 fn one(
@@ -125,7 +132,10 @@ fn one(
         detail: scenario.detail.clone(),
         samples: Vec::new(),
     };
-    let needs_rate = scenario.cells.iter().any(|cell| matches!(&cell.action, Action::Load(load) if matches!(load.rate, Rate::OfEnvoy(_))));
+    let needs_rate = scenario
+        .cells
+        .iter()
+        .any(|cell| matches!(&cell.action, Action::Load(load) if matches!(load.rate, Rate::OfEnvoy(_))));
     if needs_rate && envoy.is_none() {
         *envoy = Some(envoy_highest(launcher)?);
     }
@@ -134,7 +144,8 @@ fn one(
         scenario.cells.iter().filter(|cell| launcher.missing(cell.subject).is_none()).collect();
     let total = cells.len() * scenario.rounds;
     for round in 0..scenario.rounds {
-        let order: Vec<&&Cell> = if round % 2 == 0 { cells.iter().collect() } else { cells.iter().rev().collect() };
+        let order: Vec<&&Cell> =
+            if round % 2 == 0 { cells.iter().collect() } else { cells.iter().rev().collect() };
         for cell in order {
             progress(scenario, cell, result.samples.len() + 1, total);
             match bench.measure(cell, round) {

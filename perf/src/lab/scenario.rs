@@ -141,12 +141,8 @@ pub fn all(budget: &Budget) -> Vec<Scenario> {
 }
 
 fn cells(subjects: &[Subject], load: &Load) -> Vec<Cell> {
-    let cell = |&subject| Cell {
-        subject,
-        variant: "",
-        setup: Setup::default(),
-        action: Action::Load(load.clone()),
-    };
+    let cell =
+        |&subject| Cell { subject, variant: "", setup: Setup::default(), action: Action::Load(load.clone()) };
     subjects.iter().map(cell).collect()
 }
 
@@ -192,7 +188,9 @@ fn connection_each(budget: &Budget) -> Scenario {
 
 fn latency(budget: &Budget, id: &'static str, rate: Rate) -> Scenario {
     let (title, detail) = match rate {
-        Rate::OfEnvoy(_) => ("Latency at 80 % of Envoy's highest throughput", "80 % of Envoy's maximum".to_owned()),
+        Rate::OfEnvoy(_) => {
+            ("Latency at 80 % of Envoy's highest throughput", "80 % of Envoy's maximum".to_owned())
+        }
         Rate::PerSecond(rate, _) if rate < 5_000.0 => {
             ("Latency at 1,000 requests a second", format!("{rate} requests a second"))
         }
@@ -204,7 +202,9 @@ fn latency(budget: &Budget, id: &'static str, rate: Rate) -> Scenario {
     Scenario {
         id,
         title,
-        detail: format!("{detail}, Poisson arrivals, 64 connections, 100 B answers, from the planned send time"),
+        detail: format!(
+            "{detail}, Poisson arrivals, 64 connections, 100 B answers, from the planned send time"
+        ),
         cells: cells(if budget.quick { &quick } else { &all }, &budget.load("100", rate)),
         rounds: if goal && !budget.quick { budget.rounds } else { budget.fewer() },
     }
@@ -213,7 +213,8 @@ fn latency(budget: &Budget, id: &'static str, rate: Rate) -> Scenario {
 fn memory(budget: &Budget) -> Scenario {
     let load = budget.load("100", Rate::PerSecond(5_000.0, Arrivals::Poisson));
     let setup = Setup { workers: 2, ..Setup::default() };
-    let cell = |subject| Cell { subject, variant: "", setup: setup.clone(), action: Action::Memory(load.clone()) };
+    let cell =
+        |subject| Cell { subject, variant: "", setup: setup.clone(), action: Action::Memory(load.clone()) };
     Scenario {
         id: "memory",
         title: "Resident memory with two workers",
@@ -224,12 +225,7 @@ fn memory(budget: &Budget) -> Scenario {
 }
 
 fn hold(budget: &Budget) -> Scenario {
-    let cell = |subject| Cell {
-        subject,
-        variant: "",
-        setup: Setup::default(),
-        action: Action::Hold(10_000),
-    };
+    let cell = |subject| Cell { subject, variant: "", setup: Setup::default(), action: Action::Hold(10_000) };
     Scenario {
         id: "idle-connections",
         title: "Memory for each idle keep-alive connection",
@@ -287,7 +283,8 @@ fn churn(budget: &Budget) -> Scenario {
     Scenario {
         id: "churn",
         title: "Rules changing ten times a second under load",
-        detail: "half of Envoy's highest throughput, Poisson arrivals, the whole table rewritten each time".into(),
+        detail: "half of Envoy's highest throughput, Poisson arrivals, the whole table rewritten each time"
+            .into(),
         cells: dromon.iter().chain(envoy).copied().map(cell).collect(),
         rounds: if budget.quick { 2 } else { budget.rounds },
     }

@@ -34,13 +34,17 @@ pub fn spread(values: &[f64]) -> Option<Spread> {
     let mut rng = Rng::new(0x5EED);
     let mut medians: Vec<f64> = (0..RESAMPLES)
         .filter_map(|_| {
-            let sample: Vec<f64> =
-                values.iter().filter_map(|_| values.get(rng.below(values.len() as u32) as usize).copied()).collect();
+            let sample: Vec<f64> = values
+                .iter()
+                .filter_map(|_| values.get(rng.below(values.len() as u32) as usize).copied())
+                .collect();
             median(&sample)
         })
         .collect();
     medians.sort_by(f64::total_cmp);
-    let at = |share: f64| medians.get((share * (medians.len().saturating_sub(1)) as f64).round() as usize).copied();
+    let at = |share: f64| {
+        medians.get((share * (medians.len().saturating_sub(1)) as f64).round() as usize).copied()
+    };
     Some(Spread { median: median(values)?, low: at(0.025)?, high: at(0.975)?, count: values.len() })
 }
 

@@ -108,7 +108,8 @@ fn fetch_debian(cache: &Path, root: &Path) -> Result<()> {
     eprintln!("fetching nginx and HAProxy from Debian (unpacked, not installed)");
     let downloads = cache.join("debs");
     std::fs::create_dir_all(&downloads)?;
-    let download = || run(Command::new("apt-get").arg("download").args(DEBIAN_PACKAGES).current_dir(&downloads));
+    let download =
+        || run(Command::new("apt-get").arg("download").args(DEBIAN_PACKAGES).current_dir(&downloads));
     if download().is_err() {
         // Package lists that are old or absent; only root can renew them.
         run(Command::new("apt-get").arg("update")).context("try `apt-get update` as root")?;

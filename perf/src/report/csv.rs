@@ -9,7 +9,13 @@ pub fn samples(lab: &Lab) -> String {
     let mut text = String::from("scenario,subject,variant,round,metric,value\n");
     for scenario in &lab.scenarios {
         for sample in &scenario.samples {
-            let key = format!("{},{},{},{}", scenario.id, sample.subject.id(), quote(&sample.variant), sample.round);
+            let key = format!(
+                "{},{},{},{}",
+                scenario.id,
+                sample.subject.id(),
+                quote(&sample.variant),
+                sample.round
+            );
             for (metric, value) in &sample.metrics {
                 // Writing to a string cannot fail.
                 let _ = writeln!(text, "{key},{metric},{value}");
@@ -26,5 +32,9 @@ pub fn samples(lab: &Lab) -> String {
 }
 
 fn quote(text: &str) -> String {
-    if text.contains([',', '"', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
+    if text.contains([',', '"', '\n']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_owned()
+    }
 }

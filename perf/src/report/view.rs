@@ -82,7 +82,11 @@ pub fn spread(spread: &Spread) -> String {
 
 /// A row's name.
 pub fn name(row: Row<'_>) -> String {
-    if row.variant.is_empty() { row.subject.title().to_owned() } else { format!("{}, {}", row.subject.title(), row.variant) }
+    if row.variant.is_empty() {
+        row.subject.title().to_owned()
+    } else {
+        format!("{}, {}", row.subject.title(), row.variant)
+    }
 }
 
 /// A scenario's figures: medians over rounds.
@@ -98,13 +102,17 @@ pub fn figures(scenario: &ScenarioResult) -> Grid {
         let bound = scenario.spread(*row, "generator_bound").is_some_and(|spread| spread.median > 0.0);
         let cell = |column: &&(&str, &str)| match scenario.spread(*row, column.0) {
             None => String::new(),
-            Some(spread) if column.0 == "requests_per_second" && bound => format!("{} g", figure(spread.median)),
+            Some(spread) if column.0 == "requests_per_second" && bound => {
+                format!("{} g", figure(spread.median))
+            }
             Some(spread) => figure(spread.median),
         };
         std::iter::once(name(*row)).chain(columns.iter().map(cell)).collect()
     };
     Grid {
-        head: std::iter::once(String::new()).chain(columns.iter().map(|column| column.1.to_owned())).collect(),
+        head: std::iter::once(String::new())
+            .chain(columns.iter().map(|column| column.1.to_owned()))
+            .collect(),
         rows: rows.iter().map(cells).collect(),
     }
 }
@@ -118,16 +126,22 @@ pub fn principal(scenario: &ScenarioResult) -> Option<(&'static str, &'static st
         ("cpu_us", "CPU per request"),
     ];
     let rows = scenario.rows();
-    candidates.into_iter().find(|(metric, _)| rows.iter().any(|row| !scenario.series(*row, metric).is_empty()))
+    candidates
+        .into_iter()
+        .find(|(metric, _)| rows.iter().any(|row| !scenario.series(*row, metric).is_empty()))
 }
 
 /// Dromon's ratios to every peer, with their spread.
 pub fn ratios(scenario: &ScenarioResult) -> Grid {
     let rows = scenario.rows();
     let metrics: Vec<(&str, &str)> = match principal(scenario) {
-        Some(("p99_us", _)) => vec![("p50_us", "p50"), ("p99_us", "p99"), ("p999_us", "p99.9"), ("cpu_us", "CPU per request")],
+        Some(("p99_us", _)) => {
+            vec![("p50_us", "p50"), ("p99_us", "p99"), ("p999_us", "p99.9"), ("cpu_us", "CPU per request")]
+        }
         Some(("idle_rss_mib", _)) => vec![("idle_rss_mib", "idle RSS"), ("loaded_rss_mib", "loaded RSS")],
-        Some(("cpu_us", name)) => vec![("cpu_us", name), ("requests_per_second", "throughput"), ("rss_mib", "RSS")],
+        Some(("cpu_us", name)) => {
+            vec![("cpu_us", name), ("requests_per_second", "throughput"), ("rss_mib", "RSS")]
+        }
         Some(one) => vec![one],
         None => Vec::new(),
     };
@@ -136,10 +150,13 @@ pub fn ratios(scenario: &ScenarioResult) -> Grid {
     for our in ours {
         let others = rows.iter().filter(|row| row.variant == our.variant && PEERS.contains(&row.subject));
         let again = rows.iter().filter(|row| {
-            row.variant == our.variant && our.subject == Subject::DromonAgain && row.subject == Subject::Dromon
+            row.variant == our.variant
+                && our.subject == Subject::DromonAgain
+                && row.subject == Subject::Dromon
         });
         for other in others.chain(again) {
-            let cells = metrics.iter().map(|(metric, _)| scenario.ratio(*our, *other, metric).map(|it| spread(&it)));
+            let cells =
+                metrics.iter().map(|(metric, _)| scenario.ratio(*our, *other, metric).map(|it| spread(&it)));
             let cells: Vec<String> = cells.map(Option::unwrap_or_default).collect();
             if cells.iter().any(|cell| !cell.is_empty()) {
                 let name = format!("{} / {}", name(*our), other.subject.title());
@@ -148,7 +165,9 @@ pub fn ratios(scenario: &ScenarioResult) -> Grid {
         }
     }
     Grid {
-        head: std::iter::once("ratio".to_owned()).chain(metrics.iter().map(|(_, name)| (*name).to_owned())).collect(),
+        head: std::iter::once("ratio".to_owned())
+            .chain(metrics.iter().map(|(_, name)| (*name).to_owned()))
+            .collect(),
         rows: grid,
     }
 }
