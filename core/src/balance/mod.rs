@@ -12,4 +12,6 @@ pub use shares::Shares;
 pub use state::{DestinationState, EndpointState, Padded};
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
