@@ -28,7 +28,7 @@ fn five_5xx_in_a_row_eject_and_one_good_answer_starts_over() {
     fail(&it, 0, Outcome::Status(500), 4, Tick::ZERO);
     record(&it, 0, Outcome::Status(404), Tick::ZERO);
     fail(&it, 0, Outcome::Status(500), 4, Tick::ZERO);
-    assert_eq!(ejected(&it), []);
+    assert_eq!(ejected(&it), [0usize; 0]);
     record(&it, 0, Outcome::Status(599), Tick::ZERO);
     assert_eq!(ejected(&it), [0]);
     assert_eq!(it.state.ejections_total(), 1);
@@ -40,7 +40,7 @@ fn gateway_errors_have_a_threshold_of_their_own() {
     for status in [502, 503, 500, 504, 502] {
         record(&it, 0, Outcome::Status(status), Tick::ZERO);
     }
-    assert_eq!(ejected(&it), [], "a 500 between them starts over");
+    assert_eq!(ejected(&it), [0usize; 0], "a 500 between them starts over");
     record(&it, 0, Outcome::Broken, Tick::ZERO);
     assert_eq!(ejected(&it), [0], "no answer counts as a 503 without the split");
 }
@@ -51,7 +51,7 @@ fn local_failures_count_apart_where_split() {
     let it = watched(2, split);
     fail(&it, 0, Outcome::Status(500), 4, Tick::ZERO);
     record(&it, 0, Outcome::Broken, Tick::ZERO);
-    assert_eq!(ejected(&it), [], "4 and 1, each below its threshold");
+    assert_eq!(ejected(&it), [0usize; 0], "4 and 1, each below its threshold");
     record(&it, 0, Outcome::TimedOut, Tick::ZERO);
     assert_eq!(ejected(&it), [0]);
     fail(&it, 1, Outcome::Status(500), 4, Tick::ZERO);
@@ -75,7 +75,7 @@ fn ejections_grow_with_repetition_and_end_at_a_sweep() {
         }
         now = now.plus_millis(10_000);
         sweep(&it, now);
-        assert_eq!(ejected(&it), []);
+        assert_eq!(ejected(&it), [0usize; 0]);
     }
     // Every healthy sweep forgives one ejection, also those that nobody came by to make.
     sweep(&it, now.plus_millis(40_000));
@@ -92,7 +92,7 @@ fn no_ejection_lasts_longer_than_the_cap() {
         assert_eq!(ejected(&it), [0]);
         now = now.plus_millis(301_000);
         sweep(&it, now);
-        assert_eq!(ejected(&it), []);
+        assert_eq!(ejected(&it), [0usize; 0]);
     }
 }
 
@@ -117,7 +117,7 @@ fn switching_detection_off_lets_everybody_back_in() {
         it.state.clone(),
     );
     sweep(&newer, Tick::from_millis(60_000));
-    assert_eq!(ejected(&newer), []);
+    assert_eq!(ejected(&newer), [0usize; 0]);
 }
 
 #[test]
