@@ -65,9 +65,7 @@ mod target;
 mod tests;
 
 pub use chunk::{ChunkDecoder, ChunkHeader, LAST_CHUNK, Mode, Piece, trailers};
-pub use encode::{
-    Forwarded, HeaderEdits, LocalResponse, RequestRewrite, ResponseRewrite, Sent, local_response,
-};
+pub use encode::{Forwarded, LocalResponse, RequestRewrite, ResponseRewrite, Sent, local_response};
 pub use expect::{CONTINUE, Interim, interim};
 pub use field::{Field, Fields, Known, Span};
 pub use hop::check_switch;

@@ -1,20 +1,20 @@
 //! Heads on their way out, written in one pass from a parsed head's slots.
 //!
 //! Neighbouring lines that stay as they are leave in one copy, so a head that needs no change costs little more than
-//! a `memcpy`. Everything written here is well-formed by construction: parsed lines were checked, edits are checked
-//! when they are compiled ([`HeaderEdits`]).
+//! a `memcpy`. Everything written here is well-formed by construction: parsed lines were checked, edits are typed
+//! ([`Changes`]).
 
 mod edits;
 mod local;
 mod request;
 mod response;
 
-pub use edits::{EditError, HeaderEdits};
 pub use local::{LocalResponse, local_response};
 pub use request::{Forwarded, RequestRewrite, request};
 pub use response::{ResponseRewrite, Sent, response};
 
-use super::field::same_name;
+use super::field::{Known, same_name};
+use crate::route::rule::Changes;
 
 /// Copies ranges of a head, joined where they touch.
 struct Copier<'a> {
@@ -67,18 +67,18 @@ fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 /// Fields set by the proxy itself: a lower-case name and a value without control bytes. They replace the message's.
 pub type Extra<'a> = &'a [(&'a str, &'a [u8])];
 
-/// Whether a field of the message gives way to an edit or an extra field.
-fn is_replaced(name: &[u8], edits: &[&HeaderEdits], extra: Extra<'_>) -> bool {
+/// Whether a field of the message gives way to a change or an extra field.
+fn is_replaced(known: Known, name: &[u8], changes: &[&Changes], extra: Extra<'_>) -> bool {
     extra.iter().any(|(set, _)| same_name(name, set.as_bytes()))
-        || edits.iter().any(|edit| edit.displaces(name))
+        || changes.iter().any(|change| edits::displaces(change, known, name))
 }
 
-/// Writes what edits add, a later edit displacing an earlier one's lines, then the extra fields.
-fn write_added(copier: &mut Copier<'_>, edits: &[&HeaderEdits], extra: Extra<'_>) {
+/// Writes what changes add, a later change displacing an earlier one's lines, then the extra fields.
+fn write_added(copier: &mut Copier<'_>, changes: &[&Changes], extra: Extra<'_>) {
     copier.flush();
-    for (index, edit) in edits.iter().enumerate() {
-        let later = edits.get(index + 1..).unwrap_or_default();
-        edit.write(later, extra, copier.out);
+    for (index, change) in changes.iter().enumerate() {
+        let later = changes.get(index + 1..).unwrap_or_default();
+        edits::write(change, later, extra, copier.out);
     }
     for (name, value) in extra {
         line(copier.out, name.as_bytes(), value);

@@ -3,9 +3,10 @@
 use std::io::Write as _;
 use std::net::IpAddr;
 
-use super::{Copier, Extra, HeaderEdits, decimal, is_replaced, write_added};
+use super::{Copier, Extra, decimal, is_replaced, write_added};
 use crate::h1::field::{Field, Known, list};
 use crate::h1::{Body, Form, RequestHead, Version, hop};
+use crate::route::rule::Changes;
 
 /// What becomes of `X-Forwarded-*` and `Forwarded` (R35).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub struct RequestRewrite<'a> {
     /// Host in place of the one sent.
     pub authority: Option<&'a [u8]>,
     /// Header changes, in order: the destination's, then the rule's.
-    pub edits: &'a [&'a HeaderEdits],
+    pub changes: &'a [&'a Changes],
     /// `x-request-id` in place of the client's; pass one where [`RequestHead::request_id`] is none.
     pub request_id: Option<&'a [u8]>,
     /// Forwarding fields.
@@ -57,12 +58,12 @@ pub fn request(head: &RequestHead, bytes: &[u8], rewrite: &RequestRewrite<'_>, o
     let mut copier = Copier::new(bytes, out);
     request_line(head, rewrite, &mut copier);
     let gone = host(head, rewrite, &mut copier) | displaced(head, rewrite);
-    let edited = !rewrite.edits.is_empty() || !rewrite.extra.is_empty();
+    let edited = !rewrite.changes.is_empty() || !rewrite.extra.is_empty();
     for (index, field) in head.fields().iter().enumerate() {
         if field.hop || gone & field.known.bit() != 0 {
             continue;
         }
-        if edited && is_replaced(field.name.of_bytes(bytes), rewrite.edits, rewrite.extra) {
+        if edited && is_replaced(field.known, field.name.of_bytes(bytes), rewrite.changes, rewrite.extra) {
             continue;
         }
         if field.known == Known::MaxForwards {
@@ -76,7 +77,7 @@ pub fn request(head: &RequestHead, bytes: &[u8], rewrite: &RequestRewrite<'_>, o
     if let Some(id) = rewrite.request_id {
         copier.line(b"x-request-id", id);
     }
-    write_added(&mut copier, rewrite.edits, rewrite.extra);
+    write_added(&mut copier, rewrite.changes, rewrite.extra);
     copier.write(b"\r\n");
 }
 
@@ -102,8 +103,8 @@ fn request_line(head: &RequestHead, rewrite: &RequestRewrite<'_>, copier: &mut C
 
 /// Writes Host where it is not the one sent, right after the request line; the set of fields it displaces.
 fn host(head: &RequestHead, rewrite: &RequestRewrite<'_>, copier: &mut Copier<'_>) -> u32 {
-    let set = rewrite.edits.iter().rev().find_map(|edits| edits.authority());
-    let authority = match rewrite.authority.or(set) {
+    let set = rewrite.changes.iter().rev().find_map(|change| change.authority.as_ref());
+    let authority = match rewrite.authority.or(set.map(http::HeaderValue::as_bytes)) {
         Some(authority) => authority,
         None if head.form() != Form::Absolute && !head.authority().is_empty() => return 0,
         None => head.authority().of_bytes(copier.bytes),

@@ -1,8 +1,9 @@
 //! The response head as it goes to the client.
 
-use super::{Copier, Extra, HeaderEdits, decimal, is_replaced, write_added};
+use super::{Copier, Extra, decimal, is_replaced, write_added};
 use crate::h1::field::Known;
 use crate::h1::{Body, ResponseHead, Version, hop, status};
+use crate::route::rule::Changes;
 
 /// What changes about a response head, and what is known of the client.
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,7 +15,7 @@ pub struct ResponseRewrite<'a> {
     /// The client reads trailers (R18).
     pub accepts_trailers: bool,
     /// Header changes, in order: the destination's, then the rule's.
-    pub edits: &'a [&'a HeaderEdits],
+    pub changes: &'a [&'a Changes],
     /// Fields set by the proxy itself.
     pub extra: Extra<'a>,
 }
@@ -44,12 +45,12 @@ pub fn response(head: &ResponseHead, bytes: &[u8], rewrite: &ResponseRewrite<'_>
     if head.body() == Body::Chunked && rewrite.client == Version::Http10 {
         gone |= Known::Trailer.bit();
     }
-    let edited = !rewrite.edits.is_empty() || !rewrite.extra.is_empty();
+    let edited = !rewrite.changes.is_empty() || !rewrite.extra.is_empty();
     for (index, field) in head.fields().iter().enumerate() {
         if field.hop || gone & field.known.bit() != 0 {
             continue;
         }
-        if edited && is_replaced(field.name.of_bytes(bytes), rewrite.edits, rewrite.extra) {
+        if edited && is_replaced(field.known, field.name.of_bytes(bytes), rewrite.changes, rewrite.extra) {
             continue;
         }
         copier.keep(head.fields().line(index, field));
@@ -59,7 +60,7 @@ pub fn response(head: &ResponseHead, bytes: &[u8], rewrite: &ResponseRewrite<'_>
         100..=199 => {}
         _ => connection_lines(head, rewrite, sent, &mut copier),
     }
-    write_added(&mut copier, rewrite.edits, rewrite.extra);
+    write_added(&mut copier, rewrite.changes, rewrite.extra);
     copier.write(b"\r\n");
     sent
 }
