@@ -16,4 +16,5 @@ pub mod limits;
 pub mod retry;
 pub mod rng;
 pub mod route;
+pub mod telemetry;
 pub mod time;

@@ -105,6 +105,13 @@ pub const DIRECT_BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Longest time of a rule (timeout, delay, idle time), in milliseconds: 100 days, far from overflow.
 pub const RULE_MS_MAX: u64 = 100 * 24 * 3_600 * 1_000;
 
+/// Series of one kind of metric (HTTP, TCP) that a shard tells apart; the rest are counted together as `other`.
+pub const SERIES_MAX: usize = 4_096;
+/// Destinations of one shard with latency percentiles of their own (about 10 KiB each).
+pub const LATENCY_DESTINATIONS_MAX: usize = 512;
+/// Longest value that one operator of an access-log format renders, in bytes.
+pub const LOG_VALUE_BYTES_MAX: usize = 8 * 1024;
+
 const _: () = assert!(LINE_BYTES_MAX <= HEAD_BYTES_MAX);
 const _: () = assert!(HEAD_BUFFER_BYTES <= HEAD_BYTES_MAX);
 const _: () = assert!(BODY_BUFFER_BYTES <= BODY_BUFFER_BYTES_MAX);

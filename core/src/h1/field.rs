@@ -178,6 +178,14 @@ impl Fields {
             .map(move |field| field.value.of_bytes(bytes))
     }
 
+    /// The first value of that name, which is in lower case.
+    pub fn value<'a>(&self, name: &str, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let field = self.slots.iter().find(|field| {
+            field.name.len() == name.len() && same_name(field.name.of_bytes(bytes), name.as_bytes())
+        });
+        field.map(|field| field.value.of_bytes(bytes))
+    }
+
     /// Where the lines of field number `index` start and end, CRLF included.
     pub(super) fn line(&self, index: usize, field: &Field) -> std::ops::Range<usize> {
         let next = self.slots.get(index + 1).map_or(usize::from(self.end), |next| next.name.start());

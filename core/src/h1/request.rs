@@ -319,11 +319,7 @@ impl RequestView for RequestRef<'_> {
     }
 
     fn header(&self, name: &str) -> Option<&[u8]> {
-        self.head.fields.slots.iter().find_map(|field| {
-            (field.name.len() == name.len()
-                && super::field::same_name(field.name.of_bytes(self.bytes), name.as_bytes()))
-            .then(|| field.value.of_bytes(self.bytes))
-        })
+        self.head.fields.value(name, self.bytes)
     }
 
     fn header_all<'b>(&'b self, name: &'b str) -> impl Iterator<Item = &'b [u8]> {

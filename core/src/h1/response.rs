@@ -120,8 +120,8 @@ impl ResponseHead {
     }
 
     /// The first value of a header; `name` is in lower case.
-    pub fn header<'a>(&'a self, name: &'a str, bytes: &'a [u8]) -> Option<&'a [u8]> {
-        self.fields.values(name, bytes).next()
+    pub fn header<'a>(&self, name: &str, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        self.fields.value(name, bytes)
     }
 
     /// The `grpc-status` of a response that consists of a head only.
