@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::state::Phase;
 use super::{Arrival, Exchange, Local, RequestView, Step, Target};
-use crate::config::model::{Balancer, Discovery, FaultRule, Kind};
+use crate::config::model::{Balancer, Discovery, FaultRule, Kind, ListenerKind};
 use crate::config::table::{Destination, Table};
 use crate::fault::Reason;
 use crate::limit::{Refused, Source, Taken};
@@ -109,6 +109,8 @@ impl Exchange {
     ) -> Step {
         let Asked { arrival, request, path } = asked;
         let rule = route.rule;
+        let listener = table.listeners.get(arrival.listener);
+        self.inbound = listener.is_some_and(|it| matches!(it.model.kind, ListenerKind::Inbound { .. }));
         self.rule = Some(Arc::clone(rule));
         if let Some(timeout_ms) = rule.timeout_ms {
             self.finish_by = arrival.arrived.plus_millis(timeout_ms);

@@ -70,6 +70,9 @@ pub struct Exchange {
     /// One more than the place of the chosen destination in its rule; 0 for none.
     pub(super) choice: u16,
     pub(super) tcp: bool,
+    /// Towards the sidecar's own application: rules of the mesh do not reach there, but a pooled connection that the
+    /// application has just closed is replaced all the same.
+    pub(super) inbound: bool,
     pub(super) expose_reason: bool,
     pub(super) delayed: bool,
     pub(super) exhausted: bool,
@@ -126,6 +129,7 @@ impl Exchange {
             reason: None,
             choice: 0,
             tcp: false,
+            inbound: false,
             expose_reason,
             delayed: false,
             exhausted: false,
@@ -221,6 +225,7 @@ impl Exchange {
     pub(super) fn policy(&self) -> Policy<'_> {
         match &self.rule {
             _ if self.tcp => Policy { retries: &TCP, configured: false },
+            _ if self.inbound => Policy { retries: &IMPLICIT, configured: false },
             Some(rule) => Policy { retries: &rule.retries, configured: rule.retries_configured },
             None => Policy { retries: &IMPLICIT, configured: false },
         }

@@ -56,15 +56,13 @@ impl Policy<'_> {
             return false;
         }
         reuse_race(failure, method)
-            || match failure.reason.facts().retry {
-                RetryClass::Never if failure.reason != Reason::UpstreamProtocol => false,
-                RetryClass::NotProcessed if !self.configured => true,
-                _ => (self.configured || method.idempotent) && covers(&self.retries.on, failure.reason),
+            || match self.configured {
+                true => covers(&self.retries.on, failure.reason),
+                false => failure.reason.facts().retry == RetryClass::NotProcessed,
             }
     }
 
-    /// An answer asks for another try. A default policy repeats only what is idempotent, since an answer proves that the
-    /// request was processed.
+    /// An answer asks for another try. Never so by default: an answer proves that the request was processed.
     pub fn after_response(
         &self,
         status: u16,
@@ -72,10 +70,7 @@ impl Policy<'_> {
         replayable: bool,
         method: Method,
     ) -> bool {
-        if status < 400 && grpc_status.is_none_or(|grpc| grpc == 0) && self.retries.on.statuses.is_empty() {
-            return false;
-        }
-        if !replayable || method.tunnel || !(self.configured || method.idempotent) {
+        if !self.configured || !replayable || method.tunnel {
             return false;
         }
         let on = &self.retries.on;

@@ -111,8 +111,10 @@ fn answers_are_repeated_on_a_rules_statuses() {
     assert!(!Policy { retries: &server_error.0, configured: true }.after_response(500, None, false, POST));
     let default = policy(false, RetryOn::default());
     assert!(!after(&default, 503, None, GET));
-    assert!(!after(&default, 200, Some(14), POST), "an answer proves that it was processed");
-    assert!(after(&default, 200, Some(14), GET));
+    assert!(!after(&default, 200, Some(14), GET), "an answer proves that it was processed");
+    let eager = policy(false, RetryOn { server_error: true, statuses: vec![503], ..RetryOn::default() });
+    assert!(!after(&eager, 503, None, GET), "a default policy's conditions reach no further");
+    assert!(!retries(&eager, sent(Reason::UpstreamReset), GET));
 }
 
 #[test]
