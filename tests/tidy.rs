@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde::Deserialize;
 use syn::spanned::Spanned;
@@ -21,6 +22,10 @@ struct Rules {
     /// Crate → the dependencies it may name, of the workspace and from elsewhere.
     dependencies: BTreeMap<String, Vec<String>>,
     banned: Vec<Banned>,
+    /// Licence expressions of dependencies, as they write them.
+    licences: Vec<String>,
+    /// Crates that may be there in two versions.
+    twice: Vec<String>,
 }
 
 /// Text that must not stand in the code below some folders.
@@ -71,6 +76,7 @@ fn collect(root: &Path, folder: &Path, found: &mut Vec<Source>) {
             let is_test = relative.contains("/tests/")
                 || relative.starts_with("tests/")
                 || relative.ends_with("tests.rs")
+                || relative.ends_with("testing.rs")
                 || relative.contains("/examples/")
                 || relative.contains("_tests");
             found.push(Source {
@@ -104,6 +110,43 @@ fn dependencies_are_the_allowed_ones() {
             }
         }
     }
+    report("dependencies", problems);
+}
+
+/// Everything that is built for this machine, as `cargo metadata` tells it.
+fn packages() -> Vec<serde_json::Value> {
+    let host = Command::new("rustc").arg("-vV").output().expect("rustc runs");
+    let host = String::from_utf8_lossy(&host.stdout).into_owned();
+    let triple = host.lines().find_map(|line| line.strip_prefix("host: ")).expect("rustc tells its host");
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--locked", "--filter-platform", triple])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("cargo writes JSON");
+    metadata["packages"].as_array().expect("a list of packages").clone()
+}
+
+#[test]
+fn dependencies_are_permissive_single_and_from_the_registry() {
+    let rules = rules();
+    let mut problems = Vec::new();
+    let mut versions: BTreeMap<String, usize> = BTreeMap::new();
+    for package in packages() {
+        let name = package["name"].as_str().unwrap_or_default().to_owned();
+        let licence = package["license"].as_str().unwrap_or_default();
+        if !rules.licences.iter().any(|it| it == licence) {
+            problems.push(format!("{name}: licence {licence:?} is not on the list of tests/tidy.toml"));
+        }
+        let source = package["source"].as_str().unwrap_or("registry+");
+        if !source.starts_with("registry+") {
+            problems.push(format!("{name}: comes from {source}, not from the registry"));
+        }
+        *versions.entry(name).or_default() += 1;
+    }
+    let doubled = versions.iter().filter(|(name, count)| **count > 1 && !rules.twice.contains(name));
+    problems.extend(doubled.map(|(name, count)| format!("{name}: {count} versions of one crate")));
     report("dependencies", problems);
 }
 
