@@ -1,0 +1,133 @@
+//! One object of any kind that the mesh knows.
+
+use std::fmt;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::discovery::v1 as discovery;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::destination_rule::DestinationRule;
+use super::gateway::Gateway;
+use super::mesh_config::MeshConfig;
+use super::process::Process;
+use super::rate_limit::RateLimit;
+use super::service_entry::{ServiceEntry, WorkloadEntry};
+use super::sidecar::Sidecar;
+use super::telemetry::Telemetry;
+use super::virtual_service::VirtualService;
+
+/// An object's `metadata`.
+pub type Meta = ObjectMeta;
+
+/// A rule: `metadata` and `spec`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rule<T> {
+    /// `metadata`, with the namespace filled in.
+    pub meta: Meta,
+    /// `spec`.
+    pub spec: T,
+}
+
+macro_rules! kinds {
+    ($($name:ident($type:ty) = $api:literal, $kind:literal;)+) => {
+        /// The kinds that the mesh keeps.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[allow(missing_docs)]
+        pub enum Kind { $($name,)+ }
+
+        impl Kind {
+            /// All of them.
+            pub const ALL: &'static [Kind] = &[$(Kind::$name,)+];
+
+            /// Name, as `kind:` has it.
+            pub fn name(self) -> &'static str {
+                match self { $(Kind::$name => $kind,)+ }
+            }
+
+            /// API group; empty for Kubernetes' core.
+            pub fn group(self) -> &'static str {
+                match self { $(Kind::$name => $api,)+ }
+            }
+        }
+
+        /// One object of any kind that the mesh knows; cheap to clone.
+        #[derive(Clone, Debug, PartialEq)]
+        #[allow(missing_docs)]
+        pub enum Object { $($name(Arc<$type>),)+ }
+
+        impl Object {
+            /// Its kind.
+            pub fn kind(&self) -> Kind {
+                match self { $(Object::$name(_) => Kind::$name,)+ }
+            }
+
+            /// Its `metadata`.
+            pub fn meta(&self) -> &Meta {
+                match self { $(Object::$name(it) => it.meta_of(),)+ }
+            }
+
+            /// Its `metadata`, to fill in what may be left out.
+            pub fn meta_mut(&mut self) -> &mut Meta {
+                match self { $(Object::$name(it) => Arc::make_mut(it).meta_of_mut(),)+ }
+            }
+        }
+    };
+}
+
+trait HasMeta {
+    fn meta_of(&self) -> &Meta;
+    fn meta_of_mut(&mut self) -> &mut Meta;
+}
+
+impl<T> HasMeta for Rule<T> {
+    fn meta_of(&self) -> &Meta {
+        &self.meta
+    }
+
+    fn meta_of_mut(&mut self) -> &mut Meta {
+        &mut self.meta
+    }
+}
+
+macro_rules! metas {
+    ($($type:ty),+) => { $(impl HasMeta for $type {
+        fn meta_of(&self) -> &Meta { &self.metadata }
+        fn meta_of_mut(&mut self) -> &mut Meta { &mut self.metadata }
+    })+ };
+}
+metas!(
+    core::Service,
+    core::Endpoints,
+    core::Pod,
+    core::Namespace,
+    core::Secret,
+    core::ServiceAccount,
+    discovery::EndpointSlice
+);
+
+kinds! {
+    Namespace(core::Namespace) = "", "Namespace";
+    Service(core::Service) = "", "Service";
+    Endpoints(core::Endpoints) = "", "Endpoints";
+    EndpointSlice(discovery::EndpointSlice) = "discovery.k8s.io", "EndpointSlice";
+    Pod(core::Pod) = "", "Pod";
+    Secret(core::Secret) = "", "Secret";
+    ServiceAccount(core::ServiceAccount) = "", "ServiceAccount";
+    MeshConfig(Rule<MeshConfig>) = "", "ConfigMap";
+    Process(Rule<Process>) = "run.dromon.io", "Process";
+    VirtualService(Rule<VirtualService>) = "networking.istio.io", "VirtualService";
+    DestinationRule(Rule<DestinationRule>) = "networking.istio.io", "DestinationRule";
+    Gateway(Rule<Gateway>) = "networking.istio.io", "Gateway";
+    ServiceEntry(Rule<ServiceEntry>) = "networking.istio.io", "ServiceEntry";
+    WorkloadEntry(Rule<WorkloadEntry>) = "networking.istio.io", "WorkloadEntry";
+    Sidecar(Rule<Sidecar>) = "networking.istio.io", "Sidecar";
+    Telemetry(Rule<Telemetry>) = "telemetry.istio.io", "Telemetry";
+    RateLimit(Rule<RateLimit>) = "policy.dromon.io", "RateLimit";
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

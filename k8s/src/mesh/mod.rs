@@ -1,0 +1,214 @@
+//! An [`ObjectSet`] indexed for reading: built once a version, used for every proxy.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use k8s_openapi::jiff::Timestamp;
+
+use crate::api::gateway::Gateway;
+use crate::api::mesh_config::MeshConfig;
+use crate::api::rate_limit::RateLimit;
+use crate::api::sidecar::Sidecar;
+use crate::api::telemetry::Telemetry;
+use crate::api::virtual_service::VirtualService;
+use crate::api::{Kind, Object, Rule};
+use crate::objects::{Key, ObjectSet, Sourced};
+
+pub mod destination_rules;
+mod entries;
+pub mod export;
+pub mod host;
+mod kube_services;
+pub mod protocol;
+pub mod service;
+pub mod workloads;
+
+use destination_rules::DestinationRules;
+use export::Export;
+use service::Service;
+use workloads::Workloads;
+
+/// The namespace whose rules hold for the whole mesh, as Istio's installations have it.
+pub const ROOT_NAMESPACE: &str = "istio-system";
+
+/// The gateway name that stands for sidecars.
+pub const MESH_GATEWAY: &str = "mesh";
+
+/// A rule with its key, cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Held<T> {
+    /// The object.
+    pub key: Key,
+    /// Its metadata and spec.
+    pub rule: Arc<Rule<T>>,
+}
+
+/// A VirtualService, resolved as far as it is the same for every proxy.
+#[derive(Clone, Debug)]
+pub struct HeldVirtualService {
+    /// The object.
+    pub held: Held<VirtualService>,
+    /// Full names and wildcards.
+    pub hosts: Vec<String>,
+    /// `namespace/name`, or [`MESH_GATEWAY`].
+    pub gateways: Vec<String>,
+    /// Who sees it.
+    pub export: Export,
+}
+
+/// The index.
+#[derive(Clone, Debug)]
+pub struct Mesh {
+    /// Settings of the whole mesh.
+    pub config: MeshConfig,
+    /// The namespace whose rules hold for the whole mesh.
+    pub root_namespace: String,
+    /// Hosts, Kubernetes' Services first.
+    pub services: Vec<Service>,
+    /// What services select.
+    pub workloads: Workloads,
+    /// VirtualServices, oldest first.
+    pub virtual_services: Vec<HeldVirtualService>,
+    /// DestinationRules.
+    pub destination_rules: DestinationRules,
+    /// Gateways, oldest first.
+    pub gateways: Vec<Held<Gateway>>,
+    /// Sidecars, oldest first.
+    pub sidecars: Vec<Held<Sidecar>>,
+    /// Telemetry, oldest first.
+    pub telemetry: Vec<Held<Telemetry>>,
+    /// Rate limits, by namespace and name.
+    pub rate_limits: Vec<Held<RateLimit>>,
+    by_host: HashMap<String, Vec<usize>>,
+    /// Services of wildcard hosts, longest first.
+    wildcards: Vec<usize>,
+    by_gateway: HashMap<String, Vec<usize>>,
+}
+
+/// Istio's order of rules: by time of creation, then by name and namespace. Files carry no such time.
+pub fn age(sourced: &Sourced) -> (Option<Timestamp>, &str, &str) {
+    let created = sourced.object.meta().creation_timestamp.as_ref().map(|it| it.0);
+    (created, &sourced.key.name, &sourced.key.namespace)
+}
+
+macro_rules! held {
+    ($set:expr, $kind:ident) => {{
+        let mut sorted: Vec<&Sourced> = $set.of_kind(Kind::$kind).collect();
+        sorted.sort_by(|a, b| age(a).cmp(&age(b)));
+        let held = |it: &Sourced| match &it.object {
+            Object::$kind(rule) => Some(Held { key: it.key.clone(), rule: rule.clone() }),
+            _ => None,
+        };
+        sorted.into_iter().filter_map(held).collect::<Vec<_>>()
+    }};
+}
+
+impl Mesh {
+    /// Indexes a set whose root namespace is [`ROOT_NAMESPACE`].
+    pub fn new(set: &ObjectSet) -> Mesh {
+        Mesh::with_root(set, ROOT_NAMESPACE)
+    }
+
+    /// Indexes a set.
+    pub fn with_root(set: &ObjectSet, root_namespace: &str) -> Mesh {
+        let config = mesh_config(set, root_namespace);
+        let workloads = Workloads::new(set);
+        let mut services = kube_services::services(set, &workloads, &config);
+        services.extend(entries::services(set, &workloads, &config));
+        let mut by_host: HashMap<String, Vec<usize>> = HashMap::with_capacity(services.len());
+        for (at, service) in services.iter().enumerate() {
+            by_host.entry(service.host.clone()).or_default().push(at);
+        }
+        let mut wildcards: Vec<usize> =
+            (0..services.len()).filter(|at| services[*at].host.starts_with('*')).collect();
+        wildcards.sort_by_key(|at| std::cmp::Reverse(services[*at].host.len()));
+        let virtual_services: Vec<HeldVirtualService> =
+            held!(set, VirtualService).into_iter().map(|it| virtual_service(it, &config)).collect();
+        let mut by_gateway: HashMap<String, Vec<usize>> = HashMap::new();
+        for (at, virtual_service) in virtual_services.iter().enumerate() {
+            for gateway in &virtual_service.gateways {
+                by_gateway.entry(gateway.clone()).or_default().push(at);
+            }
+        }
+        Mesh {
+            destination_rules: DestinationRules::new(set, &config),
+            gateways: held!(set, Gateway),
+            sidecars: held!(set, Sidecar),
+            telemetry: held!(set, Telemetry),
+            rate_limits: held!(set, RateLimit),
+            root_namespace: root_namespace.to_owned(),
+            config,
+            services,
+            workloads,
+            virtual_services,
+            by_host,
+            wildcards,
+            by_gateway,
+        }
+    }
+
+    /// The service that a host means to a client: its own namespace's before others'; an exact host before a wildcard.
+    pub fn service(&self, host: &str, client_namespace: &str) -> Option<&Service> {
+        self.exact_service(host, client_namespace).or_else(|| {
+            let mut covering = self.wildcards.iter().filter_map(|at| self.services.get(*at));
+            covering.find(|it| host::covers(&it.host, host) && it.export.to(client_namespace))
+        })
+    }
+
+    /// As [`Mesh::service`], without wildcards.
+    pub fn exact_service(&self, host: &str, client_namespace: &str) -> Option<&Service> {
+        let all = self.by_host.get(host)?.iter().filter_map(|at| self.services.get(*at));
+        let mut visible = all.filter(|it| it.export.to(client_namespace)).peekable();
+        let first = visible.peek().copied();
+        visible.find(|it| it.namespace == client_namespace).or(first)
+    }
+
+    /// Whether any namespace has a service of that host.
+    pub fn knows_host(&self, host: &str) -> bool {
+        self.by_host.contains_key(host)
+    }
+
+    /// VirtualServices that name a gateway (`namespace/name`, or [`MESH_GATEWAY`]), oldest first.
+    pub fn virtual_services_of<'a>(&'a self, gateway: &str) -> impl Iterator<Item = &'a HeldVirtualService> {
+        let found = self.by_gateway.get(gateway).map(Vec::as_slice).unwrap_or_default();
+        found.iter().filter_map(|at| self.virtual_services.get(*at))
+    }
+}
+
+fn mesh_config(set: &ObjectSet, root_namespace: &str) -> MeshConfig {
+    let named = |name: &str| {
+        let key = Key { kind: Kind::MeshConfig, namespace: root_namespace.to_owned(), name: name.to_owned() };
+        set.get(&key)
+    };
+    match named("dromon").or_else(|| named("istio")).map(|it| &it.object) {
+        Some(Object::MeshConfig(rule)) => rule.spec.clone(),
+        _ => MeshConfig::default(),
+    }
+}
+
+fn virtual_service(held: Held<VirtualService>, config: &MeshConfig) -> HeldVirtualService {
+    let namespace = held.key.namespace.as_str();
+    let spec = &held.rule.spec;
+    let gateways = match spec.gateways.is_empty() {
+        true => vec![MESH_GATEWAY.to_owned()],
+        false => spec.gateways.iter().map(|it| gateway_name(it, namespace)).collect(),
+    };
+    HeldVirtualService {
+        hosts: spec.hosts.iter().map(|it| host::resolve(it, namespace)).collect(),
+        gateways,
+        export: Export::new(&spec.export_to, &config.default_virtual_service_export_to, namespace),
+        held,
+    }
+}
+
+/// A gateway's name in full: `mesh`, or `namespace/name`. The old form `name.namespace.svc.…` is understood.
+pub fn gateway_name(name: &str, namespace: &str) -> String {
+    if name == MESH_GATEWAY || name.contains('/') {
+        return name.to_owned();
+    }
+    let mut parts = name.split('.');
+    match (parts.next(), parts.next()) {
+        (Some(gateway), Some(of)) => format!("{of}/{gateway}"),
+        _ => format!("{namespace}/{name}"),
+    }
+}

@@ -1,0 +1,226 @@
+//! What services select: pods, processes and WorkloadEntries, found by namespace and labels.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use dromon_core::config::model;
+use k8s_openapi::api::core::v1::Pod;
+
+use crate::api::service_entry::WorkloadEntry;
+use crate::api::{Kind, Object, Rule};
+use crate::mesh::protocol;
+use crate::objects::{ObjectSet, Workload, WorkloadPort};
+
+/// Labels of a workload or of a selector.
+pub type Labels = BTreeMap<String, String>;
+
+/// The mesh's default name of a cluster, in metrics.
+pub const CLUSTER: &str = "Kubernetes";
+
+/// Something that can be selected.
+#[derive(Clone, Debug)]
+pub struct Selectable {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its labels.
+    pub labels: Arc<Labels>,
+    /// IP address, or DNS name of a WorkloadEntry.
+    pub address: String,
+    /// Declared ports.
+    pub ports: Vec<WorkloadPort>,
+    /// May get new requests.
+    pub ready: bool,
+    /// Share among its siblings, at least 1.
+    pub weight: u32,
+    /// `region/zone/subzone`.
+    pub locality: String,
+    /// For metrics.
+    pub facts: model::Workload,
+    /// A WorkloadEntry, whose ports are named after the ServiceEntry's.
+    pub is_entry: bool,
+}
+
+/// All of them.
+#[derive(Clone, Debug, Default)]
+pub struct Workloads {
+    all: Vec<Selectable>,
+    by_label: HashMap<(String, String, String), Vec<usize>>,
+    by_namespace: HashMap<String, Vec<usize>>,
+    by_name: HashMap<(String, String), usize>,
+    by_address: HashMap<String, usize>,
+}
+
+impl Workloads {
+    /// Gathers the workloads of a set: those inserted, its pods, its WorkloadEntries.
+    pub fn new(set: &ObjectSet) -> Workloads {
+        let mut workloads = Workloads::default();
+        for workload in set.workloads() {
+            let name = (workload.namespace.clone(), workload.name.clone());
+            workloads.push(selectable(workload), Some(name));
+        }
+        for sourced in set.of_kind(Kind::Pod) {
+            let Object::Pod(pod) = &sourced.object else { continue };
+            let name = (sourced.key.namespace.clone(), sourced.key.name.clone());
+            if let (Some(workload), false) = (workload_of_pod(pod), workloads.by_name.contains_key(&name)) {
+                workloads.push(selectable(&workload), Some(name));
+            }
+        }
+        for sourced in set.of_kind(Kind::WorkloadEntry) {
+            let Object::WorkloadEntry(entry) = &sourced.object else { continue };
+            if !entry.spec.address.starts_with("unix:") {
+                workloads.push(selectable_entry(entry), None);
+            }
+        }
+        workloads
+    }
+
+    fn push(&mut self, workload: Selectable, name: Option<(String, String)>) {
+        let at = self.all.len();
+        for (label, value) in workload.labels.iter() {
+            let key = (workload.namespace.clone(), label.clone(), value.clone());
+            self.by_label.entry(key).or_default().push(at);
+        }
+        self.by_namespace.entry(workload.namespace.clone()).or_default().push(at);
+        self.by_address.insert(workload.address.clone(), at);
+        if let Some(name) = name {
+            self.by_name.insert(name, at);
+        }
+        self.all.push(workload);
+    }
+
+    /// Those of a namespace that have all of the labels, in a fixed order.
+    pub fn select<'a>(&'a self, namespace: &str, labels: &'a Labels) -> impl Iterator<Item = &'a Selectable> {
+        let posting = |(label, value): (&String, &String)| {
+            let key = (namespace.to_owned(), label.clone(), value.clone());
+            self.by_label.get(&key).map(Vec::as_slice).unwrap_or_default()
+        };
+        let shortest = match labels.is_empty() {
+            true => self.by_namespace.get(namespace).map(Vec::as_slice).unwrap_or_default(),
+            false => labels.iter().map(posting).min_by_key(|posting| posting.len()).unwrap_or_default(),
+        };
+        shortest.iter().filter_map(|at| self.all.get(*at)).filter(move |it| has_all(&it.labels, labels))
+    }
+
+    /// A pod or process by name.
+    pub fn named(&self, namespace: &str, name: &str) -> Option<&Selectable> {
+        self.by_name.get(&(namespace.to_owned(), name.to_owned())).and_then(|at| self.all.get(*at))
+    }
+
+    /// Whatever has an address.
+    pub fn at(&self, address: &str) -> Option<&Selectable> {
+        self.by_address.get(address).and_then(|at| self.all.get(*at))
+    }
+}
+
+/// Whether `labels` has all of `wanted`.
+pub fn has_all(labels: &Labels, wanted: &Labels) -> bool {
+    wanted.iter().all(|(label, value)| labels.get(label) == Some(value))
+}
+
+/// A workload as metrics name it; the canonical names as Istio derives them from labels.
+pub fn facts(name: &str, namespace: &str, labels: &Labels, service_account: &str) -> model::Workload {
+    let first = |keys: &[&str], default: &str| {
+        keys.iter().find_map(|key| labels.get(*key)).cloned().unwrap_or_else(|| default.to_owned())
+    };
+    model::Workload {
+        name: name.to_owned(),
+        namespace: namespace.to_owned(),
+        app: first(&["app", "app.kubernetes.io/name"], ""),
+        version: first(&["version", "app.kubernetes.io/version"], ""),
+        canonical_service: first(&["service.istio.io/canonical-name", "app.kubernetes.io/name", "app"], name),
+        canonical_revision: first(
+            &["service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"],
+            "latest",
+        ),
+        cluster: CLUSTER.to_owned(),
+        service_account: service_account.to_owned(),
+    }
+}
+
+fn selectable(workload: &Workload) -> Selectable {
+    Selectable {
+        namespace: workload.namespace.clone(),
+        labels: Arc::new(workload.labels.clone()),
+        address: workload.address.to_string(),
+        ports: workload.ports.clone(),
+        ready: workload.ready,
+        weight: 1,
+        locality: workload.locality.clone(),
+        facts: facts(&workload.owner, &workload.namespace, &workload.labels, &workload.service_account),
+        is_entry: false,
+    }
+}
+
+fn selectable_entry(rule: &Rule<WorkloadEntry>) -> Selectable {
+    let name = rule.meta.name.clone().unwrap_or_default();
+    let namespace = rule.meta.namespace.clone().unwrap_or_default();
+    let entry = &rule.spec;
+    // Istio selects an entry by the labels of its spec and of its metadata alike.
+    let mut labels = rule.meta.labels.clone().unwrap_or_default();
+    labels.extend(entry.labels.clone());
+    let port = |(name, number): (&String, &u16)| WorkloadPort {
+        name: name.clone(),
+        number: *number,
+        protocol: protocol::of_port(name, None, *number),
+    };
+    Selectable {
+        facts: facts(&name, &namespace, &labels, &entry.service_account),
+        namespace,
+        labels: Arc::new(labels),
+        address: entry.address.clone(),
+        ports: entry.ports.iter().map(port).collect(),
+        ready: true,
+        weight: entry.weight.max(1),
+        locality: entry.locality.clone(),
+        is_entry: true,
+    }
+}
+
+/// A pod as a workload; none while it has no address, or once it has ended.
+pub fn workload_of_pod(pod: &Pod) -> Option<Workload> {
+    let status = pod.status.as_ref()?;
+    let address = status.pod_ip.as_deref()?.parse().ok()?;
+    if matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
+        return None;
+    }
+    let conditions = status.conditions.as_deref().unwrap_or_default();
+    let is_ready = conditions.iter().any(|it| it.type_ == "Ready" && it.status == "True");
+    let spec = pod.spec.as_ref();
+    let containers = spec.map(|it| it.containers.as_slice()).unwrap_or_default();
+    let mut ports = Vec::new();
+    for port in containers.iter().flat_map(|it| it.ports.as_deref().unwrap_or_default()) {
+        let is_tcp = port.protocol.as_deref().is_none_or(|it| it == "TCP");
+        if let (true, Ok(number)) = (is_tcp, u16::try_from(port.container_port)) {
+            let name = port.name.clone().unwrap_or_default();
+            ports.push(WorkloadPort { protocol: protocol::of_port(&name, None, number), name, number });
+        }
+    }
+    let name = pod.metadata.name.clone().unwrap_or_default();
+    Some(Workload {
+        namespace: pod.metadata.namespace.clone().unwrap_or_default(),
+        owner: owner(pod).unwrap_or_else(|| name.clone()),
+        name,
+        labels: pod.metadata.labels.clone().unwrap_or_default(),
+        address,
+        ports,
+        service_account: spec
+            .and_then(|it| it.service_account_name.clone())
+            .unwrap_or_else(|| "default".to_owned()),
+        ready: is_ready && pod.metadata.deletion_timestamp.is_none(),
+        locality: String::new(),
+    })
+}
+
+/// Name of what started a pod: its controller; a Deployment where that is a ReplicaSet named after one.
+fn owner(pod: &Pod) -> Option<String> {
+    let owners = pod.metadata.owner_references.as_deref()?;
+    let owner = owners.iter().find(|it| it.controller == Some(true)).or(owners.first())?;
+    let hash = pod.metadata.labels.as_ref().and_then(|it| it.get("pod-template-hash"));
+    let deployment = match (owner.kind.as_str(), hash) {
+        ("ReplicaSet", Some(hash)) => {
+            owner.name.strip_suffix(hash.as_str()).and_then(|it| it.strip_suffix('-'))
+        }
+        _ => None,
+    };
+    Some(deployment.unwrap_or(&owner.name).to_owned())
+}

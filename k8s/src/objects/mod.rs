@@ -1,0 +1,212 @@
+//! The set of objects that a mesh is made of, and the workloads behind its services.
+//!
+//! A set is plain data: whoever watches files, a cluster or processes inserts and removes; [`crate::mesh::Mesh`]
+//! is built from it for reading.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as MapEntry;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use dromon_core::config::model::Protocol;
+
+use crate::api::{Kind, Object};
+use crate::diagnostic::Diagnostic;
+
+mod lines;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use lines::FIELDS_MAX;
+pub use lines::Lines;
+
+/// What tells one object from another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub struct Key {
+    pub kind: Kind,
+    /// Empty for objects of the whole cluster.
+    pub namespace: String,
+    pub name: String,
+}
+
+impl fmt::Display for Key {
+    /// `Kind/namespace/name`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.kind, self.namespace, self.name)
+    }
+}
+
+/// An object, with where it came from.
+#[derive(Clone, Debug)]
+pub struct Sourced {
+    /// Its key.
+    pub key: Key,
+    /// The object; cheap to clone.
+    pub object: Object,
+    /// File; empty for objects of a cluster.
+    pub file: Arc<str>,
+    /// Lines of its fields.
+    pub lines: Arc<Lines>,
+}
+
+impl Sourced {
+    /// An object from nowhere in particular (a cluster, a test).
+    pub fn new(object: Object) -> Sourced {
+        Sourced::from_file(object, Arc::from(""), Arc::default())
+    }
+
+    /// An object of a file.
+    pub fn from_file(object: Object, file: Arc<str>, lines: Arc<Lines>) -> Sourced {
+        let meta = object.meta();
+        let key = Key {
+            kind: object.kind(),
+            namespace: meta.namespace.clone().unwrap_or_default(),
+            name: meta.name.clone().unwrap_or_default(),
+        };
+        Sourced { key, object, file, lines }
+    }
+
+    /// Completes a finding about this object: object, file, line.
+    pub fn diagnostic(&self, diagnostic: Diagnostic) -> Diagnostic {
+        let line = self.lines.of(&diagnostic.field);
+        Diagnostic { object: self.key.to_string(), file: self.file.to_string(), line, ..diagnostic }
+    }
+}
+
+/// Something that runs: a pod of a cluster, or a process of a local mesh. Services select it by its labels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workload {
+    /// Name of the pod or process.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Name in metrics: the Deployment's, say; the pod's or process's where unknown.
+    pub owner: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Where other proxies reach it (locally: its sidecar's address).
+    pub address: IpAddr,
+    /// Ports that it declares.
+    pub ports: Vec<WorkloadPort>,
+    /// `default` unless set.
+    pub service_account: String,
+    /// May get new requests.
+    pub ready: bool,
+    /// `region/zone/subzone`; may be empty.
+    pub locality: String,
+}
+
+/// A port that a workload declares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct WorkloadPort {
+    /// May be empty; `targetPort` of a Service may name it.
+    pub name: String,
+    pub number: u16,
+    /// Told by its name; a Service that selects it may know better.
+    pub protocol: Protocol,
+}
+
+/// The set. Objects of one key may stand in several files: the one of the last file, by name, is in force,
+/// as if the files had been applied in order; the others come into their own when it goes.
+#[derive(Clone, Debug, Default)]
+pub struct ObjectSet {
+    objects: BTreeMap<Key, Vec<Sourced>>,
+    workloads: BTreeMap<(String, String), Workload>,
+}
+
+impl ObjectSet {
+    /// An empty set.
+    pub fn new() -> ObjectSet {
+        ObjectSet::default()
+    }
+
+    /// Inserts an object, in place of the one of the same key and file.
+    pub fn insert(&mut self, sourced: Sourced) {
+        let copies = self.objects.entry(sourced.key.clone()).or_default();
+        match copies.binary_search_by(|copy| copy.file.cmp(&sourced.file)) {
+            Ok(at) => copies[at] = sourced,
+            Err(at) => copies.insert(at, sourced),
+        }
+    }
+
+    /// Removes what a file (empty: the cluster) says of a key; true if it said anything.
+    pub fn remove(&mut self, key: &Key, file: &str) -> bool {
+        let MapEntry::Occupied(mut entry) = self.objects.entry(key.clone()) else { return false };
+        let copies = entry.get_mut();
+        let before = copies.len();
+        copies.retain(|copy| &*copy.file != file);
+        let removed = copies.len() < before;
+        if copies.is_empty() {
+            entry.remove();
+        }
+        removed
+    }
+
+    /// Removes all that a file says.
+    pub fn remove_file(&mut self, file: &str) {
+        self.objects.retain(|_, copies| {
+            copies.retain(|copy| &*copy.file != file);
+            !copies.is_empty()
+        });
+    }
+
+    /// The object in force.
+    pub fn get(&self, key: &Key) -> Option<&Sourced> {
+        self.objects.get(key)?.last()
+    }
+
+    /// All objects in force, by key.
+    pub fn iter(&self) -> impl Iterator<Item = &Sourced> {
+        self.objects.values().filter_map(|copies| copies.last())
+    }
+
+    /// The objects in force of one kind, by namespace and name.
+    pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Sourced> {
+        let first = Key { kind, namespace: String::new(), name: String::new() };
+        self.objects
+            .range(first..)
+            .take_while(move |(key, _)| key.kind == kind)
+            .filter_map(|(_, copies)| copies.last())
+    }
+
+    /// Objects that another file's copy hides, each with the one in force.
+    pub fn hidden(&self) -> impl Iterator<Item = (&Sourced, &Sourced)> {
+        self.objects
+            .values()
+            .filter_map(|copies| copies.split_last())
+            .flat_map(|(in_force, hidden)| hidden.iter().map(move |copy| (copy, in_force)))
+    }
+
+    /// Number of objects in force.
+    pub fn len(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// No object at all.
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty()
+    }
+
+    /// Inserts a workload, in place of the one of the same namespace and name.
+    pub fn insert_workload(&mut self, workload: Workload) {
+        self.workloads.insert((workload.namespace.clone(), workload.name.clone()), workload);
+    }
+
+    /// Removes a workload; true if it was there.
+    pub fn remove_workload(&mut self, namespace: &str, name: &str) -> bool {
+        self.workloads.remove(&(namespace.to_owned(), name.to_owned())).is_some()
+    }
+
+    /// A workload that was inserted.
+    pub fn workload(&self, namespace: &str, name: &str) -> Option<&Workload> {
+        self.workloads.get(&(namespace.to_owned(), name.to_owned()))
+    }
+
+    /// The workloads that were inserted, by namespace and name. Those that Pod objects speak of are the mesh's matter.
+    pub fn workloads(&self) -> impl Iterator<Item = &Workload> {
+        self.workloads.values()
+    }
+}

@@ -1,0 +1,128 @@
+//! Text → objects, with everything that is wrong about each.
+//!
+//! A file is cut into documents before it is read, so that a broken one takes no other with it. Each document becomes
+//! JSON ([`yaml`]), its kind is looked up ([`kinds`]), it is read into its type with the path of whatever does not
+//! fit and of every field that the type does not know ([`typed`]), and is then looked over on its own ([`check`]): what
+//! can never work refuses the object, what is not carried out is reported by name. What involves several objects
+//! is [`crate::analyze`]'s matter.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::api::Object;
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::objects::{Key, Lines, Sourced};
+
+mod check;
+mod fields;
+mod kinds;
+mod spelling;
+mod typed;
+mod yaml;
+
+/// What a text held.
+#[derive(Clone, Debug, Default)]
+pub struct Parsed {
+    /// Objects that are fit to be used.
+    pub objects: Vec<Sourced>,
+    /// Objects that were read well enough to be named, but are refused; their last good version may stay.
+    pub refused: Vec<Key>,
+    /// A document that could not even be named: any object of the file's last good version may have been meant.
+    pub unreadable: bool,
+    /// What is wrong or suspicious.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Reads a file's text: YAML documents or JSON.
+pub fn text(file: &str, text: &str) -> Parsed {
+    let mut parsed = Parsed::default();
+    let file: Arc<str> = Arc::from(file);
+    for document in yaml::documents(text) {
+        match document {
+            Ok(document) => parsed.document(&file, document.value, document.lines),
+            Err(error) => {
+                parsed.unreadable = true;
+                let diagnostic = Diagnostic::error("", error.message)
+                    .hint("the other documents of the file are used; this one is not");
+                parsed.diagnostics.push(Diagnostic {
+                    file: file.to_string(),
+                    line: Some(error.line),
+                    ..diagnostic
+                });
+            }
+        }
+    }
+    parsed.repeated();
+    parsed
+}
+
+/// Reads one object as an API server sends it.
+pub fn json(value: Value) -> Parsed {
+    let mut parsed = Parsed::default();
+    parsed.document(&Arc::from(""), value, Lines::default());
+    parsed
+}
+
+impl Parsed {
+    /// Reads one document: an object, or a List of them.
+    fn document(&mut self, file: &Arc<str>, value: Value, lines: Lines) {
+        let is_list = value.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
+        match (is_list, value) {
+            (_, Value::Null) => {}
+            (true, Value::Object(mut list)) => {
+                let items = list.remove("items").unwrap_or_default();
+                let Value::Array(items) = items else { return };
+                for (at, item) in items.into_iter().enumerate() {
+                    self.document(file, item, lines.under(&format!("items[{at}]")));
+                }
+            }
+            (_, value) => self.object(file, value, lines),
+        }
+    }
+
+    fn object(&mut self, file: &Arc<str>, value: Value, lines: Lines) {
+        let lines = Arc::new(lines);
+        let read = typed::read(value);
+        let name = read.key.as_ref().map(|key| key.to_string()).unwrap_or(read.label);
+        let mut diagnostics = read.diagnostics;
+        if let Some(object) = &read.object {
+            diagnostics.extend(check::object(object));
+        }
+        let fit = !diagnostics.iter().any(|it| it.severity == Severity::Error);
+        self.diagnostics.extend(diagnostics.into_iter().map(|it| Diagnostic {
+            file: file.to_string(),
+            line: lines.of(&it.field),
+            object: name.clone(),
+            ..it
+        }));
+        match (read.object, read.key) {
+            (Some(object), _) if fit => {
+                self.objects.push(Sourced::from_file(object, file.clone(), lines));
+            }
+            (_, Some(key)) if !fit => self.refused.push(key),
+            (None, None) if !fit => self.unreadable = true,
+            _ => {}
+        }
+    }
+
+    /// Objects that stand twice in one file: the last is used.
+    fn repeated(&mut self) {
+        let mut seen = std::collections::HashMap::new();
+        for object in &self.objects {
+            if let Some(line) = seen.insert(object.key.clone(), object.lines.of("")) {
+                let at = line.map(|line| format!(" (first in line {line})")).unwrap_or_default();
+                let message = format!("stands twice in this file{at}; the last one is used");
+                self.diagnostics.push(object.diagnostic(Diagnostic::warning("", message)));
+            }
+        }
+    }
+}
+
+/// The namespace of an object that names none.
+pub const DEFAULT_NAMESPACE: &str = "default";
+
+/// Whether an object's kind has no namespace.
+fn is_cluster_wide(object: &Object) -> bool {
+    matches!(object, Object::Namespace(_))
+}

@@ -1,0 +1,332 @@
+//! A gateway's listeners and virtual hosts, from the Gateway objects that select it and the VirtualServices that name them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dromon_core::config::model::{
+    HttpAction, HttpMatch, HttpRule, Listener, ListenerKind, Redirect, RedirectPort, StringMatch, TcpRule,
+    VirtualHost,
+};
+
+use crate::api::gateway::{Gateway, Server};
+use crate::diagnostic::Diagnostic;
+use crate::mesh::workloads::has_all;
+use crate::mesh::{Held, HeldVirtualService, Mesh, host};
+
+use super::http::Place;
+use super::identity::{GatewayIdentity, GatewaySelection};
+use super::{Builder, ProxyIdentity};
+
+/// What a gateway speaks on a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum PortProtocol {
+    Http,
+    Tcp,
+}
+
+/// A port that the Gateway objects of a proxy name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct GatewayPort {
+    pub number: u16,
+    pub protocol: PortProtocol,
+    /// Objects that name it, as `Gateway/namespace/name`.
+    pub origins: Vec<String>,
+}
+
+/// The ports that a gateway would open, for the caller to find an address for each.
+pub fn gateway_ports(mesh: &Mesh, identity: &ProxyIdentity, selection: GatewaySelection) -> Vec<GatewayPort> {
+    let (ports, _) = ports(mesh, identity, selection);
+    let port = |(number, port): (u16, Port<'_>)| GatewayPort {
+        number,
+        protocol: port.protocol,
+        origins: port.origins(),
+    };
+    ports.into_iter().map(port).collect()
+}
+
+/// What a server speaks, where that is carried out.
+pub(crate) fn server_protocol(server: &Server) -> Option<PortProtocol> {
+    match server.port.protocol.to_ascii_uppercase().as_str() {
+        "HTTP" | "HTTP2" | "GRPC" | "GRPC-WEB" => Some(PortProtocol::Http),
+        "TCP" | "MONGO" => Some(PortProtocol::Tcp),
+        _ => None,
+    }
+}
+
+/// A port with the servers that share it.
+struct Port<'a> {
+    protocol: PortProtocol,
+    servers: Vec<(&'a Held<Gateway>, usize, &'a Server)>,
+}
+
+impl Port<'_> {
+    fn origins(&self) -> Vec<String> {
+        let all: BTreeSet<String> = self.servers.iter().map(|(held, ..)| held.key.to_string()).collect();
+        all.into_iter().collect()
+    }
+}
+
+/// The Gateways that configure a proxy, oldest first.
+fn selected<'a>(
+    mesh: &'a Mesh,
+    identity: &ProxyIdentity,
+    selection: GatewaySelection,
+) -> impl Iterator<Item = &'a Held<Gateway>> {
+    let labels = identity.labels.clone();
+    mesh.gateways.iter().filter(move |it| match selection {
+        GatewaySelection::Every => true,
+        GatewaySelection::ByLabels => has_all(&labels, &it.rule.spec.selector),
+    })
+}
+
+fn ports<'a>(
+    mesh: &'a Mesh,
+    identity: &ProxyIdentity,
+    selection: GatewaySelection,
+) -> (BTreeMap<u16, Port<'a>>, Vec<Diagnostic>) {
+    let mut ports: BTreeMap<u16, Port<'a>> = BTreeMap::new();
+    let mut diagnostics = Vec::new();
+    for held in selected(mesh, identity, selection) {
+        for (at, server) in held.rule.spec.servers.iter().enumerate() {
+            let Some(protocol) = server_protocol(server) else { continue };
+            let port = ports.entry(server.port.number).or_insert(Port { protocol, servers: Vec::new() });
+            if port.protocol == protocol {
+                port.servers.push((held, at, server));
+                continue;
+            }
+            let other = port.servers.first().map(|it| it.0.key.to_string()).unwrap_or_default();
+            let message = format!("port {} already speaks something else in {other}", server.port.number);
+            let diagnostic = Diagnostic::error(format!("spec.servers[{at}].port.protocol"), message);
+            diagnostics.push(diagnostic.hint("give the server a port of its own").on(&held.key));
+        }
+    }
+    (ports, diagnostics)
+}
+
+/// Builds the gateway's part of a view.
+pub(super) fn build(builder: &mut Builder<'_>, gateway: &GatewayIdentity) {
+    let (ports, diagnostics) = ports(builder.mesh, builder.identity, gateway.selection);
+    builder.diagnostics.extend(diagnostics);
+    let mut listeners_of = BTreeMap::<String, Vec<String>>::new();
+    for (number, port) in &ports {
+        let Some(address) = gateway.ports.get(number) else {
+            let message = format!("port {number} is not open at {}", builder.identity.id());
+            let origins = port
+                .servers
+                .iter()
+                .map(|(held, at, _)| (held.key.clone(), format!("spec.servers[{at}].port")));
+            let diagnostics = origins.map(|(key, field)| Diagnostic::warning(field, message.clone()).on(key));
+            builder.diagnostics.extend(diagnostics);
+            continue;
+        };
+        let name = listener_name(*number);
+        for origin in port.origins() {
+            listeners_of.entry(origin).or_default().push(name.clone());
+        }
+        let kind = match port.protocol {
+            PortProtocol::Http => ListenerKind::GatewayHttp,
+            PortProtocol::Tcp => ListenerKind::GatewayTcp,
+        };
+        let listener = Listener { name, address: *address, logical_port: *number, kind };
+        builder.proxy.listeners.push(listener);
+        match port.protocol {
+            PortProtocol::Http => http_port(builder, *number, port),
+            PortProtocol::Tcp => tcp_port(builder, *number, port),
+        }
+    }
+    super::rate_limit::of_gateway(builder, &listeners_of);
+}
+
+fn listener_name(port: u16) -> String {
+    format!("gateway/{port}")
+}
+
+/// A Gateway's name as VirtualServices give it.
+fn full_name(held: &Held<Gateway>) -> String {
+    format!("{}/{}", held.key.namespace, held.key.name)
+}
+
+/// What one VirtualService brings to a domain, through which Gateway.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Part {
+    virtual_service: usize,
+    gateway: String,
+}
+
+#[derive(Default)]
+struct Domain {
+    parts: Vec<Part>,
+    https_redirect: bool,
+    origins: BTreeSet<String>,
+}
+
+fn http_port(builder: &mut Builder<'_>, number: u16, port: &Port<'_>) {
+    let mesh = builder.mesh;
+    let mut domains: BTreeMap<String, Domain> = BTreeMap::new();
+    let mut used: Vec<&HeldVirtualService> = Vec::new();
+    for (held, _, server) in &port.servers {
+        let name = full_name(held);
+        let visible: Vec<&HeldVirtualService> = visible(builder, &name).collect();
+        if server.tls.as_ref().is_some_and(|it| it.https_redirect) {
+            for pattern in &server.hosts {
+                let domain = domains.entry(split_host(pattern).1.to_ascii_lowercase()).or_default();
+                domain.https_redirect = true;
+                domain.origins.insert(held.key.to_string());
+            }
+        }
+        for virtual_service in visible {
+            let at = match used.iter().position(|it| it.held.key == virtual_service.held.key) {
+                Some(at) => at,
+                None => {
+                    used.push(virtual_service);
+                    used.len() - 1
+                }
+            };
+            for domain in served(held, server, virtual_service) {
+                let domain = domains.entry(domain).or_default();
+                let part = Part { virtual_service: at, gateway: name.clone() };
+                if !domain.parts.contains(&part) {
+                    domain.parts.push(part);
+                }
+                domain.origins.insert(held.key.to_string());
+            }
+        }
+    }
+    let order = |it: &&HeldVirtualService| {
+        mesh.virtual_services.iter().position(|other| other.held.key == it.held.key).unwrap_or(usize::MAX)
+    };
+    let ages: Vec<usize> = used.iter().map(order).collect();
+    let mut cache: BTreeMap<Part, Vec<HttpRule>> = BTreeMap::new();
+    for (domain, mut content) in domains {
+        content.parts.sort_by_key(|it| ages.get(it.virtual_service).copied().unwrap_or(usize::MAX));
+        let virtual_host = virtual_host(builder, number, domain, content, &used, &mut cache);
+        builder.virtual_hosts.push(virtual_host);
+    }
+}
+
+fn virtual_host(
+    builder: &mut Builder<'_>,
+    number: u16,
+    domain: String,
+    content: Domain,
+    used: &[&HeldVirtualService],
+    cache: &mut BTreeMap<Part, Vec<HttpRule>>,
+) -> VirtualHost {
+    let listener = listener_name(number);
+    let mut http = Vec::new();
+    let mut origins: Vec<String> = content.origins.into_iter().collect();
+    if content.https_redirect {
+        http.push(https_redirect(origins.first().cloned().unwrap_or_default()));
+    }
+    let several = content.parts.len() > 1;
+    for part in content.parts {
+        let Some(virtual_service) = used.get(part.virtual_service) else { continue };
+        origins.push(virtual_service.held.key.to_string());
+        let place = Place { gateway: &part.gateway.clone(), port: Some(number) };
+        let rules = cache.entry(part).or_insert_with(|| builder.http_rules(virtual_service, place));
+        http.extend(rules.iter().cloned());
+    }
+    if several {
+        // Istio: where several VirtualServices share a host, none's catch-all may hide another's rules.
+        http.sort_by_key(is_catch_all);
+    }
+    origins.dedup();
+    VirtualHost {
+        name: format!("{listener}/{domain}"),
+        listener: Some(listener),
+        domains: vec![domain],
+        origins,
+        http,
+        tcp: Vec::new(),
+    }
+}
+
+/// Whether a rule takes every request.
+pub(crate) fn is_catch_all(rule: &HttpRule) -> bool {
+    let everything = |it: &HttpMatch| {
+        let uri = it.uri.clone().filter(|uri| *uri != StringMatch::Prefix("/".to_owned()));
+        HttpMatch { uri, name: String::new(), ignore_uri_case: false, ..it.clone() } == HttpMatch::default()
+    };
+    rule.matches.is_empty() || rule.matches.iter().any(everything)
+}
+
+fn https_redirect(gateway: String) -> HttpRule {
+    let redirect = Redirect {
+        scheme: Some("https".to_owned()),
+        port: RedirectPort::ProtocolDefault,
+        code: 301,
+        ..Redirect::default()
+    };
+    HttpRule {
+        origin: format!("{gateway} tls.httpsRedirect"),
+        action: HttpAction::Redirect(redirect),
+        ..HttpRule::default()
+    }
+}
+
+/// VirtualServices that name a gateway and are exported to this proxy's namespace.
+fn visible<'a>(builder: &Builder<'a>, gateway: &str) -> impl Iterator<Item = &'a HeldVirtualService> {
+    let namespace = builder.identity.namespace.clone();
+    let found: Vec<_> = builder.mesh.virtual_services_of(gateway).collect();
+    found.into_iter().filter(move |it| it.export.to(&namespace))
+}
+
+/// A server's host as (namespace or `*`, host).
+pub(crate) fn split_host(host: &str) -> (&str, &str) {
+    host.split_once('/').unwrap_or(("*", host))
+}
+
+/// Domains that a VirtualService serves through a server: what the hosts of both have in common.
+pub(crate) fn served(
+    held: &Held<Gateway>,
+    server: &Server,
+    virtual_service: &HeldVirtualService,
+) -> Vec<String> {
+    let mut domains = Vec::new();
+    for pattern in &server.hosts {
+        let (namespace, pattern) = split_host(pattern);
+        let wanted = if namespace == "." { held.key.namespace.as_str() } else { namespace };
+        if wanted != "*" && wanted != virtual_service.held.key.namespace {
+            continue;
+        }
+        let pattern = pattern.to_ascii_lowercase();
+        for name in &virtual_service.hosts {
+            domains.extend(host::intersection(&pattern, name).map(str::to_owned));
+        }
+    }
+    domains.sort();
+    domains.dedup();
+    domains
+}
+
+fn tcp_port(builder: &mut Builder<'_>, number: u16, port: &Port<'_>) {
+    let listener = listener_name(number);
+    let mut origins = port.origins();
+    let mut tcp: Vec<TcpRule> = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (held, _, server) in &port.servers {
+        let name = full_name(held);
+        let visible: Vec<&HeldVirtualService> = visible(builder, &name).collect();
+        for virtual_service in visible {
+            let is_new = seen.insert((name.clone(), virtual_service.held.key.clone()));
+            if is_new && !served(held, server, virtual_service).is_empty() {
+                let rules = builder.tcp_rules(virtual_service, Place { gateway: &name, port: Some(number) });
+                if !rules.is_empty() {
+                    origins.push(virtual_service.held.key.to_string());
+                }
+                tcp.extend(rules);
+            }
+        }
+    }
+    let domains = vec!["*".to_owned()];
+    let name = format!("{listener}/*");
+    builder.virtual_hosts.push(VirtualHost {
+        name,
+        listener: Some(listener),
+        domains,
+        origins,
+        http: Vec::new(),
+        tcp,
+    });
+}

@@ -1,0 +1,123 @@
+//! [`Mesh`] and a proxy's identity → the proxy's configuration. Pure and deterministic: equal inputs give equal
+//! resources in equal order, so that versions can be told by comparing bodies.
+//!
+//! A route to something that does not exist is kept and its destination named in [`View::missing`]: the store
+//! keeps the last good version until all that a route needs exists, and a proxy answers 503 until then.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dromon_core::config::model::{self, Resource};
+
+use crate::diagnostic::Diagnostic;
+use crate::mesh::Mesh;
+use crate::objects::ObjectSet;
+
+mod destination;
+mod gateway;
+mod http;
+mod identity;
+mod policy;
+mod proxy;
+mod rate_limit;
+mod retry;
+mod sidecar;
+mod tcp;
+
+pub use gateway::{GatewayPort, PortProtocol, gateway_ports};
+pub use identity::{
+    GatewayIdentity, GatewaySelection, ProxyIdentity, ProxyRole, ServiceListener, SidecarIdentity,
+};
+
+/// A proxy's configuration.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct View {
+    /// In feed order of kinds, by name within each.
+    pub resources: Vec<Resource>,
+    /// Destinations that routes name and that do not exist.
+    pub missing: BTreeSet<String>,
+    /// What came up that depends on this proxy; what does not is [`crate::analyze`]'s.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// One proxy's configuration.
+pub fn translate(mesh: &Mesh, identity: &ProxyIdentity) -> View {
+    let mut builder = Builder::new(mesh, identity);
+    match &identity.role {
+        ProxyRole::Sidecar(sidecar) => sidecar::build(&mut builder, sidecar),
+        ProxyRole::Gateway(gateway) => gateway::build(&mut builder, gateway),
+    }
+    builder.finish()
+}
+
+/// As [`translate`], for a set that is asked once.
+pub fn translate_set(set: &ObjectSet, identity: &ProxyIdentity) -> View {
+    translate(&Mesh::new(set), identity)
+}
+
+/// A view in the making.
+struct Builder<'a> {
+    mesh: &'a Mesh,
+    identity: &'a ProxyIdentity,
+    proxy: model::Proxy,
+    hosts: Vec<model::Host>,
+    virtual_hosts: Vec<model::VirtualHost>,
+    rate_limits: Vec<model::RateLimit>,
+    /// By name; none: asked for and found missing.
+    destinations: BTreeMap<String, Option<(model::Destination, model::Endpoints)>>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl<'a> Builder<'a> {
+    fn new(mesh: &'a Mesh, identity: &'a ProxyIdentity) -> Builder<'a> {
+        Builder {
+            mesh,
+            identity,
+            proxy: proxy::proxy(mesh, identity),
+            hosts: Vec::new(),
+            virtual_hosts: Vec::new(),
+            rate_limits: Vec::new(),
+            destinations: BTreeMap::new(),
+            diagnostics: Vec::new(),
+        }
+    }
+
+    /// Makes a destination part of the view; the answer is whether it exists.
+    fn destination(&mut self, host: &str, port: u16, subset: &str) -> bool {
+        let name = model::destination_name(port, subset, host);
+        if let Some(known) = self.destinations.get(&name) {
+            return known.is_some();
+        }
+        let found = destination::build(self.mesh, self.identity.client(), host, port, subset);
+        let exists = found.is_some();
+        self.destinations.insert(name, found);
+        exists
+    }
+
+    fn finish(mut self) -> View {
+        self.virtual_hosts.sort_by(|a, b| a.name.cmp(&b.name));
+        self.hosts.sort_by(|a, b| a.name.cmp(&b.name));
+        self.rate_limits.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut missing = BTreeSet::new();
+        let mut found = Vec::new();
+        for (name, destination) in self.destinations {
+            match destination {
+                Some(destination) => found.push(destination),
+                None => {
+                    missing.insert(name);
+                }
+            }
+        }
+        let (destinations, endpoints): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+        let mut resources =
+            Vec::with_capacity(1 + 2 * destinations.len() + self.virtual_hosts.len() + self.hosts.len());
+        resources.push(Resource::Proxy(self.proxy));
+        resources.extend(endpoints.into_iter().map(Resource::Endpoints));
+        resources.extend(destinations.into_iter().map(Resource::Destination));
+        resources.extend(self.rate_limits.into_iter().map(Resource::RateLimit));
+        resources.extend(self.virtual_hosts.into_iter().map(Resource::VirtualHost));
+        resources.extend(self.hosts.into_iter().map(Resource::Host));
+        self.diagnostics.sort();
+        self.diagnostics.dedup();
+        View { resources, missing, diagnostics: self.diagnostics }
+    }
+}

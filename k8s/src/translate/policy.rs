@@ -1,0 +1,123 @@
+//! `trafficPolicy`: which parts hold for a port and subset, and what they say in the model.
+
+use dromon_core::config::model::{self, Balancer, Outlier};
+
+use crate::api::destination_rule::{
+    ConnectionPool, LoadBalancer, OutlierDetection, RetryBudget, SimpleLb, TrafficPolicy,
+};
+use crate::api::scalar::Span;
+
+/// The parts that hold for one port of one subset.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Effective<'a> {
+    load_balancer: Option<&'a LoadBalancer>,
+    connection_pool: Option<&'a ConnectionPool>,
+    outlier_detection: Option<&'a OutlierDetection>,
+    retry_budget: Option<&'a RetryBudget>,
+}
+
+impl<'a> Effective<'a> {
+    /// The top policy with the subset's over it; a port's settings replace all that stands above them.
+    pub fn new(
+        top: Option<&'a TrafficPolicy>,
+        subset: Option<&'a TrafficPolicy>,
+        port: u16,
+    ) -> Effective<'a> {
+        let mut effective = Effective::default();
+        for policy in [top, subset].into_iter().flatten() {
+            effective.load_balancer = policy.load_balancer.as_ref().or(effective.load_balancer);
+            effective.connection_pool = policy.connection_pool.as_ref().or(effective.connection_pool);
+            effective.outlier_detection = policy.outlier_detection.as_ref().or(effective.outlier_detection);
+            effective.retry_budget = policy.retry_budget.as_ref().or(effective.retry_budget);
+            let of_port = |it: &&crate::api::destination_rule::PortTrafficPolicy| {
+                it.port.is_some_and(|selector| selector.number == port)
+            };
+            if let Some(settings) = policy.port_level_settings.iter().find(of_port) {
+                effective.load_balancer = settings.load_balancer.as_ref();
+                effective.connection_pool = settings.connection_pool.as_ref();
+                effective.outlier_detection = settings.outlier_detection.as_ref();
+            }
+        }
+        effective
+    }
+
+    /// How an endpoint is chosen.
+    pub fn balancer(&self) -> Balancer {
+        match self.load_balancer.and_then(|it| it.simple) {
+            Some(SimpleLb::RoundRobin) => Balancer::RoundRobin,
+            Some(SimpleLb::Random) => Balancer::Random,
+            Some(SimpleLb::Passthrough) => Balancer::Passthrough,
+            Some(SimpleLb::LeastRequest | SimpleLb::LeastConn | SimpleLb::Unspecified) | None => {
+                Balancer::LeastRequest
+            }
+        }
+    }
+
+    /// Caps and times.
+    pub fn pool(&self, mesh_connect_timeout: Option<Span>) -> model::ConnectionPool {
+        let mut pool = self.connection_pool.map(connection_pool).unwrap_or_default();
+        pool.connect_timeout_ms = pool.connect_timeout_ms.or(mesh_connect_timeout.map(Span::millis));
+        pool
+    }
+
+    /// Ejection of bad endpoints.
+    pub fn outlier(&self) -> Option<Outlier> {
+        self.outlier_detection.map(outlier)
+    }
+
+    /// Retry budget.
+    pub fn retry_budget(&self) -> model::RetryBudget {
+        let default = model::RetryBudget::default();
+        let Some(budget) = self.retry_budget else { return default };
+        model::RetryBudget {
+            percent: budget.percent.map_or(default.percent, |it| it.clamp(0.0, 100.0).round() as u32),
+            min_concurrency: budget.min_retry_concurrency.unwrap_or(default.min_concurrency),
+        }
+    }
+}
+
+/// `connectionPool` in the model. Istio's way to say "no cap" is a field that is 0 or its type's greatest number.
+pub fn connection_pool(pool: &ConnectionPool) -> model::ConnectionPool {
+    let cap = |it: Option<u32>| it.filter(|it| *it != 0 && *it != u32::MAX && *it != i32::MAX as u32);
+    let millis = |it: Option<Span>| it.map(Span::millis).filter(|it| *it > 0);
+    let tcp = pool.tcp.clone().unwrap_or_default();
+    let http = pool.http.clone().unwrap_or_default();
+    model::ConnectionPool {
+        max_connections: cap(tcp.max_connections),
+        connect_timeout_ms: millis(tcp.connect_timeout),
+        http1_max_pending_requests: cap(http.http1_max_pending_requests),
+        http2_max_requests: cap(http.http2_max_requests),
+        max_requests_per_connection: cap(http.max_requests_per_connection),
+        max_retries: cap(http.max_retries),
+        idle_timeout_ms: millis(http.idle_timeout).or(millis(tcp.idle_timeout)),
+        max_connection_duration_ms: millis(tcp.max_connection_duration),
+        tcp_keepalive: tcp.tcp_keepalive.map(|it| model::TcpKeepalive {
+            probes: it.probes,
+            time_s: it.time.map(Span::seconds).unwrap_or_default(),
+            interval_s: it.interval.map(Span::seconds).unwrap_or_default(),
+        }),
+    }
+}
+
+fn outlier(detection: &OutlierDetection) -> Outlier {
+    let default = Outlier::default();
+    let millis =
+        |it: Option<Span>, default: u64| it.map(Span::millis).filter(|it| *it > 0).unwrap_or(default);
+    Outlier {
+        consecutive_5xx: detection.consecutive_5xx_errors.unwrap_or(default.consecutive_5xx),
+        consecutive_gateway: detection
+            .consecutive_gateway_errors
+            .or(detection.consecutive_errors)
+            .unwrap_or(default.consecutive_gateway),
+        split_local: detection.split_external_local_origin_errors,
+        consecutive_local: detection.consecutive_local_origin_failures.unwrap_or(default.consecutive_local),
+        interval_ms: millis(detection.interval, default.interval_ms),
+        base_ejection_ms: millis(detection.base_ejection_time, default.base_ejection_ms),
+        max_ejection_percent: detection
+            .max_ejection_percent
+            .filter(|it| *it > 0)
+            .unwrap_or(default.max_ejection_percent)
+            .min(100),
+        min_health_percent: detection.min_health_percent.unwrap_or(default.min_health_percent).min(100),
+    }
+}

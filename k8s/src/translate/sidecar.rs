@@ -1,0 +1,292 @@
+//! A sidecar's listeners, its index of hosts, and their rules.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
+
+use dromon_core::config::model::{
+    self, Host, HostPort, HttpAction, HttpRule, Listener, ListenerKind, Protocol, TcpRule, VirtualHost,
+    WeightedDestination,
+};
+
+use crate::mesh::host::{SERVICE_DOMAIN, covers, specificity};
+use crate::mesh::service::{Service, TargetPort};
+use crate::mesh::workloads::has_all;
+use crate::mesh::{HeldVirtualService, MESH_GATEWAY, protocol};
+
+use super::Builder;
+use super::http::Place;
+use super::identity::SidecarIdentity;
+use super::policy::{self, Effective};
+use super::proxy::sidecar_of;
+
+/// Rules outside any gateway.
+const PLACE: Place<'static> = Place { gateway: MESH_GATEWAY, port: None };
+/// The port of hosts that no service has and whose rules name no port.
+const HTTP_PORT: u16 = 80;
+
+/// Builds the sidecar's part of a view.
+pub(super) fn build(builder: &mut Builder<'_>, sidecar: &SidecarIdentity) {
+    inbound(builder, sidecar);
+    if let Some(address) = sidecar.outbound {
+        let name = "outbound".to_owned();
+        let listener = Listener { name, address, logical_port: address.port(), kind: ListenerKind::Outbound };
+        builder.proxy.listeners.push(listener);
+    }
+    outbound(builder);
+    for client in &sidecar.clients {
+        let service = builder.mesh.service(&client.host, &builder.identity.namespace);
+        let protocol = service.and_then(|it| it.port(client.port)).map(|it| it.protocol).unwrap_or_default();
+        let kind = ListenerKind::Service { host: client.host.clone(), port: client.port, protocol };
+        let name = format!("service/{}:{}", client.host, client.port);
+        let listener = Listener { name, address: client.address, logical_port: client.port, kind };
+        builder.proxy.listeners.push(listener);
+    }
+    super::rate_limit::of_sidecar(builder);
+}
+
+/// What arrives at a port of the workload.
+struct Arrival<'a> {
+    protocol: Protocol,
+    service: Option<(&'a Service, u16)>,
+}
+
+/// One listener for each port that the workload declares or that a service targets.
+fn inbound(builder: &mut Builder<'_>, sidecar: &SidecarIdentity) {
+    let mut ports: BTreeMap<u16, Arrival<'_>> = BTreeMap::new();
+    for service in selecting(builder) {
+        for port in &service.ports {
+            let number = match &port.target {
+                TargetPort::Number(number) => Some(*number),
+                TargetPort::Name(name) => {
+                    sidecar.ports.iter().find(|it| it.name == *name).map(|it| it.number)
+                }
+            };
+            if let Some(number) = number {
+                let arrival = Arrival { protocol: port.protocol, service: Some((service, port.number)) };
+                ports.entry(number).or_insert(arrival);
+            }
+        }
+    }
+    for port in &sidecar.ports {
+        ports.entry(port.number).or_insert(Arrival { protocol: port.protocol, service: None });
+    }
+    let own = sidecar_of(builder.mesh, builder.identity)
+        .and_then(|it| it.rule.spec.inbound_connection_pool.as_ref());
+    for (number, arrival) in ports {
+        let pool = match own {
+            Some(pool) => policy::connection_pool(pool),
+            None => arrival
+                .service
+                .map(|(service, port)| inbound_pool(builder, service, port))
+                .unwrap_or_default(),
+        };
+        builder.proxy.listeners.push(Listener {
+            name: format!("inbound/{number}"),
+            address: SocketAddr::new(sidecar.address, number),
+            logical_port: number,
+            kind: ListenerKind::Inbound {
+                protocol: arrival.protocol,
+                target: SocketAddr::new(sidecar.application, number),
+                service: arrival.service.map(|(service, _)| service.facts()),
+                pool,
+            },
+        });
+    }
+}
+
+/// Services that select this workload, by host.
+pub(super) fn selecting<'a>(builder: &Builder<'a>) -> Vec<&'a Service> {
+    let identity = builder.identity;
+    let selects = |it: &&Service| {
+        it.namespace == identity.namespace
+            && it.selector.as_ref().is_some_and(|selector| has_all(&identity.labels, selector))
+    };
+    let mut services: Vec<&Service> = builder.mesh.services.iter().filter(selects).collect();
+    services.sort_by(|a, b| a.host.cmp(&b.host));
+    services
+}
+
+/// As Istio has it, a service's own DestinationRule caps what reaches the application too.
+fn inbound_pool(builder: &Builder<'_>, service: &Service, port: u16) -> model::ConnectionPool {
+    let (mesh, client) = (builder.mesh, builder.identity.client());
+    let policy =
+        mesh.destination_rules.find(&client, &service.host, &service.namespace, &mesh.root_namespace);
+    let top = policy.and_then(|it| it.top());
+    Effective::new(top, None, port).pool(mesh.config.connect_timeout)
+}
+
+/// The index, and rules and destinations of all that is in it.
+fn outbound(builder: &mut Builder<'_>) {
+    let rules = Rules::new(builder);
+    let egress = Egress::new(builder);
+    let (mesh, namespace) = (builder.mesh, builder.identity.namespace.as_str());
+    let mut seen = BTreeSet::new();
+    for service in &mesh.services {
+        let is_seen =
+            mesh.exact_service(&service.host, namespace).is_some_and(|it| std::ptr::eq(it, service));
+        if !is_seen || !egress.shows(&service.namespace, &service.host) {
+            continue;
+        }
+        seen.insert(service.host.as_str());
+        let virtual_service = rules.of(&service.host);
+        let routed = virtual_service.is_some_and(|it| virtual_host(builder, service, it));
+        for port in &service.ports {
+            builder.destination(&service.host, port.number, "");
+        }
+        builder.hosts.push(index(service, namespace, routed));
+    }
+    for (host, virtual_service) in &rules.exact {
+        let is_visible = egress.shows(&virtual_service.held.key.namespace, host);
+        if !seen.contains(host.as_str()) && is_visible {
+            pure_virtual_host(builder, host, virtual_service);
+        }
+    }
+    for (host, virtual_service) in &rules.wildcards {
+        if !seen.contains(host.as_str()) && egress.shows(&virtual_service.held.key.namespace, host) {
+            pure_virtual_host(builder, host, virtual_service);
+        }
+    }
+}
+
+fn index(service: &Service, namespace: &str, routed: bool) -> Host {
+    let mut domains = vec![service.host.clone()];
+    if service.is_kubernetes {
+        let short = format!("{}.{}", service.name, service.namespace).to_ascii_lowercase();
+        domains.push(format!("{short}.{}", SERVICE_DOMAIN.split('.').next().unwrap_or_default()));
+        domains.push(short);
+        if service.namespace == namespace {
+            domains.push(service.name.to_ascii_lowercase());
+        }
+    }
+    let ports = service.ports.iter().map(|it| HostPort { number: it.number, protocol: it.protocol });
+    Host {
+        name: service.host.clone(),
+        domains,
+        addresses: service.addresses.clone(),
+        ports: ports.collect(),
+        routed,
+    }
+}
+
+/// Adds the rules of a service's host; false if none of them can hold here.
+fn virtual_host(builder: &mut Builder<'_>, service: &Service, virtual_service: &HeldVirtualService) -> bool {
+    let spec = &virtual_service.held.rule.spec;
+    let mut http = builder.http_rules(virtual_service, PLACE);
+    let mut tcp = builder.tcp_rules(virtual_service, PLACE);
+    let is_any = |kind: fn(Protocol) -> bool| service.ports.iter().any(|it| kind(it.protocol));
+    // What the rules say nothing about goes where it would have gone without them.
+    if spec.http.is_empty() && is_any(protocol::may_be_http) {
+        http.push(HttpRule {
+            origin: format!("{} default", service.origin),
+            action: HttpAction::Route { destinations: to_itself(service) },
+            ..HttpRule::default()
+        });
+    }
+    if spec.tcp.is_empty() && is_any(protocol::may_be_tcp) {
+        let origin = format!("{} default", service.origin);
+        tcp.push(TcpRule { origin, matches: Vec::new(), destinations: to_itself(service) });
+    }
+    let origins = vec![virtual_service.held.key.to_string()];
+    let name = service.host.clone();
+    builder.virtual_hosts.push(VirtualHost { name, origins, http, tcp, ..VirtualHost::default() });
+    true
+}
+
+fn to_itself(service: &Service) -> Vec<WeightedDestination> {
+    vec![WeightedDestination { host: service.host.clone(), weight: 1, ..WeightedDestination::default() }]
+}
+
+/// A host that only a VirtualService speaks of: it exists for HTTP, on the ports that its rules lead to.
+fn pure_virtual_host(builder: &mut Builder<'_>, host: &str, virtual_service: &HeldVirtualService) {
+    let http = builder.http_rules(virtual_service, PLACE);
+    let tcp = builder.tcp_rules(virtual_service, PLACE);
+    if http.is_empty() && tcp.is_empty() {
+        return;
+    }
+    let mut ports = BTreeMap::from([(HTTP_PORT, Protocol::Http)]);
+    let spec = &virtual_service.held.rule.spec;
+    let destinations = spec.http.iter().flat_map(|it| &it.route).filter_map(|it| it.destination.port);
+    let matched = spec.http.iter().flat_map(|it| &it.matches).filter_map(|it| it.port);
+    for port in destinations.map(|it| it.number).chain(matched) {
+        ports.insert(port, Protocol::Http);
+    }
+    for port in spec.tcp.iter().flat_map(|it| &it.matches).filter_map(|it| it.port) {
+        ports.insert(port, Protocol::Tcp);
+    }
+    let name = host.to_owned();
+    let origins = vec![virtual_service.held.key.to_string()];
+    builder.virtual_hosts.push(VirtualHost {
+        name: name.clone(),
+        origins,
+        http,
+        tcp,
+        ..VirtualHost::default()
+    });
+    builder.hosts.push(Host {
+        domains: vec![name.clone()],
+        name,
+        addresses: Vec::new(),
+        ports: ports.into_iter().map(|(number, protocol)| HostPort { number, protocol }).collect(),
+        routed: true,
+    });
+}
+
+/// The VirtualServices for sidecars that this proxy sees, by host: the oldest of each.
+struct Rules<'a> {
+    exact: BTreeMap<String, &'a HeldVirtualService>,
+    /// Longest first.
+    wildcards: Vec<(String, &'a HeldVirtualService)>,
+}
+
+impl<'a> Rules<'a> {
+    fn new(builder: &Builder<'a>) -> Rules<'a> {
+        let mut exact = BTreeMap::new();
+        let mut wildcards: HashMap<String, &HeldVirtualService> = HashMap::new();
+        let all = builder.mesh.virtual_services_of(MESH_GATEWAY);
+        for virtual_service in all.filter(|it| it.export.to(&builder.identity.namespace)) {
+            for host in &virtual_service.hosts {
+                if host.starts_with('*') {
+                    wildcards.entry(host.clone()).or_insert(virtual_service);
+                } else {
+                    exact.entry(host.clone()).or_insert(virtual_service);
+                }
+            }
+        }
+        let mut wildcards: Vec<_> = wildcards.into_iter().collect();
+        wildcards.sort_by(|a, b| specificity(&b.0).cmp(&specificity(&a.0)).then(a.0.cmp(&b.0)));
+        Rules { exact, wildcards }
+    }
+
+    fn of(&self, host: &str) -> Option<&'a HeldVirtualService> {
+        let wildcard = || self.wildcards.iter().find(|(pattern, _)| covers(pattern, host)).map(|(_, it)| *it);
+        self.exact.get(host).copied().or_else(wildcard)
+    }
+}
+
+/// What the Sidecar object lets through: `namespace/host` patterns; none: everything.
+struct Egress {
+    patterns: Option<Vec<(String, String)>>,
+}
+
+impl Egress {
+    fn new(builder: &Builder<'_>) -> Egress {
+        let own = builder.identity.namespace.as_str();
+        let egress = sidecar_of(builder.mesh, builder.identity).and_then(|it| it.rule.spec.egress.as_ref());
+        let pattern = |it: &String| {
+            let (namespace, host) = it.split_once('/')?;
+            let namespace = if namespace == "." { own } else { namespace };
+            (namespace != "~").then(|| (namespace.to_owned(), host.to_ascii_lowercase()))
+        };
+        let patterns = egress.filter(|it| !it.is_empty());
+        Egress {
+            patterns: patterns.map(|it| it.iter().flat_map(|it| &it.hosts).filter_map(pattern).collect()),
+        }
+    }
+
+    fn shows(&self, namespace: &str, host: &str) -> bool {
+        let Some(patterns) = &self.patterns else { return true };
+        patterns
+            .iter()
+            .any(|(wanted, pattern)| (wanted == "*" || wanted == namespace) && covers(pattern, host))
+    }
+}
