@@ -175,6 +175,17 @@ impl Table {
         self.parts.virtual_hosts.iter().filter_map(Slot::here)
     }
 
+    /// The virtual host of a name, where it is here; for people, not for requests.
+    pub fn virtual_host_named(&self, name: &str) -> Option<&Arc<VirtualHost>> {
+        let slot = self.parts.names.virtual_hosts.get(name)?;
+        self.parts.virtual_hosts.get(slot as usize)?.here()
+    }
+
+    /// All rate limits, as configured.
+    pub fn rate_limits(&self) -> Vec<&Arc<model::RateLimit>> {
+        self.parts.limits.models().collect()
+    }
+
     /// All hosts of the index, by name.
     pub fn hosts(&self) -> &[HostEntry] {
         self.parts.hosts.entries()

@@ -85,6 +85,11 @@ fn compile_one(
 }
 
 impl LimitSet {
+    /// The objects, as configured.
+    pub(crate) fn models(&self) -> impl Iterator<Item = &Arc<model::RateLimit>> {
+        self.objects.values().map(|object| &object.model)
+    }
+
     fn of_scope(&self, mut guards: impl FnMut(&LimitScope) -> bool) -> Vec<Arc<CompiledLimit>> {
         let objects = self.objects.values().filter(|object| guards(&object.model.scope));
         objects.flat_map(|object| object.limits.iter().cloned()).collect()
