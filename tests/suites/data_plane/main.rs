@@ -1,0 +1,111 @@
+//! The data plane against real sockets, without a controller: rules put in as the model, both drivers.
+
+mod resilience;
+mod roles;
+mod streams;
+
+use std::net::SocketAddr;
+
+use dromon_core::config::model::{HttpRule, Resource};
+use dromon_tests::free_port;
+use dromon_tests::proxy::{DRIVERS, Proxy, gateway};
+
+/// A free loopback address.
+pub fn free_address() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], free_port()))
+}
+
+/// A gateway with one rule to these upstreams; `change` may edit the resources first.
+pub fn start(
+    driver: &str,
+    upstreams: &[SocketAddr],
+    rule: HttpRule,
+    change: impl Fn(&mut Vec<Resource>),
+) -> (Proxy, SocketAddr) {
+    start_with(driver, upstreams, rule, change, &["--shards", "1"])
+}
+
+/// As [`start`], with arguments for the proxy.
+pub fn start_with(
+    driver: &str,
+    upstreams: &[SocketAddr],
+    rule: HttpRule,
+    change: impl Fn(&mut Vec<Resource>),
+    arguments: &[&str],
+) -> (Proxy, SocketAddr) {
+    let front = free_address();
+    let mut resources = gateway(front, upstreams, rule);
+    change(&mut resources);
+    (Proxy::start("gateway~ingress.default", driver, &resources, arguments), front)
+}
+
+fn on_both_drivers(test: impl Fn(&str)) {
+    for driver in DRIVERS {
+        test(driver);
+    }
+}
+
+#[test]
+fn a_limit_is_exact_in_total_whatever_the_number_of_shards() {
+    on_both_drivers(resilience::limit_with_one_and_four_shards);
+}
+
+#[test]
+fn each_client_of_a_keyed_limit_has_its_own_share() {
+    on_both_drivers(resilience::keyed_limit);
+}
+
+#[test]
+fn a_dead_endpoint_costs_no_request() {
+    on_both_drivers(resilience::dead_endpoint);
+}
+
+#[test]
+fn configured_retries_try_again_on_their_conditions_only() {
+    on_both_drivers(resilience::configured_retries);
+}
+
+#[test]
+fn time_limits_of_rules_hold() {
+    on_both_drivers(resilience::time_limits);
+}
+
+#[test]
+fn an_endpoint_that_keeps_failing_is_ejected() {
+    on_both_drivers(resilience::ejection);
+}
+
+#[test]
+fn caps_on_connections_and_pending_requests_answer_503() {
+    on_both_drivers(resilience::caps);
+}
+
+#[test]
+fn rules_redirect_rewrite_answer_and_change_headers() {
+    on_both_drivers(roles::actions);
+}
+
+#[test]
+fn tcp_is_relayed_with_half_close() {
+    on_both_drivers(roles::tcp_gateway);
+}
+
+#[test]
+fn a_sidecar_serves_its_application_and_is_its_explicit_proxy() {
+    on_both_drivers(roles::sidecar);
+}
+
+#[test]
+fn large_bodies_stream_both_ways_and_a_slow_reader_holds_the_sender() {
+    on_both_drivers(streams::large_bodies);
+}
+
+#[test]
+fn a_drain_finishes_what_is_under_way() {
+    on_both_drivers(streams::drain);
+}
+
+#[test]
+fn a_thousand_streams_across_a_thousand_swaps_leave_memory_flat() {
+    on_both_drivers(streams::swaps);
+}
