@@ -1,0 +1,103 @@
+//! What a proxy wants to be told: everything at a gateway, the index and what is in use at a sidecar.
+//!
+//! A host comes into use by its first request (or from the copy on disk). Its rules are wanted then, and with them
+//! every destination they name and those destinations' endpoints; a host without rules needs only its own ports'.
+
+use std::collections::BTreeSet;
+
+use dromon_core::config::model::{
+    Host, HttpAction, Kind, Role, VirtualHost, WeightedDestination, destination_name,
+};
+
+/// What is wanted of one type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Every object: `*`.
+    All,
+    /// These.
+    Named(BTreeSet<String>),
+}
+
+impl Wanted {
+    /// Whether an object of this name is wanted.
+    pub fn covers(&self, name: &str) -> bool {
+        match self {
+            Wanted::All => true,
+            Wanted::Named(names) => names.contains(name),
+        }
+    }
+}
+
+/// What is wanted of every type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interest {
+    wanted: [Wanted; Kind::ALL.len()],
+}
+
+/// Where [`Interest::of`] looks hosts and rules up.
+pub trait Known {
+    /// An entry of the index.
+    fn host(&self, name: &str) -> Option<&Host>;
+    /// A host's rules, the newest that have come.
+    fn virtual_host(&self, name: &str) -> Option<&VirtualHost>;
+}
+
+impl Interest {
+    /// Everything of every type: a gateway's interest.
+    pub fn everything() -> Interest {
+        Interest { wanted: std::array::from_fn(|_| Wanted::All) }
+    }
+
+    /// What a proxy of this role wants when these hosts are in use.
+    pub fn of(role: Role, in_use: &BTreeSet<String>, known: &impl Known) -> Interest {
+        if role == Role::Gateway {
+            return Interest::everything();
+        }
+        let mut virtual_hosts = BTreeSet::new();
+        let mut destinations = BTreeSet::new();
+        for name in in_use {
+            let Some(host) = known.host(name) else { continue };
+            if host.routed {
+                virtual_hosts.insert(name.clone());
+                if let Some(rules) = known.virtual_host(name) {
+                    destinations.extend(destinations_of(rules, host));
+                }
+            } else {
+                destinations.extend(host.ports.iter().map(|port| destination_name(port.number, "", name)));
+            }
+        }
+        let mut interest = Interest::everything();
+        interest.wanted[Kind::VirtualHost as usize] = Wanted::Named(virtual_hosts);
+        interest.wanted[Kind::Endpoints as usize] = Wanted::Named(destinations.clone());
+        interest.wanted[Kind::Destination as usize] = Wanted::Named(destinations);
+        interest
+    }
+
+    /// What is wanted of this type.
+    pub fn wanted(&self, kind: Kind) -> &Wanted {
+        &self.wanted[kind as usize]
+    }
+}
+
+/// Names of the destinations that rules refer to. A destination without a port takes the port that the request came
+/// for, which may be any port of the host the rules belong to.
+pub fn destinations_of(rules: &VirtualHost, host: &Host) -> BTreeSet<String> {
+    let http = rules.http.iter().filter_map(|rule| match &rule.action {
+        HttpAction::Route { destinations } => Some(destinations),
+        HttpAction::Redirect(_) | HttpAction::DirectResponse { .. } => None,
+    });
+    let tcp = rules.tcp.iter().map(|rule| &rule.destinations);
+    let mut names = BTreeSet::new();
+    for WeightedDestination { host: target, subset, port, .. } in http.chain(tcp).flatten() {
+        match port {
+            Some(port) => {
+                names.insert(destination_name(*port, subset, target));
+            }
+            None => names.extend(host.ports.iter().map(|port| destination_name(port.number, subset, target))),
+        }
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+use std::collections::BTreeMap;
+
+use dromon_core::config::model::{HostPort, HttpRule, Protocol, Redirect, TcpRule};
+
+use super::*;
+
+#[derive(Default)]
+struct Index {
+    hosts: BTreeMap<String, Host>,
+    rules: BTreeMap<String, VirtualHost>,
+}
+
+impl Index {
+    fn with_host(mut self, name: &str, ports: &[u16], routed: bool) -> Index {
+        let ports = ports.iter().map(|&number| HostPort { number, protocol: Protocol::Http }).collect();
+        self.hosts.insert(name.into(), Host { name: name.into(), ports, routed, ..Host::default() });
+        self
+    }
+
+    fn with_rules(mut self, name: &str, http: Vec<HttpRule>, tcp: Vec<TcpRule>) -> Index {
+        self.rules.insert(name.into(), VirtualHost { name: name.into(), http, tcp, ..VirtualHost::default() });
+        self
+    }
+}
+
+impl Known for Index {
+    fn host(&self, name: &str) -> Option<&Host> {
+        self.hosts.get(name)
+    }
+    fn virtual_host(&self, name: &str) -> Option<&VirtualHost> {
+        self.rules.get(name)
+    }
+}
+
+fn to(host: &str, subset: &str, port: Option<u16>) -> WeightedDestination {
+    WeightedDestination { host: host.into(), subset: subset.into(), port, weight: 1, ..Default::default() }
+}
+
+fn route(destinations: Vec<WeightedDestination>) -> HttpRule {
+    HttpRule { action: HttpAction::Route { destinations }, ..HttpRule::default() }
+}
+
+fn named(interest: &Interest, kind: Kind) -> Vec<&str> {
+    match interest.wanted(kind) {
+        Wanted::All => vec!["*"],
+        Wanted::Named(names) => names.iter().map(String::as_str).collect(),
+    }
+}
+
+fn in_use(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
+fn a_gateway_wants_everything() {
+    let interest = Interest::of(Role::Gateway, &in_use(&[]), &Index::default());
+    assert!(Kind::ALL.iter().all(|&kind| *interest.wanted(kind) == Wanted::All));
+}
+
+#[test]
+fn an_idle_sidecar_wants_the_index_and_no_bodies() {
+    let index = Index::default().with_host("reviews", &[9080], true);
+    let interest = Interest::of(Role::Sidecar, &in_use(&[]), &index);
+    for kind in [Kind::Proxy, Kind::Host, Kind::RateLimit] {
+        assert_eq!(named(&interest, kind), ["*"]);
+    }
+    for kind in [Kind::VirtualHost, Kind::Destination, Kind::Endpoints] {
+        assert!(named(&interest, kind).is_empty(), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_host_without_rules_needs_the_destination_of_each_port() {
+    let index = Index::default().with_host("details", &[80, 9080], false);
+    let interest = Interest::of(Role::Sidecar, &in_use(&["details"]), &index);
+    assert!(named(&interest, Kind::VirtualHost).is_empty());
+    assert_eq!(named(&interest, Kind::Destination), ["outbound|80||details", "outbound|9080||details"]);
+    assert_eq!(named(&interest, Kind::Destination), named(&interest, Kind::Endpoints));
+}
+
+#[test]
+fn rules_bring_the_destinations_they_name_once_they_are_known() {
+    let index = Index::default().with_host("reviews", &[9080], true);
+    let first = Interest::of(Role::Sidecar, &in_use(&["reviews"]), &index);
+    assert_eq!(named(&first, Kind::VirtualHost), ["reviews"]);
+    assert!(named(&first, Kind::Destination).is_empty());
+    let index = index.with_rules(
+        "reviews",
+        vec![
+            route(vec![to("reviews", "v1", None), to("reviews", "v2", Some(9080))]),
+            HttpRule { action: HttpAction::Redirect(Redirect::default()), ..HttpRule::default() },
+        ],
+        vec![TcpRule { destinations: vec![to("mongo", "", Some(27017))], ..TcpRule::default() }],
+    );
+    let second = Interest::of(Role::Sidecar, &in_use(&["reviews"]), &index);
+    assert_eq!(
+        named(&second, Kind::Endpoints),
+        ["outbound|27017||mongo", "outbound|9080|v1|reviews", "outbound|9080|v2|reviews"]
+    );
+}
+
+#[test]
+fn a_host_that_left_the_index_is_wanted_no_more() {
+    let interest = Interest::of(Role::Sidecar, &in_use(&["gone"]), &Index::default());
+    assert!(named(&interest, Kind::VirtualHost).is_empty());
+}

@@ -1,0 +1,70 @@
+//! Configuration from a file in place of the feed: a JSON array of objects, read again when it changes.
+//!
+//! Polling the file's identity finds every way of changing it (writing, renaming over it, swapping a symbolic link).
+//! A file that turns broken keeps the last good objects and says so.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dromon_core::config::model::Resource;
+use tokio::sync::mpsc;
+
+use super::disk::Object;
+use super::event::Event;
+
+/// Time between two looks at the file.
+const POLL: Duration = Duration::from_millis(40);
+
+/// What a file says, or what is wrong with it.
+pub type Loaded = Result<Vec<Object>, String>;
+
+/// Tells a change of the file: device, inode, size, modification time.
+type Stamp = (u64, u64, u64, i64, i64);
+
+/// Sends the file's objects, now and whenever it changes.
+pub async fn watch(path: PathBuf, events: mpsc::Sender<Event>) {
+    let mut seen = None;
+    let mut load_number = 0u64;
+    let mut broken_at = None;
+    loop {
+        let now = stamp(&path);
+        if now != seen || broken_at == Some(now) {
+            load_number += 1;
+            let loaded = load(&path, load_number);
+            // A file caught in the middle of being written is looked at once more before anything is said of it.
+            let first_look = now != seen;
+            seen = now;
+            if loaded.is_err() && first_look && load_number > 1 {
+                broken_at = Some(now);
+            } else {
+                broken_at = None;
+                if events.send(Event::Static(loaded)).await.is_err() {
+                    return;
+                }
+            }
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let meta = std::fs::metadata(path).ok()?;
+    Some((meta.dev(), meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec()))
+}
+
+/// Reads the file. Every object has the load's number for a version.
+pub fn load(path: &Path, load_number: u64) -> Loaded {
+    let text = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let resources: Vec<Resource> =
+        serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+    let version: Arc<str> = load_number.to_string().into();
+    Ok(resources
+        .into_iter()
+        .map(|resource| Object { version: version.clone(), resource: Arc::new(resource) })
+        .collect())
+}
+
+#[cfg(test)]
+mod tests;
