@@ -54,6 +54,26 @@ pub const FETCH_WAIT_MS: u64 = 3_000;
 pub const MAILBOX_MAX: usize = 1_024;
 /// Access-log bytes a shard may hold before lines are dropped and counted.
 pub const ACCESS_LOG_BUFFER_BYTES: usize = 1024 * 1024;
+/// Batches of access-log lines that wait for a slow disk or pipe before further ones are dropped and counted.
+pub const ACCESS_LOG_BATCHES_MAX: usize = 64;
+/// First wait before another try to reach the controller, in milliseconds.
+pub const FEED_BACKOFF_MS_MIN: u64 = 50;
+/// Longest wait before another try to reach the controller, in milliseconds.
+pub const FEED_BACKOFF_MS_MAX: u64 = 5_000;
+/// Responses of the feed that are applied as one.
+pub const FEED_BATCH_MAX: usize = 64;
+/// Events that wait for the steward's loop before their senders wait too.
+pub const STEWARD_EVENTS_MAX: usize = 256;
+/// Connections open at once to one of a proxy's own endpoints (admin, metrics, readiness).
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+/// Names a proxy keeps DNS answers for.
+pub const DNS_NAMES_MAX: usize = 4_096;
+/// Names a proxy looks up at once for its shards.
+pub const DNS_LOOKUPS_MAX: usize = 256;
+/// Shortest time that a DNS answer is used, in seconds, whatever its TTL.
+pub const DNS_TTL_S_MIN: u64 = 1;
+/// Longest time that a DNS answer is used, in seconds, whatever its TTL.
+pub const DNS_TTL_S_MAX: u64 = 60;
 /// Buckets of one keyed rate limit; a full bucket is free to evict.
 pub const KEYED_BUCKETS_MAX: usize = 65_536;
 /// Tries of one request in all, whatever a rule asks for.
@@ -120,3 +140,6 @@ const _: () = assert!(TRAILER_BYTES_MAX <= HEAD_BYTES_MAX);
 const _: () = assert!(METHOD_BYTES_MAX < LINE_BYTES_MAX);
 const _: () = assert!(FEED_RESPONSE_BYTES <= RESOURCE_BYTES_MAX);
 const _: () = assert!(TCP_TRIES_MAX <= ATTEMPTS_MAX);
+const _: () = assert!(FEED_BACKOFF_MS_MIN < FEED_BACKOFF_MS_MAX);
+const _: () = assert!(DNS_TTL_S_MIN < DNS_TTL_S_MAX);
+const _: () = assert!(DNS_LOOKUPS_MAX < DNS_NAMES_MAX);

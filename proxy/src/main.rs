@@ -3,6 +3,7 @@
 mod args;
 mod mailbox;
 mod shard;
+mod steward;
 mod sys;
 
 use clap::Parser;

@@ -16,6 +16,8 @@ use thiserror::Error;
 
 /// The file's name in the state directory.
 pub const FILE_NAME: &str = "last-good.json";
+/// The build that writes copies.
+pub const BUILD: &str = env!("CARGO_PKG_VERSION");
 const FORMAT: &str = "dromon-state/1";
 
 /// What a restart begins with.

@@ -25,24 +25,21 @@ type Stamp = (u64, u64, u64, i64, i64);
 
 /// Sends the file's objects, now and whenever it changes.
 pub async fn watch(path: PathBuf, events: mpsc::Sender<Event>) {
-    let mut seen = None;
     let mut load_number = 0u64;
-    let mut broken_at = None;
+    let (mut told, mut doubtful) = (None, None);
     loop {
-        let now = stamp(&path);
-        if now != seen || broken_at == Some(now) {
+        let now = Some(stamp(&path));
+        if now != told {
             load_number += 1;
             let loaded = load(&path, load_number);
             // A file caught in the middle of being written is looked at once more before anything is said of it.
-            let first_look = now != seen;
-            seen = now;
-            if loaded.is_err() && first_look && load_number > 1 {
-                broken_at = Some(now);
-            } else {
-                broken_at = None;
+            if loaded.is_ok() || told.is_none() || doubtful == now {
+                told = now;
                 if events.send(Event::Static(loaded)).await.is_err() {
                     return;
                 }
+            } else {
+                doubtful = now;
             }
         }
         tokio::time::sleep(POLL).await;

@@ -91,6 +91,11 @@ impl Store {
         self.waiting.iter().any(|of_kind| !of_kind.is_empty())
     }
 
+    /// Whether something is being applied.
+    pub fn has_applying(&self) -> bool {
+        self.applying.iter().any(|of_kind| !of_kind.is_empty())
+    }
+
     /// Starts to apply what waits, except what refers to objects that have not come yet (unless `all`): rules stay back
     /// until their destinations are here, destinations until their endpoints are. The answer: how many stay back.
     pub fn start_applying(&mut self, interest: &Interest, all: bool) -> usize {
@@ -155,9 +160,15 @@ impl Store {
         self.waiting[kind as usize].contains_key(name)
     }
 
-    /// Names of this kind that the controller says do not exist.
-    pub fn absent(&self, kind: Kind) -> &BTreeSet<String> {
-        &self.absent[kind as usize]
+    /// Whether this object waits or is being applied.
+    pub fn is_open(&self, kind: Kind, name: &str) -> bool {
+        self.is_waiting(kind, name) || self.applying[kind as usize].contains_key(name)
+    }
+
+    /// Names that the controller says do not exist.
+    pub fn all_absent(&self) -> Vec<Key> {
+        let of_kind = |kind: Kind| self.absent[kind as usize].iter().map(move |name| (kind, name.clone()));
+        Kind::ALL.into_iter().flat_map(of_kind).collect()
     }
 
     /// The newest of this name, in force or not.

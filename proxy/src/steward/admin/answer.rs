@@ -1,0 +1,162 @@
+//! Which endpoint answers what.
+
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use tokio::sync::oneshot;
+
+use super::super::event::Event;
+use super::super::handle::Shared;
+use super::super::totals::Totals;
+
+/// One of the proxy's own ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Face {
+    /// 15000: operators on this machine.
+    Admin,
+    /// 15020: metrics, readiness, quitting.
+    Metrics,
+    /// 15021: readiness.
+    Health,
+    /// 15090: metrics.
+    Stats,
+}
+
+impl Face {
+    /// For error texts.
+    pub fn name(self) -> &'static str {
+        match self {
+            Face::Admin => "the admin endpoint",
+            Face::Metrics => "the metrics endpoint",
+            Face::Health => "the readiness endpoint",
+            Face::Stats => "the stats endpoint",
+        }
+    }
+
+    /// The option that moves it.
+    pub fn flag(self) -> &'static str {
+        match self {
+            Face::Admin => "--admin-addr",
+            Face::Metrics => "--metrics-addr",
+            Face::Health => "--health-addr",
+            Face::Stats => "--stats-addr",
+        }
+    }
+}
+
+type Answer = Response<Full<Bytes>>;
+
+/// A page, where it is served and by which method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Page {
+    Config,
+    Stats,
+    Prometheus,
+    Ready,
+    Drain,
+    Quit,
+    Help,
+}
+
+const PAGES: [(&str, Page, Method, &[Face], &str); 8] = [
+    ("/config", Page::Config, Method::GET, &[Face::Admin], "the configuration in force, as JSON"),
+    ("/stats", Page::Stats, Method::GET, &[Face::Admin], "numbers for people; ?format=json"),
+    (
+        "/stats/prometheus",
+        Page::Prometheus,
+        Method::GET,
+        &[Face::Admin, Face::Metrics, Face::Stats],
+        "numbers for Prometheus",
+    ),
+    ("/ready", Page::Ready, Method::GET, &[Face::Admin], "200 when traffic can flow, else 503 and why"),
+    (
+        "/healthz/ready",
+        Page::Ready,
+        Method::GET,
+        &[Face::Admin, Face::Metrics, Face::Health],
+        "the same",
+    ),
+    ("/drain", Page::Drain, Method::POST, &[Face::Admin, Face::Metrics], "finish what is open, take no new work"),
+    ("/quitquitquit", Page::Quit, Method::POST, &[Face::Admin, Face::Metrics], "drain, then end the process"),
+    ("/help", Page::Help, Method::GET, &[Face::Admin], "this page"),
+];
+
+/// Answers one request.
+pub async fn answer(face: Face, request: Request<Incoming>, handle: &Shared) -> Answer {
+    let path = request.uri().path();
+    let path = if path == "/" && face == Face::Admin { "/help" } else { path };
+    let Some((_, page, method, ..)) =
+        PAGES.iter().find(|(at, _, _, faces, _)| *at == path && faces.contains(&face))
+    else {
+        return text(StatusCode::NOT_FOUND, format!("no such page: {path}\n{}", help(face)));
+    };
+    let is_read = *method == Method::GET && matches!(*request.method(), Method::GET | Method::HEAD);
+    if !is_read && request.method() != method {
+        let mut refusal = text(StatusCode::METHOD_NOT_ALLOWED, format!("{path} takes {method} only\n"));
+        if let Ok(allow) = header::HeaderValue::from_str(method.as_str()) {
+            refusal.headers_mut().insert(header::ALLOW, allow);
+        }
+        return refusal;
+    }
+    let wants_json = request.uri().query().is_some_and(|query| query.split('&').any(|it| it == "format=json"));
+    match page {
+        Page::Config => json(super::config::page(&handle.status.borrow(), &handle.settings)),
+        Page::Stats => {
+            let totals = gather(handle).await;
+            let status = handle.status.borrow();
+            if wants_json {
+                json(super::stats::json(&status, &totals))
+            } else {
+                text(StatusCode::OK, super::stats::text(&status, &totals))
+            }
+        }
+        Page::Prometheus => {
+            let totals = gather(handle).await;
+            let page = super::prometheus::page(&handle.status.borrow(), &totals);
+            with_type(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", page)
+        }
+        Page::Ready => match handle.status.borrow().ready() {
+            Ok(()) => text(StatusCode::OK, "ready\n".into()),
+            Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
+        },
+        Page::Drain => order(handle, Event::Drain, "draining\n").await,
+        Page::Quit => order(handle, Event::Quit, "draining, then ending\n").await,
+        Page::Help => text(StatusCode::OK, help(face)),
+    }
+}
+
+/// The numbers of all shards that answer in time.
+async fn gather(handle: &Shared) -> Totals {
+    let (reply, answer) = oneshot::channel();
+    if handle.events.send(Event::Scrape(reply)).await.is_err() {
+        return Totals::default();
+    }
+    answer.await.unwrap_or_default()
+}
+
+async fn order(handle: &Shared, event: Event, done: &str) -> Answer {
+    match handle.events.send(event).await {
+        Ok(()) => text(StatusCode::OK, done.into()),
+        Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "the process is ending\n".into()),
+    }
+}
+
+fn help(face: Face) -> String {
+    let pages = PAGES.iter().filter(|(_, _, _, faces, _)| faces.contains(&face));
+    pages.map(|(path, _, method, _, what)| format!("{method:4} {path:20} {what}\n")).collect()
+}
+
+fn json(body: String) -> Answer {
+    with_type(StatusCode::OK, "application/json", body)
+}
+
+fn text(status: StatusCode, body: String) -> Answer {
+    with_type(status, "text/plain; charset=utf-8", body)
+}
+
+fn with_type(status: StatusCode, content_type: &'static str, body: String) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
+    answer
+}

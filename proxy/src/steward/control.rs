@@ -1,0 +1,253 @@
+//! The steward's loop: the one owner of its state.
+//!
+//! An event changes the state, then [`Control::advance`] starts whatever the state calls for. A table is made of all that
+//! has come while the one before was compiled and rolled out, so a burst of changes costs two tables, not one each.
+
+mod configure;
+mod ending;
+mod feeding;
+mod reports;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use dromon_core::config::table::Table;
+use dromon_core::limits::STEWARD_EVENTS_MAX;
+use dromon_core::rng::Rng;
+use tokio::sync::mpsc;
+use tokio::task::spawn_local;
+use tokio::time::Instant;
+
+use super::access_log::AccessLog;
+use super::apply::compiler::Refusal;
+use super::apply::rollout::Rollout;
+use super::dns::Dns;
+use super::event::Event;
+use super::feed::interest::Interest;
+use super::handle::{Handle, Shared};
+use super::log::Log;
+use super::status::{FeedStatus, ShardStatus, Status};
+use super::store::Store;
+use super::{Settings, Shards, Source, admin, disk, feed, lifecycle, static_config};
+use crate::mailbox::{FromShard, Receiver, Sender, ShardId, ToShard};
+
+/// Time between two looks at whether the shards' threads live.
+const SUPERVISION: Duration = Duration::from_millis(500);
+
+/// The state. Its parts are in the files beside this one.
+struct Control {
+    handle: Shared,
+    log: Log,
+    mailboxes: Vec<Sender<ToShard>>,
+    inbox: Receiver<FromShard>,
+    threads: Vec<JoinHandle<()>>,
+    events: mpsc::Receiver<Event>,
+
+    store: Store,
+    hosts_in_use: BTreeSet<String>,
+    interest: Interest,
+    stream: Option<feeding::Stream>,
+    awaiting: Vec<feeding::Awaiting>,
+    dns: Rc<Dns>,
+
+    phase: Phase,
+    versions: u64,
+    /// DNS or a listener asks for another table although no object has changed.
+    stale: bool,
+    first_waited: Option<Instant>,
+    refusals: Vec<Refusal>,
+    open: BTreeMap<Arc<str>, SocketAddr>,
+    listener_errors: BTreeMap<Arc<str>, String>,
+    retry_listeners: Option<Instant>,
+
+    save_at: Option<Instant>,
+    saving: bool,
+    /// The objects in hand began with the copy on disk.
+    from_copy: bool,
+    access_log: AccessLog,
+    scraping: reports::Scraping,
+    ending: ending::Ending,
+}
+
+/// Where the newest table is.
+enum Phase {
+    Idle,
+    Compiling,
+    RollingOut { rollout: Rollout, table: Arc<Table>, begun: Instant, told: bool },
+}
+
+/// Runs until the process is to end.
+pub async fn run(settings: Settings, shards: Shards, rng: Rng, log: Log) -> ExitCode {
+    let (sender, events) = mpsc::channel(STEWARD_EVENTS_MAX);
+    let source = match &settings.source {
+        Source::Feed(path) => format!("the controller at unix:{}", path.display()),
+        Source::File(path) => path.display().to_string(),
+    };
+    let status = Status {
+        shards: vec![ShardStatus::default(); shards.mailboxes.len()],
+        feed: FeedStatus { source, ..FeedStatus::default() },
+        ..Status::default()
+    };
+    let handle =
+        Rc::new(Handle { settings, status: RefCell::new(status), events: sender.clone(), log });
+    if let Err(error) = admin::start(&handle).await {
+        log.error(format_args!("cannot start: {error}"));
+        return ExitCode::FAILURE;
+    }
+    let mut signals = match lifecycle::Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => {
+            log.error(format_args!("cannot start: no signal handlers: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut control = Control::new(handle.clone(), shards, events);
+    control.load_copy();
+    match &handle.settings.source {
+        Source::Feed(path) => spawn_local(feed::run(path.clone(), rng, sender)),
+        Source::File(path) => spawn_local(static_config::watch(path.clone(), sender)),
+    };
+    loop {
+        control.advance().await;
+        if let Some(code) = control.ended() {
+            return code;
+        }
+        let wake = control.next_deadline();
+        tokio::select! {
+            signal = signals.next() => control.signalled(signal).await,
+            report = control.inbox.recv() => match report {
+                Some(report) => control.reported(report).await,
+                None => control.all_shards_gone(),
+            },
+            event = control.events.recv() => if let Some(event) = event {
+                control.happened(event).await;
+            },
+            () = tokio::time::sleep_until(wake) => control.time_passed().await,
+        }
+        control.take_what_waits().await;
+    }
+}
+
+impl Control {
+    fn new(handle: Shared, shards: Shards, events: mpsc::Receiver<Event>) -> Control {
+        let log = handle.log;
+        Control {
+            dns: Rc::new(Dns::new(handle.clone())),
+            mailboxes: shards.mailboxes,
+            inbox: shards.inbox,
+            threads: shards.threads,
+            events,
+            store: Store::default(),
+            hosts_in_use: BTreeSet::new(),
+            interest: Interest::everything(),
+            stream: None,
+            awaiting: Vec::new(),
+            phase: Phase::Idle,
+            versions: 0,
+            stale: false,
+            first_waited: None,
+            refusals: Vec::new(),
+            open: BTreeMap::new(),
+            listener_errors: BTreeMap::new(),
+            retry_listeners: None,
+            save_at: None,
+            saving: false,
+            from_copy: false,
+            access_log: AccessLog::new(log),
+            scraping: reports::Scraping::default(),
+            ending: ending::Ending::default(),
+            handle,
+            log,
+        }
+    }
+
+    /// Everything that has come by now is taken before a decision is made, so that it ends up in one table.
+    async fn take_what_waits(&mut self) {
+        for _ in 0..STEWARD_EVENTS_MAX {
+            if let Some(report) = self.inbox.try_recv() {
+                self.reported(report).await;
+            } else if let Ok(event) = self.events.try_recv() {
+                self.happened(event).await;
+            } else {
+                return;
+            }
+        }
+    }
+
+    async fn happened(&mut self, event: Event) {
+        match event {
+            Event::Feed(event) => self.fed(event),
+            Event::Static(loaded) => self.loaded(loaded),
+            Event::NamesChanged => self.stale = true,
+            Event::Compiled(compiled) => self.compiled(*compiled).await,
+            Event::Saved(result) => self.saved(result),
+            Event::Scrape(reply) => self.scrape(reply).await,
+            Event::Drain => self.drain(false).await,
+            Event::Quit => self.drain(true).await,
+        }
+    }
+
+    /// The copy of the last good configuration is where a proxy starts, whatever the controller does.
+    fn load_copy(&mut self) {
+        let settings = &self.handle.settings;
+        let (Some(dir), Source::Feed(_)) = (&settings.state_dir, &settings.source) else { return };
+        match disk::load(dir, &settings.id) {
+            Ok(None) => {}
+            Ok(Some(mut copy)) => {
+                self.log.info(format_args!(
+                    "starting from the copy of the last configuration in {} ({} objects)",
+                    dir.display(),
+                    copy.objects.len()
+                ));
+                if copy.build != disk::BUILD {
+                    copy.objects.iter_mut().for_each(|object| object.version = "".into());
+                }
+                self.hosts_in_use = copy.hosts_in_use;
+                self.from_copy = !copy.objects.is_empty();
+                self.store.seed(copy.objects);
+            }
+            Err(error) => self.log.warn(error),
+        }
+    }
+
+    /// The next moment at which something is due without an event.
+    fn next_deadline(&self) -> Instant {
+        let now = Instant::now();
+        // What is due already and cannot be done yet waits for the event that lets it.
+        let held = self.first_waited.map(|since| since + configure::HOLD_BACK_MAX);
+        let later = [held, self.save_at, self.first_answers_due()].into_iter().flatten().filter(|due| *due > now);
+        let dues = [self.retry_listeners, self.scraping.due(), self.ending.due()].into_iter().flatten();
+        later.chain(dues).fold(now + SUPERVISION, Instant::min)
+    }
+
+    async fn time_passed(&mut self) {
+        self.look_after_threads();
+        self.scrape_timed_out();
+        self.ending_timed_out().await;
+        self.rollout_is_slow();
+        if self.retry_listeners.is_some_and(|due| due <= Instant::now()) {
+            self.retry_listeners = None;
+            self.stale = true;
+        }
+    }
+
+    /// Sends to a shard. A mailbox that stays full for long belongs to a shard that is stuck.
+    async fn tell(&mut self, shard: ShardId, message: ToShard) {
+        let Some(mailbox) = self.mailboxes.get(shard.0) else { return };
+        match tokio::time::timeout(Duration::from_secs(5), mailbox.send(message)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => self.lost(shard).await,
+            Err(_) => self.log.error(format_args!("shard {} takes no messages", shard.0)),
+        }
+    }
+
+    fn shard_ids(&self) -> impl Iterator<Item = ShardId> + use<> {
+        (0..self.mailboxes.len()).map(ShardId)
+    }
+}

@@ -1,0 +1,329 @@
+//! Objects → table → shards → acknowledgement.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dromon_core::config::table::Table;
+use tokio::time::Instant;
+
+use super::{Control, Phase};
+use crate::mailbox::ToShard;
+use crate::steward::apply::compiler::{self, Compiled, Inputs};
+use crate::steward::apply::listeners::{self, Place, Plan};
+use crate::steward::apply::rollout::Rollout;
+use crate::steward::apply::sockets;
+use crate::steward::disk;
+use crate::steward::feed::interest::Interest;
+use crate::steward::static_config::Loaded;
+use crate::steward::status::ListenerStatus;
+use crate::steward::{Source, feed};
+
+/// How long rules wait for the destinations that they name before they are applied without.
+pub const HOLD_BACK_MAX: Duration = Duration::from_secs(2);
+/// How long a first table waits for DNS, so that a proxy is not ready before its destinations have addresses.
+const FIRST_NAMES_MAX: Duration = Duration::from_secs(2);
+/// How long a later table waits for the names it is the first to use.
+const NEW_NAMES_MAX: Duration = Duration::from_millis(50);
+/// Roll-outs that take longer are told of.
+const SLOW_ROLLOUT: Duration = Duration::from_secs(5);
+/// How long changes are gathered before the copy on disk is replaced.
+const SAVE_DELAY: Duration = Duration::from_millis(300);
+/// Time between two tries to open a listener whose port is taken.
+const LISTENER_RETRY: Duration = Duration::from_secs(1);
+
+impl Control {
+    /// The configuration file has been read.
+    pub(super) fn loaded(&mut self, loaded: Loaded) {
+        let mut status = self.handle.status.borrow_mut();
+        match loaded {
+            Ok(objects) => {
+                status.feed.connected = true;
+                status.feed.last_error = None;
+                drop(status);
+                self.store.replace(objects);
+            }
+            Err(error) => {
+                let kept = if status.table.is_some() { "; the configuration before stays" } else { "" };
+                self.log.error(format_args!("configuration refused: {error}{kept}"));
+                status.feed.connected = false;
+                status.feed.last_error = Some(error);
+            }
+        }
+    }
+
+    /// Starts what the state calls for.
+    pub(super) async fn advance(&mut self) {
+        self.refresh_interest();
+        self.save_if_due();
+        if !matches!(self.phase, Phase::Idle) {
+            return;
+        }
+        self.acknowledge_settled();
+        if !(self.store.has_waiting() || self.stale) {
+            return;
+        }
+        if !self.first_answers_are_in() {
+            return;
+        }
+        let now = Instant::now();
+        let since = *self.first_waited.get_or_insert(now);
+        let waited = now.duration_since(since);
+        let held = self.store.start_applying(&self.interest, waited >= HOLD_BACK_MAX);
+        self.first_waited = (held > 0).then_some(since);
+        if self.store.has_applying() || self.stale {
+            self.refusals.clear();
+            self.compile();
+        }
+    }
+
+    fn compile(&mut self) {
+        self.stale = false;
+        self.versions += 1;
+        let objects = self.store.next_objects();
+        self.dns.watch(&objects);
+        let budget = if self.has_table() { NEW_NAMES_MAX } else { FIRST_NAMES_MAX };
+        let inputs = Inputs {
+            version: self.versions,
+            complete: matches!(self.handle.settings.source, Source::File(_)),
+            absent: self.store.all_absent(),
+            answers: Arc::default(),
+            before: self.handle.status.borrow().table.clone(),
+            objects,
+        };
+        self.phase = Phase::Compiling;
+        let (dns, events) = (self.dns.clone(), self.handle.events.clone());
+        tokio::task::spawn_local(async move {
+            let answers = dns.answers_within(budget).await;
+            compiler::start(Inputs { answers, ..inputs }, events);
+        });
+    }
+
+    /// The helper thread is done.
+    pub(super) async fn compiled(&mut self, compiled: Compiled) {
+        self.phase = Phase::Idle;
+        let refused: Vec<_> = compiled.refused.iter().map(|it| (it.kind, it.name.clone())).collect();
+        self.blame(&compiled.refused);
+        self.refusals.extend(compiled.refused);
+        if self.store.withdraw(&refused) {
+            // What was in force before takes the place of what was refused.
+            return self.compile();
+        }
+        match compiled.table {
+            Ok(table) => self.roll_out(table).await,
+            Err(reason) => {
+                self.handle.status.borrow_mut().pending = Some(reason);
+                self.store.settle();
+                self.note_refusals();
+            }
+        }
+    }
+
+    async fn roll_out(&mut self, table: Arc<Table>) {
+        let wanted: Vec<Place> = table
+            .proxy
+            .listeners
+            .iter()
+            .map(|listener| Place { name: listener.name.as_str().into(), address: listener.address })
+            .collect();
+        let names: BTreeSet<&str> = table.proxy.listeners.iter().map(|it| it.name.as_str()).collect();
+        self.listener_errors.retain(|name, _| names.contains(&**name));
+        let Plan { open, close, open_after_close } = listeners::plan(&self.open, &wanted);
+        let plan = Plan { open: Vec::new(), close, open_after_close };
+        let mut rollout = Rollout::new(table.version, self.mailboxes.len(), &plan);
+        for shard in self.shard_ids() {
+            self.tell(shard, ToShard::Table(table.clone())).await;
+        }
+        for name in plan.close {
+            self.open.remove(&name);
+            self.handle.status.borrow_mut().listeners.remove(&name);
+            for shard in self.shard_ids() {
+                self.tell(shard, ToShard::Unlisten { listener: name.clone() }).await;
+            }
+        }
+        self.open_sockets(&mut rollout, open).await;
+        for (shard, _) in self.lost_shards() {
+            let freed = rollout.lost(shard);
+            self.open_sockets(&mut rollout, freed).await;
+        }
+        self.phase = Phase::RollingOut { rollout, table, begun: Instant::now(), told: false };
+        self.finish_if_complete().await;
+    }
+
+    /// Opens sockets and hands them out. A port that is taken costs that listener only.
+    pub(super) async fn open_sockets(&mut self, rollout: &mut Rollout, places: Vec<Place>) {
+        for Place { name, address } in places {
+            let (bound, error) = match sockets::open(address, self.mailboxes.len()) {
+                Ok((bound, opened)) => {
+                    rollout.opened(name.clone());
+                    self.open.insert(name.clone(), address);
+                    for (shard, socket) in self.shard_ids().zip(opened) {
+                        self.tell(shard, ToShard::Listen { listener: name.clone(), socket }).await;
+                    }
+                    (bound, None)
+                }
+                Err(error) => (address, Some(sockets::explain(&name, address, &error))),
+            };
+            self.note_listener(&name, error.clone());
+            self.handle
+                .status
+                .borrow_mut()
+                .listeners
+                .insert(name, ListenerStatus { address: bound, error });
+        }
+    }
+
+    /// Remembers what is wrong with a listener; told once, tried again until it is gone.
+    pub(super) fn note_listener(&mut self, name: &Arc<str>, error: Option<String>) {
+        match error {
+            Some(error) => {
+                if self.listener_errors.get(name) != Some(&error) {
+                    self.log.error(format_args!("{error}; trying again every second"));
+                    self.listener_errors.insert(name.clone(), error);
+                }
+            }
+            None => {
+                if self.listener_errors.remove(name).is_some() {
+                    self.log.info(format_args!("listener {name} listens now"));
+                }
+            }
+        }
+    }
+
+    /// Ends the roll-out when nothing is awaited any more: the table is in force.
+    pub(super) async fn finish_if_complete(&mut self) {
+        let done = matches!(&self.phase, Phase::RollingOut { rollout, .. } if rollout.is_complete());
+        if !done {
+            return;
+        }
+        let Phase::RollingOut { table, .. } = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
+        self.store.settle();
+        let is_first = !self.has_table();
+        self.access_log.set_path(table.proxy.access_log.as_ref().map_or("", |log| log.path.as_str()));
+        self.retry_listeners =
+            (!self.listener_errors.is_empty()).then(|| Instant::now() + LISTENER_RETRY);
+        {
+            let mut status = self.handle.status.borrow_mut();
+            status.counts.tables += 1;
+            status.pending = None;
+            status.table = Some(table.clone());
+        }
+        self.log.debug(format_args!("table {} is in force", table.version));
+        self.note_refusals();
+        self.blame_listeners();
+        if is_first {
+            self.announce();
+        }
+        self.save_soon();
+    }
+
+    /// Tells of refused objects, each text once.
+    fn note_refusals(&mut self) {
+        let mut lines: Vec<String> = self
+            .refusals
+            .iter()
+            .map(|it| feed::session::refusal_line(it.kind, &it.name, &it.reason, &it.origins))
+            .collect();
+        let mut status = self.handle.status.borrow_mut();
+        status.counts.refused_objects += lines.len() as u64;
+        for line in &lines {
+            if !status.refused.contains(line) {
+                self.log.error(format_args!("configuration refused in part: {line}"));
+            }
+        }
+        lines.extend(self.listener_errors.values().cloned());
+        status.refused = lines;
+    }
+
+    pub(super) fn rollout_is_slow(&mut self) {
+        if let Phase::RollingOut { rollout, begun, told, .. } = &mut self.phase
+            && begun.elapsed() > SLOW_ROLLOUT
+            && !*told
+        {
+            *told = true;
+            let awaited = rollout.awaited();
+            self.log.error(format_args!("shards are slow to take a configuration: {awaited}"));
+            self.handle.status.borrow_mut().pending = Some(awaited);
+        }
+    }
+
+    /// What is wanted follows what is known and in use.
+    fn refresh_interest(&mut self) {
+        if matches!(self.handle.settings.source, Source::File(_)) {
+            return;
+        }
+        let interest = Interest::of(self.handle.settings.role, &self.hosts_in_use, &self.store);
+        if interest != self.interest {
+            self.store.forget_unwanted(&interest);
+            self.interest = interest;
+            self.subscribe();
+        }
+    }
+
+    pub(super) fn has_table(&self) -> bool {
+        self.handle.status.borrow().table.is_some()
+    }
+
+    pub(super) fn save_soon(&mut self) {
+        let settings = &self.handle.settings;
+        if settings.state_dir.is_some() && matches!(settings.source, Source::Feed(_)) {
+            self.save_at.get_or_insert(Instant::now() + SAVE_DELAY);
+        }
+    }
+
+    fn save_if_due(&mut self) {
+        if self.saving || !self.save_at.is_some_and(|due| due <= Instant::now()) {
+            return;
+        }
+        self.save_at = None;
+        let settings = &self.handle.settings;
+        let Some(dir) = settings.state_dir.clone() else { return };
+        let copy = disk::Copy {
+            id: settings.id.clone(),
+            build: disk::BUILD.into(),
+            hosts_in_use: self.hosts_in_use.clone(),
+            objects: self.store.in_force().cloned().collect(),
+        };
+        self.saving = true;
+        let events = self.handle.events.clone();
+        tokio::task::spawn_blocking(move || {
+            let result = disk::save(&dir, &copy)
+                .map_err(|error| format!("cannot keep a copy of the configuration in {}: {error}", dir.display()));
+            // The steward may have ended.
+            let _ = events.blocking_send(crate::steward::event::Event::Saved(result));
+        });
+    }
+
+    pub(super) fn saved(&mut self, result: Result<(), String>) {
+        self.saving = false;
+        if let Err(error) = result {
+            self.log.warn(error);
+        }
+    }
+
+    /// One line, when traffic can flow for the first time.
+    fn announce(&self) {
+        let status = self.handle.status.borrow();
+        let settings = &self.handle.settings;
+        let listeners: Vec<String> = status
+            .listeners
+            .iter()
+            .filter(|(_, listener)| listener.error.is_none())
+            .map(|(name, listener)| format!("{name} on {}", listener.address))
+            .collect();
+        let driver = status.shards.first().and_then(|shard| shard.driver.as_ref()).map_or_else(
+            || "unknown".to_owned(),
+            |report| match report.reason.as_str() {
+                "" => report.driver.to_owned(),
+                reason => format!("{} ({reason})", report.driver),
+            },
+        );
+        self.log.info(format_args!(
+            "ready: {} listens for {}; {} shards on {driver}; admin http://{}",
+            settings.id,
+            if listeners.is_empty() { "nothing".to_owned() } else { listeners.join(", ") },
+            status.shards.len(),
+            settings.admin_addr,
+        ));
+    }
+}

@@ -1,0 +1,230 @@
+//! The feed's side of the loop: what a stream says, what is acknowledged when.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use dromon_core::config::model::Kind;
+use dromon_core::config::wire::{DeltaRequest, DeltaResponse};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::Control;
+use crate::steward::Source;
+use crate::steward::apply::compiler::Refusal;
+use crate::steward::disk::Object;
+use crate::steward::event::FeedEvent;
+use crate::steward::feed::interest::Wanted;
+use crate::steward::feed::session::{self, Session, Update};
+
+/// How long a first table waits for the other types once one has come.
+const FIRST_ANSWERS_MAX: Duration = Duration::from_millis(250);
+
+/// The stream that stands.
+pub struct Stream {
+    number: u64,
+    session: Session,
+    outbox: mpsc::UnboundedSender<DeltaRequest>,
+    answered: BTreeSet<Kind>,
+    first_answer: Option<Instant>,
+}
+
+/// A response that is not acknowledged yet.
+pub struct Awaiting {
+    stream: u64,
+    kind: Kind,
+    nonce: String,
+    system_version: String,
+    /// Objects it changed or removed.
+    names: BTreeSet<String>,
+    /// What is wrong with it.
+    lines: Vec<String>,
+}
+
+impl Control {
+    /// The stream has something to say.
+    pub(super) fn fed(&mut self, event: FeedEvent) {
+        match event {
+            FeedEvent::Up { stream, outbox } => {
+                let store = &self.store;
+                let (session, requests) =
+                    Session::open(&self.handle.settings.id, &self.interest, |kind| Box::new(store.versions(kind)));
+                self.handle.status.borrow_mut().feed.streams += 1;
+                self.stream = Some(Stream {
+                    number: stream,
+                    session,
+                    outbox,
+                    answered: BTreeSet::new(),
+                    first_answer: None,
+                });
+                self.awaiting.clear();
+                self.send(requests);
+            }
+            FeedEvent::Responses { stream, responses } => {
+                if self.stream.as_ref().is_some_and(|it| it.number == stream) {
+                    self.note_connected();
+                    responses.into_iter().for_each(|response| self.respond(stream, response));
+                }
+            }
+            FeedEvent::Down { stream, reason } => {
+                if self.stream.as_ref().is_some_and(|it| it.number == stream) {
+                    self.stream = None;
+                    self.awaiting.clear();
+                }
+                self.note_disconnected(reason);
+            }
+        }
+    }
+
+    fn respond(&mut self, stream: u64, response: DeltaResponse) {
+        let update = match session::read(response) {
+            Ok(update) => update,
+            Err(refusal) => {
+                self.handle.status.borrow_mut().counts.nacks += 1;
+                return self.send(vec![refusal]);
+            }
+        };
+        if let Some(stream) = &mut self.stream {
+            stream.answered.insert(update.kind);
+            stream.first_answer.get_or_insert_with(Instant::now);
+        }
+        let Update { kind, nonce, system_version, changed, removed, unreadable } = update;
+        let mut names: BTreeSet<String> = removed.iter().cloned().collect();
+        for object in changed {
+            let name = object.resource.name();
+            // What was unsubscribed while it was on its way is not wanted.
+            if self.interest.wanted(kind).covers(name) {
+                names.insert(name.to_owned());
+                self.store.put(Object { version: object.version.into(), resource: object.resource.into() });
+            }
+        }
+        for name in removed {
+            if kind == Kind::Proxy {
+                self.log.warn("the controller does not know this proxy any more; its configuration stays");
+            } else {
+                self.store.remove(kind, name);
+            }
+        }
+        let lines: Vec<String> = unreadable
+            .iter()
+            .map(|(name, reason)| session::refusal_line(kind, name, reason, &[]))
+            .collect();
+        for line in &lines {
+            self.log.error(format_args!("configuration refused in part: {line}"));
+        }
+        self.awaiting.push(Awaiting { stream, kind, nonce, system_version, names, lines });
+    }
+
+    /// Refused objects find the responses that brought them.
+    pub(super) fn blame(&mut self, refused: &[Refusal]) {
+        for Refusal { kind, name, reason, origins } in refused {
+            let brought = self.awaiting.iter_mut().rev().find(|response| {
+                response.kind == *kind
+                    && response.names.contains(name)
+                    && !self.store.is_waiting(*kind, name)
+            });
+            if let Some(response) = brought {
+                response.lines.push(session::refusal_line(*kind, name, reason, origins));
+            }
+        }
+    }
+
+    /// Listeners without a socket are the fault of the response that brought the proxy's own object.
+    pub(super) fn blame_listeners(&mut self) {
+        let proxy = &self.handle.settings.id;
+        if let Some(response) = self.awaiting.iter_mut().rev().find(|it| it.kind == Kind::Proxy) {
+            let errors = self.listener_errors.values();
+            response.lines.extend(errors.map(|error| session::refusal_line(Kind::Proxy, proxy, error, &[])));
+        }
+    }
+
+    /// Acknowledges the responses of which nothing waits or is being applied any more.
+    pub(super) fn acknowledge_settled(&mut self) {
+        let Some(stream) = &self.stream else { return };
+        let number = stream.number;
+        let mut requests = Vec::new();
+        let awaiting = std::mem::take(&mut self.awaiting);
+        for response in awaiting {
+            let open = response.names.iter().any(|name| self.store.is_open(response.kind, name));
+            if open || response.stream != number {
+                self.awaiting.push(response);
+                continue;
+            }
+            let mut status = self.handle.status.borrow_mut();
+            status.system_versions.insert(format!("{:?}", response.kind), response.system_version);
+            requests.push(if response.lines.is_empty() {
+                status.counts.acks += 1;
+                session::acknowledge(response.kind, response.nonce)
+            } else {
+                status.counts.nacks += 1;
+                session::refuse(response.kind, response.nonce, &response.lines)
+            });
+        }
+        self.send(requests);
+    }
+
+    /// Tells the stream what is wanted now.
+    pub(super) fn subscribe(&mut self) {
+        if let Some(stream) = &mut self.stream {
+            let requests = stream.session.subscribe(&self.interest);
+            self.send(requests);
+        }
+    }
+
+    fn send(&mut self, requests: Vec<DeltaRequest>) {
+        if let Some(stream) = &self.stream {
+            for request in requests {
+                // A stream that has just ended says so with an event of its own.
+                let _ = stream.outbox.send(request);
+            }
+        }
+    }
+
+    /// A proxy without a table waits until every type that it asked for has been answered, for a moment at most, so that
+    /// it does not become ready knowing its listeners and no hosts.
+    pub(super) fn first_answers_are_in(&mut self) -> bool {
+        if self.has_table() || matches!(self.handle.settings.source, Source::File(_)) {
+            return true;
+        }
+        match &self.stream {
+            Some(stream) => {
+                let asked = |kind: &Kind| *self.interest.wanted(*kind) == Wanted::All;
+                let all = Kind::ALL.iter().filter(|kind| asked(kind)).all(|kind| stream.answered.contains(kind));
+                let late = stream.first_answer.is_some_and(|since| since.elapsed() >= FIRST_ANSWERS_MAX);
+                all || late || self.from_copy
+            }
+            None => true,
+        }
+    }
+
+    /// When a proxy without a table waits no longer for the other types.
+    pub(super) fn first_answers_due(&self) -> Option<Instant> {
+        Some(self.stream.as_ref()?.first_answer? + FIRST_ANSWERS_MAX)
+    }
+
+    /// A host is used for the first time.
+    pub(super) fn needed(&mut self, host: &str) {
+        if self.hosts_in_use.insert(host.to_owned()) {
+            self.handle.status.borrow_mut().counts.needs += 1;
+            self.save_soon();
+        }
+    }
+
+    fn note_connected(&mut self) {
+        let mut status = self.handle.status.borrow_mut();
+        if !status.feed.connected {
+            status.feed.connected = true;
+            status.feed.last_error = None;
+            self.log.info(format_args!("connected to {}", status.feed.source));
+        }
+    }
+
+    fn note_disconnected(&mut self, reason: String) {
+        let mut status = self.handle.status.borrow_mut();
+        if status.feed.connected || status.feed.last_error.as_ref() != Some(&reason) {
+            let kept = if status.table.is_some() { "; the configuration in force stays" } else { "" };
+            self.log.warn(format_args!("no connection to {}: {reason}{kept}; trying again", status.feed.source));
+        }
+        status.feed.connected = false;
+        status.feed.last_error = Some(reason);
+    }
+}

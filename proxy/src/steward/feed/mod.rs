@@ -1,0 +1,156 @@
+//! The feed's transport: one gRPC stream to the controller, opened again whenever it ends.
+//!
+//! It carries messages and decides nothing: what to ask and what to acknowledge is the control loop's business
+//! ([`session`], [`interest`]). HTTP/2 pings notice a controller that has gone without a word.
+
+pub mod backoff;
+pub mod interest;
+pub mod session;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use dromon_core::config::wire::{DeltaRequest, DeltaResponse, STREAM_PATH};
+use dromon_core::limits::{FEED_BATCH_MAX, RESOURCE_BYTES_MAX};
+use dromon_core::rng::Rng;
+use http::uri::PathAndQuery;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::{Request, Streaming};
+use tonic_prost::ProstCodec;
+
+use super::event::{Event, FeedEvent};
+use backoff::Backoff;
+
+/// Time for the socket and the HTTP/2 preface.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// A ping goes out after this long without a word, and must be answered in the same time.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// Responses that follow one another within this time are applied together.
+const QUIET: Duration = Duration::from_millis(2);
+/// Room for the frame around the largest object.
+const MESSAGE_BYTES_MAX: usize = 2 * RESOURCE_BYTES_MAX;
+/// HTTP/2 window, in bytes: a whole first answer in few round trips, and no more memory than that.
+const WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// Keeps a stream to the controller's socket for as long as the steward runs.
+pub async fn run(path: PathBuf, rng: Rng, events: mpsc::Sender<Event>) {
+    let mut backoff = Backoff::new(rng);
+    let mut number = 0;
+    loop {
+        number += 1;
+        let mut answered = false;
+        let reason = match stream(&path, number, &events, &mut answered).await {
+            Ok(()) => "the controller ended the stream".to_owned(),
+            Err(reason) => reason,
+        };
+        if answered {
+            backoff.reset();
+        }
+        if events.send(Event::Feed(FeedEvent::Down { stream: number, reason })).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(backoff.next_wait()).await;
+    }
+}
+
+/// One stream, from connecting to its end.
+async fn stream(
+    path: &Path,
+    number: u64,
+    events: &mpsc::Sender<Event>,
+    answered: &mut bool,
+) -> Result<(), String> {
+    let mut client = tonic::client::Grpc::with_origin(connect(path).await?, origin())
+        .max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let (outbox, requests) = mpsc::unbounded_channel::<DeltaRequest>();
+    let up = Event::Feed(FeedEvent::Up { stream: number, outbox });
+    events.send(up).await.map_err(|_| "this proxy is ending".to_owned())?;
+    let requests = Request::new(UnboundedReceiverStream::new(requests));
+    let codec = ProstCodec::<DeltaRequest, DeltaResponse>::new();
+    let answer = client
+        .streaming(requests, PathAndQuery::from_static(STREAM_PATH), codec)
+        .await
+        .map_err(|status| describe(&status))?;
+    let mut responses = answer.into_inner();
+    while let Some(first) = responses.message().await.map_err(|status| describe(&status))? {
+        *answered = true;
+        let (batch, end) = gather(first, &mut responses).await;
+        let event = Event::Feed(FeedEvent::Responses { stream: number, responses: batch });
+        events.send(event).await.map_err(|_| "this proxy is ending".to_owned())?;
+        if let Some(end) = end {
+            return end;
+        }
+    }
+    Ok(())
+}
+
+/// A response with those that follow it at once, and how the stream ended if it did.
+async fn gather(
+    first: DeltaResponse,
+    responses: &mut Streaming<DeltaResponse>,
+) -> (Vec<DeltaResponse>, Option<Result<(), String>>) {
+    let mut batch = vec![first];
+    while batch.len() < FEED_BATCH_MAX {
+        match timeout(QUIET, responses.message()).await {
+            Ok(Ok(Some(response))) => batch.push(response),
+            Ok(Ok(None)) => return (batch, Some(Ok(()))),
+            Ok(Err(status)) => return (batch, Some(Err(describe(&status)))),
+            Err(_) => break,
+        }
+    }
+    (batch, None)
+}
+
+type Channel = http2::SendRequest<tonic::body::Body>;
+
+/// An HTTP/2 connection over the controller's socket, as a service that tonic can call.
+async fn connect(
+    path: &Path,
+) -> Result<
+    impl tower::Service<
+        http::Request<tonic::body::Body>,
+        Response = http::Response<hyper::body::Incoming>,
+        Error = hyper::Error,
+        Future: Send,
+    >,
+    String,
+> {
+    let connecting = async {
+        let socket = UnixStream::connect(path).await.map_err(|error| error.to_string())?;
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE)
+            .keep_alive_while_idle(true)
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES)
+            .handshake::<_, tonic::body::Body>(TokioIo::new(socket))
+            .await
+            .map_err(|error| error.to_string())?;
+        tokio::spawn(connection);
+        Ok::<Channel, String>(sender)
+    };
+    let sender = timeout(CONNECT_MAX, connecting)
+        .await
+        .map_err(|_| format!("no answer within {} s", CONNECT_MAX.as_secs()))??;
+    Ok(tower::service_fn(move |request| {
+        let mut sender = sender.clone();
+        async move { sender.send_request(request).await }
+    }))
+}
+
+fn origin() -> http::Uri {
+    http::Uri::from_static("http://controller")
+}
+
+fn describe(status: &tonic::Status) -> String {
+    match status.message() {
+        "" => format!("{:?}", status.code()),
+        message => message.to_owned(),
+    }
+}
