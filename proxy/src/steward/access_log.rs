@@ -121,7 +121,9 @@ fn write_all(path: &str, log: Log, inbox: &Receiver<Order>, dropped: &AtomicU64)
                 dropped.fetch_add(lines.len() as u64, Ordering::Relaxed);
                 sink = None;
                 if !failing {
-                    log.error(format_args!("access log {path}: {error}; lines are dropped until it can be written"));
+                    log.error(format_args!(
+                        "access log {path}: {error}; lines are dropped until it can be written"
+                    ));
                 }
                 failing = true;
             }

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use dromon_core::config::snapshot::Rejection;
 use dromon_core::config::table::Table;
 use dromon_core::limits::STEWARD_EVENTS_MAX;
 use dromon_core::rng::Rng;
@@ -25,7 +26,6 @@ use tokio::task::spawn_local;
 use tokio::time::Instant;
 
 use super::access_log::AccessLog;
-use super::apply::compiler::Refusal;
 use super::apply::rollout::Rollout;
 use super::dns::Dns;
 use super::event::Event;
@@ -60,8 +60,9 @@ struct Control {
     versions: u64,
     /// DNS or a listener asks for another table although no object has changed.
     stale: bool,
-    first_waited: Option<Instant>,
-    refusals: Vec<Refusal>,
+    held_since: Option<Instant>,
+    /// What the newest configuration was refused for.
+    rejections: Vec<Rejection>,
     open: BTreeMap<Arc<str>, SocketAddr>,
     listener_errors: BTreeMap<Arc<str>, String>,
     retry_listeners: Option<Instant>,
@@ -94,8 +95,7 @@ pub async fn run(settings: Settings, shards: Shards, rng: Rng, log: Log) -> Exit
         feed: FeedStatus { source, ..FeedStatus::default() },
         ..Status::default()
     };
-    let handle =
-        Rc::new(Handle { settings, status: RefCell::new(status), events: sender.clone(), log });
+    let handle = Rc::new(Handle { settings, status: RefCell::new(status), events: sender.clone(), log });
     if let Err(error) = admin::start(&handle).await {
         log.error(format_args!("cannot start: {error}"));
         return ExitCode::FAILURE;
@@ -151,8 +151,8 @@ impl Control {
             phase: Phase::Idle,
             versions: 0,
             stale: false,
-            first_waited: None,
-            refusals: Vec::new(),
+            held_since: None,
+            rejections: Vec::new(),
             open: BTreeMap::new(),
             listener_errors: BTreeMap::new(),
             retry_listeners: None,
@@ -185,7 +185,7 @@ impl Control {
             Event::Feed(event) => self.fed(event),
             Event::Static(loaded) => self.loaded(loaded),
             Event::NamesChanged => self.stale = true,
-            Event::Compiled(compiled) => self.compiled(*compiled).await,
+            Event::Compiled(table) => self.roll_out(table).await,
             Event::Saved(result) => self.saved(result),
             Event::Scrape(reply) => self.scrape(reply).await,
             Event::Drain => self.drain(false).await,
@@ -206,11 +206,11 @@ impl Control {
                     copy.objects.len()
                 ));
                 if copy.build != disk::BUILD {
-                    copy.objects.iter_mut().for_each(|object| object.version = "".into());
+                    copy.objects.iter_mut().for_each(|object| object.version.clear());
                 }
                 self.hosts_in_use = copy.hosts_in_use;
                 self.from_copy = !copy.objects.is_empty();
-                self.store.seed(copy.objects);
+                copy.objects.into_iter().for_each(|object| self.store.put(object));
             }
             Err(error) => self.log.warn(error),
         }
@@ -220,8 +220,9 @@ impl Control {
     fn next_deadline(&self) -> Instant {
         let now = Instant::now();
         // What is due already and cannot be done yet waits for the event that lets it.
-        let held = self.first_waited.map(|since| since + configure::HOLD_BACK_MAX);
-        let later = [held, self.save_at, self.first_answers_due()].into_iter().flatten().filter(|due| *due > now);
+        let held = self.held_since.map(|since| since + configure::HOLD_BACK_MAX);
+        let later =
+            [held, self.save_at, self.first_answers_due()].into_iter().flatten().filter(|due| *due > now);
         let dues = [self.retry_listeners, self.scraping.due(), self.ending.due()].into_iter().flatten();
         later.chain(dues).fold(now + SUPERVISION, Instant::min)
     }

@@ -8,9 +8,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use dromon_core::config::model::Resource;
+use dromon_core::config::snapshot::Update;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -31,17 +30,7 @@ pub struct Copy {
     /// Hosts of the index that were in use.
     pub hosts_in_use: BTreeSet<String>,
     /// The objects in force.
-    pub objects: Vec<Object>,
-}
-
-/// An object with its version.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Object {
-    /// As the controller calls it.
-    pub version: Arc<str>,
-    /// The body.
-    #[serde(flatten)]
-    pub resource: Arc<Resource>,
+    pub objects: Vec<Update>,
 }
 
 /// Why a copy could not be used.
@@ -64,7 +53,9 @@ pub enum LoadError {
         reason: String,
     },
     /// The file belongs to another proxy.
-    #[error("{path} belongs to {found} and not to {wanted}; it is ignored (give each proxy its own --state-dir)")]
+    #[error(
+        "{path} belongs to {found} and not to {wanted}; it is ignored (give each proxy its own --state-dir)"
+    )]
     Foreign {
         /// Which file.
         path: PathBuf,
@@ -127,9 +118,8 @@ fn decode(text: &[u8]) -> Result<Copy, String> {
 
 /// FNV-1a, 64 bits: tells damage, not malice; who can write the file can write anything.
 fn checksum(body: &[u8]) -> u64 {
-    body.iter().fold(0xcbf2_9ce4_8422_2325, |sum, &byte| {
-        (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    body.iter()
+        .fold(0xcbf2_9ce4_8422_2325, |sum, &byte| (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 #[cfg(test)]

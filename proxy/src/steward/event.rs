@@ -1,10 +1,11 @@
 //! What the steward's helpers tell its control loop: the only way in.
 
+use std::sync::Arc;
+
+use dromon_core::config::table::Table;
+use dromon_core::config::wire::{DeltaRequest, DeltaResponse};
 use tokio::sync::{mpsc, oneshot};
 
-use dromon_core::config::wire::{DeltaRequest, DeltaResponse};
-
-use super::apply::compiler::Compiled;
 use super::static_config::Loaded;
 use super::totals::Totals;
 
@@ -18,7 +19,7 @@ pub enum Event {
     /// DNS has a first or a different answer for a destination's name.
     NamesChanged,
     /// The helper thread has compiled a table.
-    Compiled(Box<Compiled>),
+    Compiled(Arc<Table>),
     /// The copy on disk is written, or why not.
     Saved(Result<(), String>),
     /// Somebody wants the numbers of all shards.

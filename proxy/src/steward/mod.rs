@@ -87,7 +87,9 @@ pub enum SettingsError {
     #[error("no configuration: give --feed unix:PATH or --config FILE.json")]
     Source,
     /// The admin endpoints would be open to others.
-    #[error("--admin-addr {0}: the admin endpoints are for this machine only; use an address of 127.0.0.0/8 or ::1")]
+    #[error(
+        "--admin-addr {0}: the admin endpoints are for this machine only; use an address of 127.0.0.0/8 or ::1"
+    )]
     Admin(SocketAddr),
 }
 

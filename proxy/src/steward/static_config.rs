@@ -5,20 +5,19 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use dromon_core::config::model::Resource;
+use dromon_core::config::snapshot::Update;
 use tokio::sync::mpsc;
 
-use super::disk::Object;
 use super::event::Event;
 
 /// Time between two looks at the file.
 const POLL: Duration = Duration::from_millis(40);
 
 /// What a file says, or what is wrong with it.
-pub type Loaded = Result<Vec<Object>, String>;
+pub type Loaded = Result<Vec<Update>, String>;
 
 /// Tells a change of the file: device, inode, size, modification time.
 type Stamp = (u64, u64, u64, i64, i64);
@@ -56,11 +55,7 @@ pub fn load(path: &Path, load_number: u64) -> Loaded {
     let text = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let resources: Vec<Resource> =
         serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-    let version: Arc<str> = load_number.to_string().into();
-    Ok(resources
-        .into_iter()
-        .map(|resource| Object { version: version.clone(), resource: Arc::new(resource) })
-        .collect())
+    Ok(resources.into_iter().map(|resource| Update { version: load_number.to_string(), resource }).collect())
 }
 
 #[cfg(test)]

@@ -1,17 +1,16 @@
-//! What the proxy has been told: the objects in force, those being applied, and those that wait for their turn.
+//! What the proxy has been told, on its way to a table.
 //!
-//! An object goes from *waiting* to *applying* when a table is compiled of it, and to *in force* when every shard has
-//! that table. One that is refused leaves the one in force before it where it was: a bad rule changes nothing.
+//! What arrives is *held* until everything it refers to has arrived too, then taken into the snapshot, which refuses what
+//! is wrong and keeps the last good object of that name. A table is compiled of a copy of the snapshot; when every shard
+//! has the table, that copy is *in force*. Generations count the snapshot's states, so that it is known which of them a
+//! table in force has.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use dromon_core::config::model::{Discovery, Host, Kind, Resource, VirtualHost};
+use dromon_core::config::snapshot::{Rejection, Snapshot, Update};
 
-use super::disk::Object;
 use super::feed::interest::{Interest, Known, Wanted, destinations_of};
-
-type ByKind<T> = [T; Kind::ALL.len()];
 
 /// An object's kind and name.
 pub type Key = (Kind, String);
@@ -19,227 +18,169 @@ pub type Key = (Kind, String);
 /// The objects of one proxy. See the module's text.
 #[derive(Debug, Default)]
 pub struct Store {
-    in_force: ByKind<BTreeMap<String, Object>>,
-    applying: ByKind<BTreeMap<String, Option<Object>>>,
-    waiting: ByKind<BTreeMap<String, Option<Object>>>,
-    /// Names that the controller has said do not exist.
-    absent: ByKind<BTreeSet<String>>,
+    held: BTreeMap<Key, Update>,
+    snapshot: Snapshot,
+    generation: u64,
+    applying: Option<(u64, Snapshot)>,
+    in_force: (u64, Snapshot),
 }
 
 impl Store {
-    /// An object has come. One equal to the newest in hand changes nothing but the version.
-    pub fn put(&mut self, object: Object) {
-        let kind = object.resource.kind();
-        let name = object.resource.name().to_owned();
-        self.absent[kind as usize].remove(&name);
-        let object = match self.newest(kind, &name) {
-            Some(held) if held.resource == object.resource => {
-                Object { version: object.version, resource: held.resource.clone() }
-            }
-            _ => object,
-        };
-        self.waiting[kind as usize].insert(name, Some(object));
+    /// Says that what is not here does not exist.
+    pub fn set_whole(&mut self) {
+        self.snapshot.set_whole(true);
+    }
+
+    /// An object has come.
+    pub fn put(&mut self, update: Update) {
+        let name = update.resource.name().to_owned();
+        self.held.insert((update.resource.kind(), name), update);
     }
 
     /// An object is gone, or never was.
     pub fn remove(&mut self, kind: Kind, name: String) {
-        self.waiting[kind as usize].insert(name.clone(), None);
-        self.absent[kind as usize].insert(name);
+        self.held.remove(&(kind, name.clone()));
+        if self.snapshot.apply([], [(kind, name)]).changed {
+            self.generation += 1;
+        }
     }
 
     /// These are all the objects there are; what is not among them is gone.
-    pub fn replace(&mut self, objects: Vec<Object>) {
-        let mut named: BTreeSet<Key> = BTreeSet::new();
-        for object in objects {
-            named.insert((object.resource.kind(), object.resource.name().to_owned()));
-            self.put(object);
-        }
-        for key in self.keys() {
-            if !named.contains(&key) {
-                self.waiting[key.0 as usize].insert(key.1, None);
-            }
-        }
-    }
-
-    /// Objects known to be good, from the copy on disk.
-    pub fn seed(&mut self, objects: Vec<Object>) {
-        for object in objects {
-            let name = object.resource.name().to_owned();
-            self.waiting[object.resource.kind() as usize].insert(name, Some(object));
-        }
-    }
-
-    /// Drops objects that are not wanted any more. The answer tells whether there were any.
-    pub fn forget_unwanted(&mut self, interest: &Interest) -> bool {
-        let mut any = false;
+    pub fn replace(&mut self, updates: Vec<Update>) {
+        let named: BTreeSet<Key> =
+            updates.iter().map(|it| (it.resource.kind(), it.resource.name().to_owned())).collect();
+        self.held.clear();
         for (kind, name) in self.keys() {
-            if !interest.wanted(kind).covers(&name) {
-                any |= self.newest(kind, &name).is_some();
-                self.waiting[kind as usize].insert(name, None);
+            if !named.contains(&(kind, name.clone())) {
+                self.remove(kind, name);
             }
         }
-        for kind in Kind::ALL {
-            if let Wanted::Named(names) = interest.wanted(kind) {
-                self.absent[kind as usize].retain(|name| names.contains(name));
+        updates.into_iter().for_each(|update| self.put(update));
+    }
+
+    /// Drops objects that are not wanted any more.
+    pub fn forget_unwanted(&mut self, interest: &Interest) {
+        self.held.retain(|(kind, name), _| interest.wanted(*kind).covers(name));
+        for (kind, name) in self.keys() {
+            if !interest.wanted(kind).covers(&name) && self.snapshot.forget(kind, &name) {
+                self.generation += 1;
             }
         }
-        any
     }
 
-    /// Whether something waits to be applied.
-    pub fn has_waiting(&self) -> bool {
-        self.waiting.iter().any(|of_kind| !of_kind.is_empty())
-    }
-
-    /// Whether something is being applied.
-    pub fn has_applying(&self) -> bool {
-        self.applying.iter().any(|of_kind| !of_kind.is_empty())
-    }
-
-    /// Starts to apply what waits, except what refers to objects that have not come yet (unless `all`): rules stay back
-    /// until their destinations are here, destinations until their endpoints are. The answer: how many stay back.
-    pub fn start_applying(&mut self, interest: &Interest, all: bool) -> usize {
-        let held: BTreeSet<Key> = if all { BTreeSet::new() } else { self.held_back(interest) };
-        for kind in Kind::ALL {
-            let waiting = std::mem::take(&mut self.waiting[kind as usize]);
-            for (name, change) in waiting {
-                if held.contains(&(kind, name.clone())) {
-                    self.waiting[kind as usize].insert(name, change);
-                } else {
-                    self.applying[kind as usize].insert(name, change);
-                }
-            }
+    /// Takes what is held into the snapshot, except (unless `all`) what refers to objects that have not come yet: rules
+    /// stay back until their destinations are here, destinations until their endpoints are. The answer: what is refused.
+    pub fn take_held(&mut self, interest: &Interest, all: bool) -> Vec<Rejection> {
+        let back = if all { BTreeSet::new() } else { self.incomplete(interest) };
+        let (stay, go) = std::mem::take(&mut self.held).into_iter().partition(|(key, _)| back.contains(key));
+        self.held = stay;
+        let go: BTreeMap<Key, Update> = go;
+        let applied = self.snapshot.apply(go.into_values(), []);
+        if applied.changed {
+            self.generation += 1;
         }
-        held.len()
+        applied.rejected
     }
 
-    /// The objects that the next table is made of: those in force, with those being applied in their place.
-    pub fn next_objects(&self) -> Vec<Arc<Resource>> {
-        let mut objects = Vec::new();
-        for kind in Kind::ALL {
-            let (applying, in_force) = (&self.applying[kind as usize], &self.in_force[kind as usize]);
-            let kept = in_force.iter().filter(|(name, _)| !applying.contains_key(*name)).map(|(_, held)| held);
-            objects.extend(kept.chain(applying.values().flatten()).map(|held| held.resource.clone()));
-        }
-        objects
+    /// Whether something is held.
+    pub fn has_held(&self) -> bool {
+        !self.held.is_empty()
     }
 
-    /// Takes refused objects out of what is being applied. The answer tells whether that changes the next table.
-    pub fn withdraw(&mut self, refused: &[Key]) -> bool {
-        let mut changed = false;
-        for (kind, name) in refused {
-            changed |= self.applying[*kind as usize].remove(name).is_some();
-        }
-        changed
+    /// Whether this object is held.
+    pub fn is_held(&self, kind: Kind, name: &str) -> bool {
+        self.held.contains_key(&(kind, name.to_owned()))
     }
 
-    /// The table of what was being applied is in force.
+    /// Whether the snapshot differs from what is in force.
+    pub fn has_news(&self) -> bool {
+        self.generation != self.in_force.0
+    }
+
+    /// The snapshot's state.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// A copy of the snapshot for the next table.
+    pub fn start_applying(&mut self) -> Snapshot {
+        self.applying = Some((self.generation, self.snapshot.clone()));
+        self.snapshot.clone()
+    }
+
+    /// The table of the last copy is in force.
     pub fn settle(&mut self) {
-        for kind in Kind::ALL {
-            for (name, change) in std::mem::take(&mut self.applying[kind as usize]) {
-                match change {
-                    Some(object) => self.in_force[kind as usize].insert(name, object),
-                    None => self.in_force[kind as usize].remove(&name),
-                };
-            }
+        if let Some(applied) = self.applying.take() {
+            self.in_force = applied;
         }
     }
 
-    /// Objects in force.
-    pub fn in_force(&self) -> impl Iterator<Item = &Object> {
-        self.in_force.iter().flat_map(BTreeMap::values)
+    /// What is in force, and its generation.
+    pub fn in_force(&self) -> (u64, &Snapshot) {
+        (self.in_force.0, &self.in_force.1)
     }
 
-    /// Names and versions in force, for a new stream.
-    pub fn versions(&self, kind: Kind) -> impl Iterator<Item = (String, String)> {
-        self.in_force[kind as usize].iter().map(|(name, held)| (name.clone(), held.version.to_string()))
+    /// The newest objects that are not refused.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
     }
 
-    /// Whether this object waits, so that what brought it cannot be acknowledged yet.
-    pub fn is_waiting(&self, kind: Kind, name: &str) -> bool {
-        self.waiting[kind as usize].contains_key(name)
-    }
-
-    /// Whether this object waits or is being applied.
-    pub fn is_open(&self, kind: Kind, name: &str) -> bool {
-        self.is_waiting(kind, name) || self.applying[kind as usize].contains_key(name)
-    }
-
-    /// Names that the controller says do not exist.
-    pub fn all_absent(&self) -> Vec<Key> {
-        let of_kind = |kind: Kind| self.absent[kind as usize].iter().map(move |name| (kind, name.clone()));
+    fn keys(&self) -> Vec<Key> {
+        let of_kind =
+            |kind| self.snapshot.versions(kind).into_iter().map(move |(name, _)| (kind, name.to_owned()));
         Kind::ALL.into_iter().flat_map(of_kind).collect()
     }
 
-    /// The newest of this name, in force or not.
-    pub fn newest(&self, kind: Kind, name: &str) -> Option<&Object> {
-        let at = kind as usize;
-        match self.waiting[at].get(name).or_else(|| self.applying[at].get(name)) {
-            Some(change) => change.as_ref(),
-            None => self.in_force[at].get(name),
-        }
-    }
-
-    fn keys(&self) -> BTreeSet<Key> {
-        let mut keys = BTreeSet::new();
-        for kind in Kind::ALL {
-            let at = kind as usize;
-            let names = self.in_force[at].keys().chain(self.applying[at].keys()).chain(self.waiting[at].keys());
-            keys.extend(names.map(|name| (kind, name.clone())));
-        }
-        keys
-    }
-
-    /// Present, known to be absent, or not asked for: nothing more will come for it.
+    /// Here, known not to exist, or never asked for by name: nothing more will come for it.
     fn is_settled(&self, kind: Kind, name: &str, interest: &Interest) -> bool {
-        match interest.wanted(kind) {
-            Wanted::All => true,
-            Wanted::Named(_) => {
-                self.newest(kind, name).is_some() || self.absent[kind as usize].contains(name)
-            }
-        }
+        let here = || match kind {
+            Kind::Endpoints => self.snapshot.endpoints().contains_key(name),
+            Kind::Destination => self.snapshot.destinations().contains_key(name),
+            _ => true,
+        };
+        *interest.wanted(kind) == Wanted::All
+            || here()
+            || self.is_held(kind, name)
+            || self.snapshot.is_absent(kind, name)
     }
 
-    fn held_back(&self, interest: &Interest) -> BTreeSet<Key> {
-        let mut held = BTreeSet::new();
-        for (name, change) in &self.waiting[Kind::Destination as usize] {
-            let Some(Resource::Destination(destination)) = change.as_ref().map(|object| &*object.resource) else {
-                continue;
-            };
-            let has_endpoints = destination.discovery != Discovery::OriginalDestination;
-            if has_endpoints && !self.is_settled(Kind::Endpoints, name, interest) {
-                held.insert((Kind::Destination, name.clone()));
+    fn incomplete(&self, interest: &Interest) -> BTreeSet<Key> {
+        let mut back = BTreeSet::new();
+        for (key, update) in &self.held {
+            if let Resource::Destination(destination) = &update.resource
+                && destination.discovery != Discovery::OriginalDestination
+                && !self.is_settled(Kind::Endpoints, &destination.name, interest)
+            {
+                back.insert(key.clone());
             }
         }
-        for (name, change) in &self.waiting[Kind::VirtualHost as usize] {
-            let Some(Resource::VirtualHost(rules)) = change.as_ref().map(|object| &*object.resource) else {
-                continue;
-            };
-            let Some(host) = self.host(name) else { continue };
-            let complete = destinations_of(rules, host).iter().all(|destination| {
-                self.is_settled(Kind::Destination, destination, interest)
-                    && !held.contains(&(Kind::Destination, destination.clone()))
+        for (key, update) in &self.held {
+            let Resource::VirtualHost(rules) = &update.resource else { continue };
+            let Some(host) = self.host(&rules.name) else { continue };
+            let complete = destinations_of(rules, host).into_iter().all(|name| {
+                self.is_settled(Kind::Destination, &name, interest)
+                    && !back.contains(&(Kind::Destination, name))
             });
             if !complete {
-                held.insert((Kind::VirtualHost, name.clone()));
+                back.insert(key.clone());
             }
         }
-        held
+        back
     }
 }
 
 impl Known for Store {
     fn host(&self, name: &str) -> Option<&Host> {
-        match &*self.newest(Kind::Host, name)?.resource {
-            Resource::Host(host) => Some(host),
-            _ => None,
+        match self.held.get(&(Kind::Host, name.to_owned())).map(|update| &update.resource) {
+            Some(Resource::Host(host)) => Some(host),
+            _ => self.snapshot.hosts().get(name).map(|held| &**held.body()),
         }
     }
 
     fn virtual_host(&self, name: &str) -> Option<&VirtualHost> {
-        match &*self.newest(Kind::VirtualHost, name)?.resource {
-            Resource::VirtualHost(rules) => Some(rules),
-            _ => None,
+        match self.held.get(&(Kind::VirtualHost, name.to_owned())).map(|update| &update.resource) {
+            Some(Resource::VirtualHost(rules)) => Some(rules),
+            _ => self.snapshot.virtual_hosts().get(name).map(|held| &**held.body()),
         }
     }
 }

@@ -69,14 +69,14 @@ const PAGES: [(&str, Page, Method, &[Face], &str); 8] = [
         "numbers for Prometheus",
     ),
     ("/ready", Page::Ready, Method::GET, &[Face::Admin], "200 when traffic can flow, else 503 and why"),
+    ("/healthz/ready", Page::Ready, Method::GET, &[Face::Admin, Face::Metrics, Face::Health], "the same"),
     (
-        "/healthz/ready",
-        Page::Ready,
-        Method::GET,
-        &[Face::Admin, Face::Metrics, Face::Health],
-        "the same",
+        "/drain",
+        Page::Drain,
+        Method::POST,
+        &[Face::Admin, Face::Metrics],
+        "finish what is open, take no new work",
     ),
-    ("/drain", Page::Drain, Method::POST, &[Face::Admin, Face::Metrics], "finish what is open, take no new work"),
     ("/quitquitquit", Page::Quit, Method::POST, &[Face::Admin, Face::Metrics], "drain, then end the process"),
     ("/help", Page::Help, Method::GET, &[Face::Admin], "this page"),
 ];
@@ -98,7 +98,8 @@ pub async fn answer(face: Face, request: Request<Incoming>, handle: &Shared) -> 
         }
         return refusal;
     }
-    let wants_json = request.uri().query().is_some_and(|query| query.split('&').any(|it| it == "format=json"));
+    let wants_json =
+        request.uri().query().is_some_and(|query| query.split('&').any(|it| it == "format=json"));
     match page {
         Page::Config => json(super::config::page(&handle.status.borrow(), &handle.settings)),
         Page::Stats => {

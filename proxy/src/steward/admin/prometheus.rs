@@ -44,13 +44,28 @@ impl Page {
         self.single("dromon_config_version", "gauge", "Version of the table in force.", version);
         self.single("dromon_config_tables_total", "counter", "Tables put in force.", counts.tables);
         self.single("dromon_config_refused_total", "counter", "Objects refused.", counts.refused_objects);
-        self.single("dromon_feed_connected", "gauge", "1 while the controller answers.", status.feed.connected.into());
-        self.single("dromon_feed_streams_total", "counter", "Streams opened to the controller.", status.feed.streams);
+        self.single(
+            "dromon_feed_connected",
+            "gauge",
+            "1 while the controller answers.",
+            status.feed.connected.into(),
+        );
+        self.single(
+            "dromon_feed_streams_total",
+            "counter",
+            "Streams opened to the controller.",
+            status.feed.streams,
+        );
         self.single("dromon_feed_acks_total", "counter", "Responses acknowledged.", counts.acks);
         self.single("dromon_feed_nacks_total", "counter", "Responses refused in part.", counts.nacks);
         self.single("dromon_feed_needs_total", "counter", "Hosts asked for on first use.", counts.needs);
         self.single("dromon_dns_lookups_total", "counter", "Names looked up.", counts.dns_lookups);
-        self.single("dromon_dns_failures_total", "counter", "Lookups without an answer.", counts.dns_failures);
+        self.single(
+            "dromon_dns_failures_total",
+            "counter",
+            "Lookups without an answer.",
+            counts.dns_failures,
+        );
         self.single(
             "dromon_access_log_dropped_bytes_total",
             "counter",
@@ -58,7 +73,11 @@ impl Page {
             totals.access_log_dropped_bytes
                 + totals.shards.values().map(|shard| shard.access_log_dropped_bytes).sum::<u64>(),
         );
-        self.family("dromon_shard_driver_info", "gauge", "What a shard does its I/O with, and why nothing better.");
+        self.family(
+            "dromon_shard_driver_info",
+            "gauge",
+            "What a shard does its I/O with, and why nothing better.",
+        );
         for (number, shard) in status.shards.iter().enumerate() {
             if let Some(report) = &shard.driver {
                 let number = number.to_string();

@@ -92,8 +92,12 @@ impl Rollout {
         if !self.acks.is_empty() {
             parts.push(format!("table {} at shard {}", self.version, shards(&self.acks)));
         }
-        parts.extend(self.opening.iter().map(|(name, left)| format!("opening {name} at shard {}", shards(left))));
-        parts.extend(self.closing.iter().map(|(name, left)| format!("closing {name} at shard {}", shards(left))));
+        parts.extend(
+            self.opening.iter().map(|(name, left)| format!("opening {name} at shard {}", shards(left))),
+        );
+        parts.extend(
+            self.closing.iter().map(|(name, left)| format!("closing {name} at shard {}", shards(left))),
+        );
         parts.join("; ")
     }
 }

@@ -5,7 +5,8 @@ use std::net::{SocketAddr, TcpListener};
 
 use tokio::net::TcpSocket;
 
-use crate::sys::listen::listen;
+/// Connections that may wait to be accepted, per socket; the kernel's `somaxconn` caps it further.
+const BACKLOG: u32 = 4_096;
 
 /// Opens `count` sockets that share an address (`SO_REUSEPORT`); where its port is 0, one that the kernel chooses.
 ///
@@ -13,18 +14,27 @@ use crate::sys::listen::listen;
 /// with `SO_REUSEADDR` alone Linux lets a bind pass connections in TIME_WAIT but no listener. It is closed before the
 /// sockets open, and never listens, so that no connection can end up in its queue.
 pub fn open(address: SocketAddr, count: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
-    let probe = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    probe.set_reuseaddr(true)?;
+    let probe = socket(address)?;
     probe.bind(address)?;
     drop(probe);
     let mut address = address;
     let mut sockets = Vec::with_capacity(count);
     for _ in 0..count {
-        let socket = listen(address, true)?;
+        let socket = socket(address)?;
+        socket.set_reuseport(true)?;
+        socket.bind(address)?;
         address = socket.local_addr()?;
-        sockets.push(socket);
+        let listener = socket.listen(BACKLOG)?.into_std()?;
+        listener.set_nonblocking(false)?;
+        sockets.push(listener);
     }
     Ok((address, sockets))
+}
+
+fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    Ok(socket)
 }
 
 /// Why a listener has no socket, for an operator.

@@ -4,20 +4,23 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dromon_core::config::model::Role;
 use dromon_core::config::table::Table;
 use tokio::time::Instant;
 
 use super::{Control, Phase};
 use crate::mailbox::ToShard;
-use crate::steward::apply::compiler::{self, Compiled, Inputs};
+use crate::steward::Source;
+use crate::steward::apply::compiler::{self, Inputs};
 use crate::steward::apply::listeners::{self, Place, Plan};
 use crate::steward::apply::rollout::Rollout;
 use crate::steward::apply::sockets;
 use crate::steward::disk;
+use crate::steward::event::Event;
 use crate::steward::feed::interest::Interest;
+use crate::steward::feed::session;
 use crate::steward::static_config::Loaded;
 use crate::steward::status::ListenerStatus;
-use crate::steward::{Source, feed};
 
 /// How long rules wait for the destinations that they name before they are applied without.
 pub const HOLD_BACK_MAX: Duration = Duration::from_secs(2);
@@ -41,6 +44,7 @@ impl Control {
                 status.feed.connected = true;
                 status.feed.last_error = None;
                 drop(status);
+                self.rejections.clear();
                 self.store.replace(objects);
             }
             Err(error) => {
@@ -56,70 +60,65 @@ impl Control {
     pub(super) async fn advance(&mut self) {
         self.refresh_interest();
         self.save_if_due();
+        if self.first_answers_are_in() {
+            self.take_held();
+        }
         if !matches!(self.phase, Phase::Idle) {
             return;
         }
-        self.acknowledge_settled();
-        if !(self.store.has_waiting() || self.stale) {
-            return;
-        }
-        if !self.first_answers_are_in() {
-            return;
-        }
-        let now = Instant::now();
-        let since = *self.first_waited.get_or_insert(now);
-        let waited = now.duration_since(since);
-        let held = self.store.start_applying(&self.interest, waited >= HOLD_BACK_MAX);
-        self.first_waited = (held > 0).then_some(since);
-        if self.store.has_applying() || self.stale {
-            self.refusals.clear();
+        self.acknowledge();
+        if self.store.has_news() || self.stale {
             self.compile();
+        }
+    }
+
+    /// Lets in what is complete, and what has waited for too long.
+    fn take_held(&mut self) {
+        if !self.store.has_held() {
+            self.held_since = None;
+            return;
+        }
+        let since = *self.held_since.get_or_insert_with(Instant::now);
+        let rejections = self.store.take_held(&self.interest, since.elapsed() >= HOLD_BACK_MAX);
+        if !self.store.has_held() {
+            self.held_since = None;
+        }
+        self.handle.status.borrow_mut().counts.refused_objects += rejections.len() as u64;
+        for rejection in rejections {
+            self.log.error(format_args!("configuration refused in part: {}", session::line(&rejection)));
+            self.blame(&rejection);
+            self.rejections.retain(|it| (it.kind, &it.name) != (rejection.kind, &rejection.name));
+            self.rejections.push(rejection);
         }
     }
 
     fn compile(&mut self) {
         self.stale = false;
+        if self.store.snapshot().proxy().is_none() {
+            self.handle.status.borrow_mut().pending = Some(match self.handle.settings.source {
+                Source::Feed(_) => "the controller has not said what this proxy listens on".into(),
+                Source::File(_) => "the file has no Proxy object".into(),
+            });
+            return;
+        }
         self.versions += 1;
-        let objects = self.store.next_objects();
-        self.dns.watch(&objects);
+        if self.handle.settings.role == Role::Gateway || self.has_file() {
+            self.store.set_whole();
+        }
+        let snapshot = self.store.start_applying();
+        self.dns.watch(&snapshot.dns_names());
         let budget = if self.has_table() { NEW_NAMES_MAX } else { FIRST_NAMES_MAX };
-        let inputs = Inputs {
-            version: self.versions,
-            complete: matches!(self.handle.settings.source, Source::File(_)),
-            absent: self.store.all_absent(),
-            answers: Arc::default(),
-            before: self.handle.status.borrow().table.clone(),
-            objects,
-        };
+        let (before, seed) = (self.handle.status.borrow().table.clone(), self.handle.settings.seed);
+        let (version, dns, events) = (self.versions, self.dns.clone(), self.handle.events.clone());
         self.phase = Phase::Compiling;
-        let (dns, events) = (self.dns.clone(), self.handle.events.clone());
         tokio::task::spawn_local(async move {
             let answers = dns.answers_within(budget).await;
-            compiler::start(Inputs { answers, ..inputs }, events);
+            compiler::start(Inputs { version, snapshot, answers, before, seed }, events);
         });
     }
 
-    /// The helper thread is done.
-    pub(super) async fn compiled(&mut self, compiled: Compiled) {
-        self.phase = Phase::Idle;
-        let refused: Vec<_> = compiled.refused.iter().map(|it| (it.kind, it.name.clone())).collect();
-        self.blame(&compiled.refused);
-        self.refusals.extend(compiled.refused);
-        if self.store.withdraw(&refused) {
-            // What was in force before takes the place of what was refused.
-            return self.compile();
-        }
-        match compiled.table {
-            Ok(table) => self.roll_out(table).await,
-            Err(reason) => {
-                self.handle.status.borrow_mut().pending = Some(reason);
-                self.store.settle();
-                self.note_refusals();
-            }
-        }
-    }
-
-    async fn roll_out(&mut self, table: Arc<Table>) {
+    /// Sends a table to every shard, and opens and closes sockets.
+    pub(super) async fn roll_out(&mut self, table: Arc<Table>) {
         let wanted: Vec<Place> = table
             .proxy
             .listeners
@@ -142,10 +141,6 @@ impl Control {
             }
         }
         self.open_sockets(&mut rollout, open).await;
-        for (shard, _) in self.lost_shards() {
-            let freed = rollout.lost(shard);
-            self.open_sockets(&mut rollout, freed).await;
-        }
         self.phase = Phase::RollingOut { rollout, table, begun: Instant::now(), told: false };
         self.finish_if_complete().await;
     }
@@ -165,11 +160,7 @@ impl Control {
                 Err(error) => (address, Some(sockets::explain(&name, address, &error))),
             };
             self.note_listener(&name, error.clone());
-            self.handle
-                .status
-                .borrow_mut()
-                .listeners
-                .insert(name, ListenerStatus { address: bound, error });
+            self.handle.status.borrow_mut().listeners.insert(name, ListenerStatus { address: bound, error });
         }
     }
 
@@ -200,8 +191,7 @@ impl Control {
         self.store.settle();
         let is_first = !self.has_table();
         self.access_log.set_path(table.proxy.access_log.as_ref().map_or("", |log| log.path.as_str()));
-        self.retry_listeners =
-            (!self.listener_errors.is_empty()).then(|| Instant::now() + LISTENER_RETRY);
+        self.retry_listeners = (!self.listener_errors.is_empty()).then(|| Instant::now() + LISTENER_RETRY);
         {
             let mut status = self.handle.status.borrow_mut();
             status.counts.tables += 1;
@@ -209,7 +199,7 @@ impl Control {
             status.table = Some(table.clone());
         }
         self.log.debug(format_args!("table {} is in force", table.version));
-        self.note_refusals();
+        self.list_refused();
         self.blame_listeners();
         if is_first {
             self.announce();
@@ -217,22 +207,11 @@ impl Control {
         self.save_soon();
     }
 
-    /// Tells of refused objects, each text once.
-    fn note_refusals(&mut self) {
-        let mut lines: Vec<String> = self
-            .refusals
-            .iter()
-            .map(|it| feed::session::refusal_line(it.kind, &it.name, &it.reason, &it.origins))
-            .collect();
-        let mut status = self.handle.status.borrow_mut();
-        status.counts.refused_objects += lines.len() as u64;
-        for line in &lines {
-            if !status.refused.contains(line) {
-                self.log.error(format_args!("configuration refused in part: {line}"));
-            }
-        }
-        lines.extend(self.listener_errors.values().cloned());
-        status.refused = lines;
+    /// What is wrong now, for the admin page: refused objects of which nothing newer has come, and dead listeners.
+    fn list_refused(&mut self) {
+        let refused = self.rejections.iter().map(session::line);
+        self.handle.status.borrow_mut().refused =
+            refused.chain(self.listener_errors.values().cloned()).collect();
     }
 
     pub(super) fn rollout_is_slow(&mut self) {
@@ -249,7 +228,7 @@ impl Control {
 
     /// What is wanted follows what is known and in use.
     fn refresh_interest(&mut self) {
-        if matches!(self.handle.settings.source, Source::File(_)) {
+        if self.has_file() {
             return;
         }
         let interest = Interest::of(self.handle.settings.role, &self.hosts_in_use, &self.store);
@@ -258,6 +237,10 @@ impl Control {
             self.interest = interest;
             self.subscribe();
         }
+    }
+
+    pub(super) fn has_file(&self) -> bool {
+        matches!(self.handle.settings.source, Source::File(_))
     }
 
     pub(super) fn has_table(&self) -> bool {
@@ -278,19 +261,17 @@ impl Control {
         self.save_at = None;
         let settings = &self.handle.settings;
         let Some(dir) = settings.state_dir.clone() else { return };
-        let copy = disk::Copy {
-            id: settings.id.clone(),
-            build: disk::BUILD.into(),
-            hosts_in_use: self.hosts_in_use.clone(),
-            objects: self.store.in_force().cloned().collect(),
-        };
-        self.saving = true;
+        let (id, hosts_in_use) = (settings.id.clone(), self.hosts_in_use.clone());
+        let snapshot = self.store.in_force().1.clone();
         let events = self.handle.events.clone();
+        self.saving = true;
         tokio::task::spawn_blocking(move || {
-            let result = disk::save(&dir, &copy)
-                .map_err(|error| format!("cannot keep a copy of the configuration in {}: {error}", dir.display()));
+            let copy = disk::Copy { id, build: disk::BUILD.into(), hosts_in_use, objects: snapshot.saved() };
+            let result = disk::save(&dir, &copy).map_err(|error| {
+                format!("cannot keep a copy of the configuration in {}: {error}", dir.display())
+            });
             // The steward may have ended.
-            let _ = events.blocking_send(crate::steward::event::Event::Saved(result));
+            let _ = events.blocking_send(Event::Saved(result));
         });
     }
 

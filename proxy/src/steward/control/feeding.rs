@@ -4,17 +4,15 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use dromon_core::config::model::Kind;
+use dromon_core::config::snapshot::Rejection;
 use dromon_core::config::wire::{DeltaRequest, DeltaResponse};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::Control;
-use crate::steward::Source;
-use crate::steward::apply::compiler::Refusal;
-use crate::steward::disk::Object;
 use crate::steward::event::FeedEvent;
 use crate::steward::feed::interest::Wanted;
-use crate::steward::feed::session::{self, Session, Update};
+use crate::steward::feed::session::{self, Response, Session};
 
 /// How long a first table waits for the other types once one has come.
 const FIRST_ANSWERS_MAX: Duration = Duration::from_millis(250);
@@ -38,6 +36,8 @@ pub struct Awaiting {
     names: BTreeSet<String>,
     /// What is wrong with it.
     lines: Vec<String>,
+    /// The snapshot's state that has all of it.
+    generation: u64,
 }
 
 impl Control {
@@ -45,9 +45,14 @@ impl Control {
     pub(super) fn fed(&mut self, event: FeedEvent) {
         match event {
             FeedEvent::Up { stream, outbox } => {
-                let store = &self.store;
-                let (session, requests) =
-                    Session::open(&self.handle.settings.id, &self.interest, |kind| Box::new(store.versions(kind)));
+                let in_force = self.store.in_force().1;
+                let (session, requests) = Session::open(&self.handle.settings.id, &self.interest, |kind| {
+                    in_force
+                        .versions(kind)
+                        .into_iter()
+                        .map(|(name, version)| (name.into(), version.into()))
+                        .collect()
+                });
                 self.handle.status.borrow_mut().feed.streams += 1;
                 self.stream = Some(Stream {
                     number: stream,
@@ -76,76 +81,75 @@ impl Control {
     }
 
     fn respond(&mut self, stream: u64, response: DeltaResponse) {
-        let update = match session::read(response) {
-            Ok(update) => update,
+        let response = match session::read(response) {
+            Ok(response) => response,
             Err(refusal) => {
                 self.handle.status.borrow_mut().counts.nacks += 1;
                 return self.send(vec![refusal]);
             }
         };
         if let Some(stream) = &mut self.stream {
-            stream.answered.insert(update.kind);
+            stream.answered.insert(response.kind);
             stream.first_answer.get_or_insert_with(Instant::now);
         }
-        let Update { kind, nonce, system_version, changed, removed, unreadable } = update;
-        let mut names: BTreeSet<String> = removed.iter().cloned().collect();
-        for object in changed {
-            let name = object.resource.name();
+        let Response { kind, nonce, system_version, changed, removed, unreadable } = response;
+        let mut names: BTreeSet<String> = BTreeSet::new();
+        for update in changed {
+            let name = update.resource.name().to_owned();
+            self.rejections.retain(|it| it.kind != kind || it.name != name);
             // What was unsubscribed while it was on its way is not wanted.
-            if self.interest.wanted(kind).covers(name) {
-                names.insert(name.to_owned());
-                self.store.put(Object { version: object.version.into(), resource: object.resource.into() });
+            if self.interest.wanted(kind).covers(&name) {
+                self.store.put(update);
+                names.insert(name);
             }
         }
         for name in removed {
             if kind == Kind::Proxy {
                 self.log.warn("the controller does not know this proxy any more; its configuration stays");
             } else {
+                self.rejections.retain(|it| it.kind != kind || it.name != name);
                 self.store.remove(kind, name);
             }
         }
-        let lines: Vec<String> = unreadable
-            .iter()
-            .map(|(name, reason)| session::refusal_line(kind, name, reason, &[]))
-            .collect();
+        let lines: Vec<String> = unreadable.iter().map(session::line).collect();
         for line in &lines {
             self.log.error(format_args!("configuration refused in part: {line}"));
         }
-        self.awaiting.push(Awaiting { stream, kind, nonce, system_version, names, lines });
+        self.handle.status.borrow_mut().counts.refused_objects += lines.len() as u64;
+        self.rejections.extend(unreadable);
+        let generation = self.store.generation();
+        self.awaiting.push(Awaiting { stream, kind, nonce, system_version, names, lines, generation });
     }
 
-    /// Refused objects find the responses that brought them.
-    pub(super) fn blame(&mut self, refused: &[Refusal]) {
-        for Refusal { kind, name, reason, origins } in refused {
-            let brought = self.awaiting.iter_mut().rev().find(|response| {
-                response.kind == *kind
-                    && response.names.contains(name)
-                    && !self.store.is_waiting(*kind, name)
-            });
-            if let Some(response) = brought {
-                response.lines.push(session::refusal_line(*kind, name, reason, origins));
-            }
+    /// A refused object finds the response that brought it.
+    pub(super) fn blame(&mut self, rejection: &Rejection) {
+        let brought = |it: &&mut Awaiting| it.kind == rejection.kind && it.names.contains(&rejection.name);
+        if let Some(response) = self.awaiting.iter_mut().rev().find(brought) {
+            response.lines.push(session::line(rejection));
         }
     }
 
     /// Listeners without a socket are the fault of the response that brought the proxy's own object.
     pub(super) fn blame_listeners(&mut self) {
-        let proxy = &self.handle.settings.id;
-        if let Some(response) = self.awaiting.iter_mut().rev().find(|it| it.kind == Kind::Proxy) {
-            let errors = self.listener_errors.values();
-            response.lines.extend(errors.map(|error| session::refusal_line(Kind::Proxy, proxy, error, &[])));
+        let (kind, name) = (Kind::Proxy, self.handle.settings.id.clone());
+        if let Some(response) = self.awaiting.iter_mut().rev().find(|it| it.kind == kind) {
+            let lines = self.listener_errors.values().map(|error| format!("{kind:?} {name}: {error}"));
+            response.lines.extend(lines);
         }
     }
 
-    /// Acknowledges the responses of which nothing waits or is being applied any more.
-    pub(super) fn acknowledge_settled(&mut self) {
+    /// Acknowledges the responses of which all is in force, or refused.
+    pub(super) fn acknowledge(&mut self) {
         let Some(stream) = &self.stream else { return };
         let number = stream.number;
+        let in_force = self.store.in_force().0;
         let mut requests = Vec::new();
-        let awaiting = std::mem::take(&mut self.awaiting);
-        for response in awaiting {
-            let open = response.names.iter().any(|name| self.store.is_open(response.kind, name));
-            if open || response.stream != number {
+        for mut response in std::mem::take(&mut self.awaiting) {
+            if response.names.iter().any(|name| self.store.is_held(response.kind, name)) {
+                // What is held comes with a later state of the snapshot.
+                response.generation = self.store.generation() + 1;
+            }
+            if response.generation > in_force || response.stream != number {
                 self.awaiting.push(response);
                 continue;
             }
@@ -182,13 +186,14 @@ impl Control {
     /// A proxy without a table waits until every type that it asked for has been answered, for a moment at most, so that
     /// it does not become ready knowing its listeners and no hosts.
     pub(super) fn first_answers_are_in(&mut self) -> bool {
-        if self.has_table() || matches!(self.handle.settings.source, Source::File(_)) {
+        if self.has_table() || self.has_file() {
             return true;
         }
         match &self.stream {
             Some(stream) => {
                 let asked = |kind: &Kind| *self.interest.wanted(*kind) == Wanted::All;
-                let all = Kind::ALL.iter().filter(|kind| asked(kind)).all(|kind| stream.answered.contains(kind));
+                let all =
+                    Kind::ALL.iter().filter(|kind| asked(kind)).all(|kind| stream.answered.contains(kind));
                 let late = stream.first_answer.is_some_and(|since| since.elapsed() >= FIRST_ANSWERS_MAX);
                 all || late || self.from_copy
             }
@@ -222,7 +227,8 @@ impl Control {
         let mut status = self.handle.status.borrow_mut();
         if status.feed.connected || status.feed.last_error.as_ref() != Some(&reason) {
             let kept = if status.table.is_some() { "; the configuration in force stays" } else { "" };
-            self.log.warn(format_args!("no connection to {}: {reason}{kept}; trying again", status.feed.source));
+            self.log
+                .warn(format_args!("no connection to {}: {reason}{kept}; trying again", status.feed.source));
         }
         status.feed.connected = false;
         status.feed.last_error = Some(reason);

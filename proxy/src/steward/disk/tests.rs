@@ -1,6 +1,6 @@
 use std::os::unix::fs::PermissionsExt;
 
-use dromon_core::config::model::{Host, Proxy};
+use dromon_core::config::model::{Host, Proxy, Resource};
 
 use super::*;
 
@@ -12,8 +12,8 @@ fn copy() -> Copy {
         build: "1".into(),
         hosts_in_use: BTreeSet::from(["reviews.default".into()]),
         objects: vec![
-            Object { version: "7".into(), resource: Arc::new(Resource::Host(host)) },
-            Object { version: "8".into(), resource: Arc::new(Resource::Proxy(proxy)) },
+            Update { version: "7".into(), resource: Resource::Host(host) },
+            Update { version: "8".into(), resource: Resource::Proxy(proxy) },
         ],
     }
 }

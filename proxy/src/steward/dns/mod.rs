@@ -9,14 +9,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dromon_core::config::model::{Destination, Discovery, Resource};
+use dromon_core::config::compile::Answers;
 use dromon_core::limits::{DNS_LOOKUPS_MAX, DNS_NAMES_MAX, DNS_TTL_S_MIN};
 use dromon_core::time::Tick;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, spawn_local};
 
 use self::lookup::{Answer, Lookup};
-use super::apply::compiler::Answers;
 use super::event::Event;
 use super::handle::Shared;
 use crate::mailbox::{Sender, ToShard};
@@ -62,27 +61,31 @@ impl Dns {
         }
     }
 
-    /// Keeps the names of these destinations' endpoints up to date from now on, and no others.
-    pub fn watch(self: &Rc<Dns>, objects: &[Arc<Resource>]) {
-        let names = names_of(objects);
+    /// Keeps these names up to date from now on, and no others.
+    pub fn watch(self: &Rc<Dns>, names: &BTreeSet<&str>) {
         let mut watched = self.watched.borrow_mut();
         watched.retain(|name, held| {
-            let stays = names.contains(name);
+            let stays = names.contains(name.as_str());
             if !stays && let Some(task) = &held.task {
                 task.abort();
             }
             stays
         });
-        for name in names {
-            if watched.contains_key(&name) {
+        for &name in names {
+            if watched.contains_key(name) {
                 continue;
             }
             if watched.len() >= DNS_NAMES_MAX {
-                self.handle.log.error(format_args!("{name} is not looked up: more than {DNS_NAMES_MAX} names"));
+                self.handle
+                    .log
+                    .error(format_args!("{name} is not looked up: more than {DNS_NAMES_MAX} names"));
                 return;
             }
-            let task = spawn_local(self.clone().keep_looking(name.clone())).abort_handle();
-            watched.insert(name, Watched { addresses: Vec::new(), looked_up: false, task: Some(task) });
+            let task = spawn_local(self.clone().keep_looking(name.to_owned())).abort_handle();
+            watched.insert(
+                name.to_owned(),
+                Watched { addresses: Vec::new(), looked_up: false, task: Some(task) },
+            );
         }
     }
 
@@ -111,9 +114,9 @@ impl Dns {
                     ttl
                 }
                 Err(error) => {
-                    self.handle.log.warn(format_args!(
-                        "{name} cannot be looked up: {error}; its last addresses stay"
-                    ));
+                    self.handle
+                        .log
+                        .warn(format_args!("{name} cannot be looked up: {error}; its last addresses stay"));
                     self.learn(&name, None).await;
                     RETRY.saturating_mul(5)
                 }
@@ -209,30 +212,3 @@ fn make_room(asked: &mut HashMap<Arc<str>, Asked>) {
         asked.remove(&host);
     }
 }
-
-/// Names of endpoints whose destinations are found by DNS.
-fn names_of(objects: &[Arc<Resource>]) -> BTreeSet<String> {
-    let by_dns = |destination: &Destination| {
-        matches!(destination.discovery, Discovery::Dns | Discovery::DnsRoundRobin)
-    };
-    let by_dns: BTreeSet<&str> = objects
-        .iter()
-        .filter_map(|object| match &**object {
-            Resource::Destination(destination) if by_dns(destination) => Some(destination.name.as_str()),
-            _ => None,
-        })
-        .collect();
-    let mut names = BTreeSet::new();
-    for object in objects {
-        if let Resource::Endpoints(endpoints) = &**object
-            && by_dns.contains(endpoints.name.as_str())
-        {
-            let hosts = endpoints.endpoints.iter().map(|endpoint| &endpoint.address);
-            names.extend(hosts.filter(|host| host.parse::<IpAddr>().is_err()).cloned());
-        }
-    }
-    names
-}
-
-#[cfg(test)]
-mod tests;

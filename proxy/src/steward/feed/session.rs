@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use dromon_core::config::model::{Kind, Resource};
+use dromon_core::config::model::Kind;
+use dromon_core::config::snapshot::{Rejection, Update};
 use dromon_core::config::wire::{DeltaRequest, DeltaResponse, Node, Status};
-use dromon_core::limits::RESOURCE_BYTES_MAX;
 
 use super::interest::{Interest, Wanted};
 
@@ -23,7 +23,7 @@ pub struct Session {
 
 /// What a response says, decoded.
 #[derive(Debug)]
-pub struct Update {
+pub struct Response {
     /// The type it is about.
     pub kind: Kind,
     /// To be echoed once.
@@ -31,28 +31,19 @@ pub struct Update {
     /// The controller's version, for people.
     pub system_version: String,
     /// New and changed objects that could be read.
-    pub changed: Vec<Versioned>,
+    pub changed: Vec<Update>,
     /// Names that are gone or never were.
     pub removed: Vec<String>,
-    /// Objects that could not be read: name and reason.
-    pub unreadable: Vec<(String, String)>,
-}
-
-/// An object at its version.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Versioned {
-    /// As the controller calls it.
-    pub version: String,
-    /// The object.
-    pub resource: Resource,
+    /// Objects that could not be read.
+    pub unreadable: Vec<Rejection>,
 }
 
 impl Session {
     /// A new stream and its first requests: everything wanted, with the versions in hand so that only differences travel.
-    pub fn open<'a>(
+    pub fn open(
         node_id: &str,
         interest: &Interest,
-        versions: impl Fn(Kind) -> Box<dyn Iterator<Item = (String, String)> + 'a>,
+        versions: impl Fn(Kind) -> Vec<(String, String)>,
     ) -> (Session, Vec<DeltaRequest>) {
         let mut session = Session { subscribed: Default::default() };
         let mut node = Some(Node { id: node_id.to_owned(), cluster: String::new() });
@@ -60,7 +51,7 @@ impl Session {
         for kind in Kind::ALL {
             let names = wanted_names(interest.wanted(kind));
             let in_hand: HashMap<String, String> =
-                versions(kind).filter(|(name, _)| interest.wanted(kind).covers(name)).collect();
+                versions(kind).into_iter().filter(|(name, _)| interest.wanted(kind).covers(name)).collect();
             if names.is_empty() {
                 continue;
             }
@@ -88,7 +79,8 @@ impl Session {
                 resource_names_unsubscribe: before.difference(&names).cloned().collect(),
                 ..DeltaRequest::default()
             };
-            if !request.resource_names_subscribe.is_empty() || !request.resource_names_unsubscribe.is_empty() {
+            if !request.resource_names_subscribe.is_empty() || !request.resource_names_unsubscribe.is_empty()
+            {
                 requests.push(request);
             }
             *before = names;
@@ -111,12 +103,12 @@ fn wanted_names(wanted: &Wanted) -> BTreeSet<String> {
 }
 
 /// Reads a response. An unknown type yields its nonce and type URL, to be refused.
-pub fn read(response: DeltaResponse) -> Result<Update, DeltaRequest> {
+pub fn read(response: DeltaResponse) -> Result<Response, DeltaRequest> {
     let Some(kind) = Kind::from_type_url(&response.type_url) else {
         let message = format!("{}: this proxy knows no such type", response.type_url);
         return Err(refuse_type(response.type_url, response.nonce, message));
     };
-    let mut update = Update {
+    let mut read = Response {
         kind,
         nonce: response.nonce,
         system_version: response.system_version_info,
@@ -125,32 +117,13 @@ pub fn read(response: DeltaResponse) -> Result<Update, DeltaRequest> {
         unreadable: Vec::new(),
     };
     for resource in response.resources {
-        match read_body(kind, resource.resource.as_ref().map(|any| any.value.as_ref()).unwrap_or_default()) {
-            Ok(body) if body.name() == resource.name => {
-                update.changed.push(Versioned { version: resource.version, resource: body });
-            }
-            Ok(body) => update
-                .unreadable
-                .push((resource.name, format!("its body is named {:?}, which is another name", body.name()))),
-            Err(reason) => update.unreadable.push((resource.name, reason)),
+        let body = resource.resource.as_ref().map(|any| any.value.as_ref()).unwrap_or_default();
+        match Update::decode(kind, &resource.name, &resource.version, body) {
+            Ok(update) => read.changed.push(update),
+            Err(rejection) => read.unreadable.push(rejection),
         }
     }
-    Ok(update)
-}
-
-fn read_body(kind: Kind, json: &[u8]) -> Result<Resource, String> {
-    if json.len() > RESOURCE_BYTES_MAX {
-        return Err(format!("{} bytes are more than the {RESOURCE_BYTES_MAX} of the largest object", json.len()));
-    }
-    let read = match kind {
-        Kind::Proxy => serde_json::from_slice(json).map(Resource::Proxy),
-        Kind::Endpoints => serde_json::from_slice(json).map(Resource::Endpoints),
-        Kind::Destination => serde_json::from_slice(json).map(Resource::Destination),
-        Kind::RateLimit => serde_json::from_slice(json).map(Resource::RateLimit),
-        Kind::VirtualHost => serde_json::from_slice(json).map(Resource::VirtualHost),
-        Kind::Host => serde_json::from_slice(json).map(Resource::Host),
-    };
-    read.map_err(|error| error.to_string())
+    Ok(read)
 }
 
 /// The ACK of a response.
@@ -173,11 +146,11 @@ fn refuse_type(type_url: String, response_nonce: String, message: String) -> Del
 }
 
 /// One line of a NACK: `<type> <name>: <reason> (from <origins>)`.
-pub fn refusal_line(kind: Kind, name: &str, reason: &str, origins: &[String]) -> String {
-    let reason = reason.replace('\n', "; ");
-    match origins {
-        [] => format!("{kind:?} {name}: {reason}"),
-        _ => format!("{kind:?} {name}: {reason} (from {})", origins.join(", ")),
+pub fn line(rejection: &Rejection) -> String {
+    let line = rejection.to_string().replace('\n', "; ");
+    match rejection.origins.as_slice() {
+        [] => line,
+        origins => format!("{line} (from {})", origins.join(", ")),
     }
 }
 

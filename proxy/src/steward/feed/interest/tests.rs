@@ -18,7 +18,8 @@ impl Index {
     }
 
     fn with_rules(mut self, name: &str, http: Vec<HttpRule>, tcp: Vec<TcpRule>) -> Index {
-        self.rules.insert(name.into(), VirtualHost { name: name.into(), http, tcp, ..VirtualHost::default() });
+        self.rules
+            .insert(name.into(), VirtualHost { name: name.into(), http, tcp, ..VirtualHost::default() });
         self
     }
 }

@@ -1,4 +1,4 @@
-use dromon_core::config::model::{Endpoints, Role, VirtualHost};
+use dromon_core::config::model::{Endpoints, Resource, Role, VirtualHost};
 use dromon_core::config::wire::{Any, Resource as WireResource};
 
 use super::*;
@@ -47,13 +47,10 @@ fn response(kind: Kind, resources: Vec<WireResource>) -> DeltaResponse {
 
 #[test]
 fn a_stream_opens_with_the_node_once_and_the_versions_in_hand() {
-    let (_, requests) = Session::open("sidecar~a.b", &sidecar(&["reviews"]), |kind| {
-        let held: Vec<(String, String)> = match kind {
-            Kind::Host => vec![("reviews".into(), "3".into())],
-            Kind::VirtualHost => vec![("reviews".into(), "4".into()), ("unused".into(), "5".into())],
-            _ => Vec::new(),
-        };
-        Box::new(held.into_iter())
+    let (_, requests) = Session::open("sidecar~a.b", &sidecar(&["reviews"]), |kind| match kind {
+        Kind::Host => vec![("reviews".into(), "3".into())],
+        Kind::VirtualHost => vec![("reviews".into(), "4".into()), ("unused".into(), "5".into())],
+        _ => Vec::new(),
     });
     let nodes: Vec<_> = requests.iter().filter_map(|request| request.node.as_ref()).collect();
     assert_eq!(nodes.len(), 1);
@@ -68,7 +65,7 @@ fn a_stream_opens_with_the_node_once_and_the_versions_in_hand() {
 
 #[test]
 fn a_changed_interest_travels_as_a_difference() {
-    let (mut session, _) = Session::open("sidecar~a.b", &sidecar(&[]), |_| Box::new(std::iter::empty()));
+    let (mut session, _) = Session::open("sidecar~a.b", &sidecar(&[]), |_| Vec::new());
     let requests = session.subscribe(&sidecar(&["reviews"]));
     assert_eq!(requests.len(), 1);
     assert_eq!(requests[0].resource_names_subscribe, ["reviews"]);
@@ -88,19 +85,20 @@ fn a_response_is_read_object_by_object() {
     assert_eq!(update.removed, ["gone"]);
     assert_eq!(
         update.changed,
-        [Versioned {
+        [Update {
             version: "7".into(),
             resource: Resource::Endpoints(Endpoints { name: "outbound|80||a".into(), endpoints: Vec::new() }),
         }]
     );
-    let names: Vec<_> = update.unreadable.iter().map(|(name, _)| name.as_str()).collect();
+    let names: Vec<_> = update.unreadable.iter().map(|it| it.name.as_str()).collect();
     assert_eq!(names, ["outbound|80||b", "outbound|80||c"]);
-    assert!(update.unreadable[1].1.contains("outbound|80||d"));
+    assert!(update.unreadable[1].reason.contains("outbound|80||d"));
 }
 
 #[test]
 fn an_unknown_type_is_refused_by_its_nonce() {
-    let unknown = DeltaResponse { type_url: "type.dromon.io/v9.New".into(), nonce: "n9".into(), ..Default::default() };
+    let unknown =
+        DeltaResponse { type_url: "type.dromon.io/v9.New".into(), nonce: "n9".into(), ..Default::default() };
     let nack = read(unknown).expect_err("no such type");
     assert_eq!((nack.type_url.as_str(), nack.response_nonce.as_str()), ("type.dromon.io/v9.New", "n9"));
     assert!(nack.error_detail.is_some());
@@ -108,9 +106,20 @@ fn an_unknown_type_is_refused_by_its_nonce() {
 
 #[test]
 fn a_nack_has_one_line_for_each_refused_object_with_its_origins() {
+    let rejection = |kind, name: &str, reason: &str, origins: &[&str]| Rejection {
+        kind,
+        name: name.into(),
+        reason: reason.into(),
+        origins: origins.iter().map(|origin| (*origin).to_owned()).collect(),
+    };
     let lines = [
-        refusal_line(Kind::VirtualHost, "reviews", "bad regex:\n  (", &["VirtualService/default/reviews".into()]),
-        refusal_line(Kind::Endpoints, "outbound|80||a", "no such address", &[]),
+        line(&rejection(
+            Kind::VirtualHost,
+            "reviews",
+            "bad regex:\n  (",
+            &["VirtualService/default/reviews"],
+        )),
+        line(&rejection(Kind::Endpoints, "outbound|80||a", "no such address", &[])),
     ];
     let nack = refuse(Kind::VirtualHost, "n3".into(), &lines);
     let detail = nack.error_detail.expect("a NACK has an error");
