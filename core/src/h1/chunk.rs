@@ -215,8 +215,8 @@ impl ChunkDecoder {
             let lf = line + found;
             match rest.get(line..lf) {
                 Some([b'\r']) => return check_trailers(rest, line).map(|()| Some((line, lf + 1))),
-                Some([.., b'\r']) => line = lf + 1,
-                _ => return Err(Reject::request(Rule::R1, "bare LF in a trailer")),
+                Some([text @ .., b'\r']) if !text.contains(&b'\r') => line = lf + 1,
+                _ => return Err(Reject::request(Rule::R1, "bare CR or LF in a trailer")),
             }
         }
     }
@@ -266,7 +266,6 @@ fn check_trailers(rest: &[u8], length: usize) -> Result<(), Reject> {
     match httparse::parse_headers(section, &mut slots) {
         Ok(httparse::Status::Complete(_)) => Ok(()),
         Err(httparse::Error::TooManyHeaders) => Err(Reject::request(Rule::R18, "too many trailers")),
-        Err(httparse::Error::NewLine) => Err(Reject::request(Rule::R1, "bare CR in a trailer")),
         Ok(httparse::Status::Partial) | Err(_) => Err(Reject::request(Rule::R5, "malformed trailer")),
     }
 }

@@ -52,6 +52,9 @@ impl Scan {
                     if window.get(lf - 1) != Some(&b'\r') {
                         return Err(Reject::request(Rule::R1, "bare LF"));
                     }
+                    if self.lines == 0 {
+                        check_first(window.get(line..).unwrap_or_default())?;
+                    }
                     self.complete_line(length + 1)?;
                 }
             }
@@ -81,11 +84,9 @@ impl Scan {
         if line.len() > LINE_BYTES_MAX {
             return Err(self.line_too_long());
         }
-        match line {
-            [first, ..] if self.lines == 0 && *first != b'\r' && !super::field::is_token_byte(*first) => {
-                Err(Reject::request(Rule::R7, "not HTTP"))
-            }
-            _ => Ok(()),
+        match (line, self.lines) {
+            ([] | [b'\r'], _) | (_, 1..) => Ok(()),
+            (line, 0) => check_first(line),
         }
     }
 
@@ -94,5 +95,13 @@ impl Scan {
             0 => Reject::with(Rule::R20, Reason::UriTooLong, "start line too long"),
             _ => Reject::with(Rule::R20, Reason::HeadTooLarge, "field line too long"),
         }
+    }
+}
+
+/// A start line begins with a token, so anything else (a TLS hello, say) is refused at its first byte.
+fn check_first(line: &[u8]) -> Result<(), Reject> {
+    match line.first() {
+        Some(first) if !super::field::is_token_byte(*first) => Err(Reject::request(Rule::R7, "not HTTP")),
+        _ => Ok(()),
     }
 }
