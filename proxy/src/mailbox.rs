@@ -1,7 +1,7 @@
 //! Messages between the steward and the shards: all that the two kinds of thread ever share beside tables.
 //!
-//! A mailbox is a bounded queue with wakers, not a runtime's channel, because its two ends live on different runtimes
-//! (tokio at the steward, monoio at a shard). The lock is held for a push or a pop only, and never on the path of a
+//! A mailbox is a bounded queue with wakers, not a runtime's channel, because its two ends live on different runtimes.
+//! The lock is held for a push or a pop only, and never on the path of a
 //! request: a shard looks at its mailbox when it is woken for it.
 
 use std::collections::VecDeque;
@@ -10,6 +10,7 @@ use std::net::{IpAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use dromon_core::config::model::Kind;
 use dromon_core::config::table::Table;
 use dromon_core::time::Tick;
 use thiserror::Error;
@@ -107,10 +108,12 @@ pub enum FromShard {
         /// The counters.
         stats: Box<ShardStats>,
     },
-    /// A request came for this host, whose rules are not in the table; they are wanted.
+    /// A request came that needs this object of the feed, which the table does not have.
     Need {
-        /// Name of a host of the index.
-        host: Arc<str>,
+        /// [`Kind::VirtualHost`], or [`Kind::Destination`] together with the endpoints of the same name.
+        kind: Kind,
+        /// The object's name.
+        name: Arc<str>,
     },
     /// Look this name up; answer with [`ToShard::Resolved`].
     Resolve {

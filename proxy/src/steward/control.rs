@@ -9,7 +9,7 @@ mod feeding;
 mod reports;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -29,7 +29,7 @@ use super::access_log::AccessLog;
 use super::apply::rollout::Rollout;
 use super::dns::Dns;
 use super::event::Event;
-use super::feed::interest::Interest;
+use super::feed::interest::{InUse, Interest};
 use super::handle::{Handle, Shared};
 use super::log::Log;
 use super::status::{FeedStatus, ShardStatus, Status};
@@ -50,8 +50,12 @@ struct Control {
     events: mpsc::Receiver<Event>,
 
     store: Store,
-    hosts_in_use: BTreeSet<String>,
+    in_use: InUse,
     interest: Interest,
+    /// The interest may have changed.
+    interest_stale: bool,
+    /// The store may have objects that are not wanted any more.
+    unwanted: bool,
     stream: Option<feeding::Stream>,
     awaiting: Vec<feeding::Awaiting>,
     dns: Rc<Dns>,
@@ -144,8 +148,10 @@ impl Control {
             threads: shards.threads,
             events,
             store: Store::default(),
-            hosts_in_use: BTreeSet::new(),
+            in_use: InUse::new(),
             interest: Interest::everything(),
+            interest_stale: true,
+            unwanted: false,
             stream: None,
             awaiting: Vec::new(),
             phase: Phase::Idle,
@@ -206,9 +212,9 @@ impl Control {
                     copy.objects.len()
                 ));
                 if copy.build != disk::BUILD {
-                    copy.objects.iter_mut().for_each(|object| object.version.clear());
+                    copy.objects.iter_mut().for_each(|object| object.version = disk::FOREIGN_VERSION.into());
                 }
-                self.hosts_in_use = copy.hosts_in_use;
+                self.in_use = copy.in_use;
                 self.from_copy = !copy.objects.is_empty();
                 copy.objects.into_iter().for_each(|object| self.store.put(object));
             }

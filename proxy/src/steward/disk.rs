@@ -3,7 +3,6 @@
 //! A copy is one file, replaced whole (written beside, synced, renamed, the directory synced), readable by its owner only.
 //! Its first line names the format and the body's checksum; a copy that does not match is reported and ignored.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -13,10 +12,14 @@ use dromon_core::config::snapshot::Update;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::feed::interest::InUse;
+
 /// The file's name in the state directory.
 pub const FILE_NAME: &str = "last-good.json";
 /// The build that writes copies.
 pub const BUILD: &str = env!("CARGO_PKG_VERSION");
+/// A version that no controller gives: the object is sent again whatever its version is.
+pub const FOREIGN_VERSION: &str = "of another build";
 const FORMAT: &str = "dromon-state/1";
 
 /// What a restart begins with.
@@ -27,8 +30,8 @@ pub struct Copy {
     /// The build that wrote it. Another build reads the objects but does not claim their versions, because it may
     /// read fields that the writer dropped.
     pub build: String,
-    /// Hosts of the index that were in use.
-    pub hosts_in_use: BTreeSet<String>,
+    /// Rules and destinations that were in use.
+    pub in_use: InUse,
     /// The objects in force.
     pub objects: Vec<Update>,
 }

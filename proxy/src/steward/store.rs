@@ -1,7 +1,8 @@
 //! What the proxy has been told, on its way to a table.
 //!
 //! What arrives is *held* until everything it refers to has arrived too, then taken into the snapshot, which refuses what
-//! is wrong and keeps the last good object of that name. A table is compiled of a copy of the snapshot; when every shard
+//! is wrong and keeps the last good object of that name. Removals are held with it: what is in force needs the old
+//! destinations for as long as the new rules wait for theirs (make before break). A table is compiled of a copy of the snapshot; when every shard
 //! has the table, that copy is *in force*. Generations count the snapshot's states, so that it is known which of them a
 //! table in force has.
 
@@ -10,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dromon_core::config::model::{Discovery, Host, Kind, Resource, VirtualHost};
 use dromon_core::config::snapshot::{Rejection, Snapshot, Update};
 
-use super::feed::interest::{Interest, Known, Wanted, destinations_of};
+use super::feed::interest::{Interest, Known, Wanted, default_destinations, destinations_of};
 
 /// An object's kind and name.
 pub type Key = (Kind, String);
@@ -18,7 +19,8 @@ pub type Key = (Kind, String);
 /// The objects of one proxy. See the module's text.
 #[derive(Debug, Default)]
 pub struct Store {
-    held: BTreeMap<Key, Update>,
+    /// `None` is a removal.
+    held: BTreeMap<Key, Option<Update>>,
     snapshot: Snapshot,
     generation: u64,
     applying: Option<(u64, Snapshot)>,
@@ -34,15 +36,12 @@ impl Store {
     /// An object has come.
     pub fn put(&mut self, update: Update) {
         let name = update.resource.name().to_owned();
-        self.held.insert((update.resource.kind(), name), update);
+        self.held.insert((update.resource.kind(), name), Some(update));
     }
 
     /// An object is gone, or never was.
     pub fn remove(&mut self, kind: Kind, name: String) {
-        self.held.remove(&(kind, name.clone()));
-        if self.snapshot.apply([], [(kind, name)]).changed {
-            self.generation += 1;
-        }
+        self.held.insert((kind, name), None);
     }
 
     /// These are all the objects there are; what is not among them is gone.
@@ -58,9 +57,11 @@ impl Store {
         updates.into_iter().for_each(|update| self.put(update));
     }
 
-    /// Drops objects that are not wanted any more.
+    /// Drops objects that are not wanted any more, once nothing waits that would replace them.
     pub fn forget_unwanted(&mut self, interest: &Interest) {
-        self.held.retain(|(kind, name), _| interest.wanted(*kind).covers(name));
+        if self.has_held() {
+            return;
+        }
         for (kind, name) in self.keys() {
             if !interest.wanted(kind).covers(&name) && self.snapshot.forget(kind, &name) {
                 self.generation += 1;
@@ -68,14 +69,25 @@ impl Store {
         }
     }
 
-    /// Takes what is held into the snapshot, except (unless `all`) what refers to objects that have not come yet: rules
-    /// stay back until their destinations are here, destinations until their endpoints are. The answer: what is refused.
+    /// Takes what is held into the snapshot, except (unless `all`) what refers to objects that have not come yet. The
+    /// answer: what is refused.
     pub fn take_held(&mut self, interest: &Interest, all: bool) -> Vec<Rejection> {
         let back = if all { BTreeSet::new() } else { self.incomplete(interest) };
-        let (stay, go) = std::mem::take(&mut self.held).into_iter().partition(|(key, _)| back.contains(key));
-        self.held = stay;
-        let go: BTreeMap<Key, Update> = go;
-        let applied = self.snapshot.apply(go.into_values(), []);
+        let (mut updates, mut removals) = (Vec::new(), Vec::new());
+        for (key, change) in std::mem::take(&mut self.held) {
+            let stays = match &change {
+                Some(_) => back.contains(&key),
+                None => !back.is_empty() && self.has(key.0, &key.1),
+            };
+            match change {
+                change if stays => {
+                    self.held.insert(key, change);
+                }
+                Some(update) => updates.push(update),
+                None => removals.push(key),
+            }
+        }
+        let applied = self.snapshot.apply(updates, removals);
         if applied.changed {
             self.generation += 1;
         }
@@ -131,37 +143,63 @@ impl Store {
         Kind::ALL.into_iter().flat_map(of_kind).collect()
     }
 
-    /// Here, known not to exist, or never asked for by name: nothing more will come for it.
-    fn is_settled(&self, kind: Kind, name: &str, interest: &Interest) -> bool {
-        let here = || match kind {
+    fn has(&self, kind: Kind, name: &str) -> bool {
+        match kind {
+            Kind::Proxy => self.snapshot.proxy().is_some(),
             Kind::Endpoints => self.snapshot.endpoints().contains_key(name),
             Kind::Destination => self.snapshot.destinations().contains_key(name),
-            _ => true,
-        };
+            Kind::RateLimit => self.snapshot.rate_limits().contains_key(name),
+            Kind::VirtualHost => self.snapshot.virtual_hosts().contains_key(name),
+            Kind::Host => self.snapshot.hosts().contains_key(name),
+        }
+    }
+
+    /// Here, known not to exist, or never asked for by name: nothing more will come for it.
+    fn is_settled(&self, kind: Kind, name: &str, interest: &Interest) -> bool {
         *interest.wanted(kind) == Wanted::All
-            || here()
+            || self.has(kind, name)
             || self.is_held(kind, name)
             || self.snapshot.is_absent(kind, name)
     }
 
+    /// What refers to something that is still to come: rules to their destinations, destinations to their endpoints, an
+    /// entry of the index that is in use to what its requests need once it is taken.
     fn incomplete(&self, interest: &Interest) -> BTreeSet<Key> {
         let mut back = BTreeSet::new();
-        for (key, update) in &self.held {
-            if let Resource::Destination(destination) = &update.resource
+        let updates = |kind: Kind| {
+            let of_kind = self.held.iter().filter(move |(key, _)| key.0 == kind);
+            of_kind.filter_map(|(key, change)| Some((key, &change.as_ref()?.resource)))
+        };
+        for (key, resource) in updates(Kind::Destination) {
+            if let Resource::Destination(destination) = resource
                 && destination.discovery != Discovery::OriginalDestination
-                && !self.is_settled(Kind::Endpoints, &destination.name, interest)
+                && !self.is_settled(Kind::Endpoints, &key.1, interest)
             {
                 back.insert(key.clone());
             }
         }
-        for (key, update) in &self.held {
-            let Resource::VirtualHost(rules) = &update.resource else { continue };
-            let Some(host) = self.host(&rules.name) else { continue };
-            let complete = destinations_of(rules, host).into_iter().all(|name| {
-                self.is_settled(Kind::Destination, &name, interest)
-                    && !back.contains(&(Kind::Destination, name))
-            });
-            if !complete {
+        let destination_is_here = |name: String, back: &BTreeSet<Key>| {
+            self.is_settled(Kind::Destination, &name, interest) && !back.contains(&(Kind::Destination, name))
+        };
+        for (key, resource) in updates(Kind::VirtualHost) {
+            let (Resource::VirtualHost(rules), Some(host)) = (resource, self.host(&key.1)) else { continue };
+            if !destinations_of(rules, host).into_iter().all(|name| destination_is_here(name, &back)) {
+                back.insert(key.clone());
+            }
+        }
+        for (key, resource) in updates(Kind::Host) {
+            let Resource::Host(host) = resource else { continue };
+            let rules = (Kind::VirtualHost, key.1.clone());
+            let is_in_use = self.snapshot.virtual_hosts().contains_key(key.1.as_str())
+                || default_destinations(host)
+                    .any(|name| self.snapshot.destinations().contains_key(name.as_str()));
+            let complete = match host.routed {
+                true => self.is_settled(rules.0, &rules.1, interest) && !back.contains(&rules),
+                false => default_destinations(host)
+                    .filter(|name| interest.wanted(Kind::Destination).covers(name))
+                    .all(|name| destination_is_here(name, &back)),
+            };
+            if is_in_use && !complete {
                 back.insert(key.clone());
             }
         }
@@ -171,15 +209,17 @@ impl Store {
 
 impl Known for Store {
     fn host(&self, name: &str) -> Option<&Host> {
-        match self.held.get(&(Kind::Host, name.to_owned())).map(|update| &update.resource) {
-            Some(Resource::Host(host)) => Some(host),
+        match self.held.get(&(Kind::Host, name.to_owned())) {
+            Some(Some(Update { resource: Resource::Host(host), .. })) => Some(host),
+            Some(None) => None,
             _ => self.snapshot.hosts().get(name).map(|held| &**held.body()),
         }
     }
 
     fn virtual_host(&self, name: &str) -> Option<&VirtualHost> {
-        match self.held.get(&(Kind::VirtualHost, name.to_owned())).map(|update| &update.resource) {
-            Some(Resource::VirtualHost(rules)) => Some(rules),
+        match self.held.get(&(Kind::VirtualHost, name.to_owned())) {
+            Some(Some(Update { resource: Resource::VirtualHost(rules), .. })) => Some(rules),
+            Some(None) => None,
             _ => self.snapshot.virtual_hosts().get(name).map(|held| &**held.body()),
         }
     }

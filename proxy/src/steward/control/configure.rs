@@ -63,6 +63,10 @@ impl Control {
         if self.first_answers_are_in() {
             self.take_held();
         }
+        if self.unwanted && !self.store.has_held() {
+            self.unwanted = false;
+            self.store.forget_unwanted(&self.interest);
+        }
         if !matches!(self.phase, Phase::Idle) {
             return;
         }
@@ -228,13 +232,13 @@ impl Control {
 
     /// What is wanted follows what is known and in use.
     fn refresh_interest(&mut self) {
-        if self.has_file() {
+        if self.has_file() || !std::mem::take(&mut self.interest_stale) {
             return;
         }
-        let interest = Interest::of(self.handle.settings.role, &self.hosts_in_use, &self.store);
+        let interest = Interest::of(self.handle.settings.role, &self.in_use, &self.store);
         if interest != self.interest {
-            self.store.forget_unwanted(&interest);
             self.interest = interest;
+            self.unwanted = true;
             self.subscribe();
         }
     }
@@ -261,12 +265,12 @@ impl Control {
         self.save_at = None;
         let settings = &self.handle.settings;
         let Some(dir) = settings.state_dir.clone() else { return };
-        let (id, hosts_in_use) = (settings.id.clone(), self.hosts_in_use.clone());
+        let (id, in_use) = (settings.id.clone(), self.in_use.clone());
         let snapshot = self.store.in_force().1.clone();
         let events = self.handle.events.clone();
         self.saving = true;
         tokio::task::spawn_blocking(move || {
-            let copy = disk::Copy { id, build: disk::BUILD.into(), hosts_in_use, objects: snapshot.saved() };
+            let copy = disk::Copy { id, build: disk::BUILD.into(), in_use, objects: snapshot.saved() };
             let result = disk::save(&dir, &copy).map_err(|error| {
                 format!("cannot keep a copy of the configuration in {}: {error}", dir.display())
             });

@@ -67,6 +67,7 @@ impl Control {
             FeedEvent::Responses { stream, responses } => {
                 if self.stream.as_ref().is_some_and(|it| it.number == stream) {
                     self.note_connected();
+                    self.interest_stale = true;
                     responses.into_iter().for_each(|response| self.respond(stream, response));
                 }
             }
@@ -206,9 +207,10 @@ impl Control {
         Some(self.stream.as_ref()?.first_answer? + FIRST_ANSWERS_MAX)
     }
 
-    /// A host is used for the first time.
-    pub(super) fn needed(&mut self, host: &str) {
-        if self.hosts_in_use.insert(host.to_owned()) {
+    /// Rules or a destination are used for the first time.
+    pub(super) fn needed(&mut self, kind: Kind, name: &str) {
+        if self.in_use.insert((kind, name.to_owned())) {
+            self.interest_stale = true;
             self.handle.status.borrow_mut().counts.needs += 1;
             self.save_soon();
         }

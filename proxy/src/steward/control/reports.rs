@@ -72,7 +72,7 @@ impl Control {
                     self.scraping.finish();
                 }
             }
-            FromShard::Need { host } => self.needed(&host),
+            FromShard::Need { kind, name } => self.needed(kind, &name),
             FromShard::Resolve { shard, host } => {
                 if let Some(mailbox) = self.mailboxes.get(shard.0) {
                     self.dns.answer(mailbox.clone(), host);

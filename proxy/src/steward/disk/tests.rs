@@ -1,6 +1,6 @@
 use std::os::unix::fs::PermissionsExt;
 
-use dromon_core::config::model::{Host, Proxy, Resource};
+use dromon_core::config::model::{Host, Kind, Proxy, Resource};
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn copy() -> Copy {
     Copy {
         id: "sidecar~a.b".into(),
         build: "1".into(),
-        hosts_in_use: BTreeSet::from(["reviews.default".into()]),
+        in_use: InUse::from([(Kind::VirtualHost, "reviews.default".into())]),
         objects: vec![
             Update { version: "7".into(), resource: Resource::Host(host) },
             Update { version: "8".into(), resource: Resource::Proxy(proxy) },

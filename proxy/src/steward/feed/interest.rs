@@ -1,7 +1,8 @@
 //! What a proxy wants to be told: everything at a gateway, the index and what is in use at a sidecar.
 //!
-//! A host comes into use by its first request (or from the copy on disk). Its rules are wanted then, and with them
-//! every destination they name and those destinations' endpoints; a host without rules needs only its own ports'.
+//! A host's rules, or the destination of one port of a host without rules, come into use by the first request that needs
+//! them (or from the copy on disk). With rules come all destinations that they name, with a destination its endpoints.
+//! A host that is in use stays so when it gains rules or loses them: what it needs next is asked for before it is needed.
 
 use std::collections::BTreeSet;
 
@@ -28,6 +29,9 @@ impl Wanted {
     }
 }
 
+/// What a sidecar uses: names of [`Kind::VirtualHost`] and [`Kind::Destination`].
+pub type InUse = BTreeSet<(Kind, String)>;
+
 /// What is wanted of every type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interest {
@@ -48,22 +52,26 @@ impl Interest {
         Interest { wanted: std::array::from_fn(|_| Wanted::All) }
     }
 
-    /// What a proxy of this role wants when these hosts are in use.
-    pub fn of(role: Role, in_use: &BTreeSet<String>, known: &impl Known) -> Interest {
+    /// What a proxy of this role wants when these rules and destinations are in use.
+    pub fn of(role: Role, in_use: &InUse, known: &impl Known) -> Interest {
         if role == Role::Gateway {
             return Interest::everything();
         }
         let mut virtual_hosts = BTreeSet::new();
         let mut destinations = BTreeSet::new();
-        for name in in_use {
-            let Some(host) = known.host(name) else { continue };
+        for (kind, name) in in_use {
+            let host_name = if *kind == Kind::Destination { host_of(name) } else { name };
+            let Some(host) = known.host(host_name) else { continue };
+            if *kind == Kind::Destination {
+                destinations.insert(name.clone());
+            }
             if host.routed {
-                virtual_hosts.insert(name.clone());
-                if let Some(rules) = known.virtual_host(name) {
+                virtual_hosts.insert(host_name.to_owned());
+                if let Some(rules) = known.virtual_host(host_name) {
                     destinations.extend(destinations_of(rules, host));
                 }
-            } else {
-                destinations.extend(host.ports.iter().map(|port| destination_name(port.number, "", name)));
+            } else if *kind == Kind::VirtualHost {
+                destinations.extend(default_destinations(host));
             }
         }
         let mut interest = Interest::everything();
@@ -77,6 +85,16 @@ impl Interest {
     pub fn wanted(&self, kind: Kind) -> &Wanted {
         &self.wanted[kind as usize]
     }
+}
+
+/// The host in a destination's name.
+pub fn host_of(destination: &str) -> &str {
+    destination.rsplit('|').next().unwrap_or_default()
+}
+
+/// Where requests for a host without rules go.
+pub fn default_destinations(host: &Host) -> impl Iterator<Item = String> {
+    host.ports.iter().map(|port| destination_name(port.number, "", &host.name))
 }
 
 /// Names of the destinations that rules refer to. A destination without a port takes the port that the request came

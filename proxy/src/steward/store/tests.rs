@@ -45,7 +45,11 @@ fn endpoints(host: &str) -> Resource {
 }
 
 fn using(store: &Store, hosts: &[&str]) -> Interest {
-    Interest::of(Role::Sidecar, &hosts.iter().map(|name| (*name).to_owned()).collect(), store)
+    Interest::of(
+        Role::Sidecar,
+        &hosts.iter().map(|name| (Kind::VirtualHost, (*name).to_owned())).collect(),
+        store,
+    )
 }
 
 /// What the next table is made of.
@@ -120,8 +124,10 @@ fn what_the_controller_says_is_not_there_is_not_waited_for() {
     let mut store = Store::default();
     store.put(update("1", host("a", true)));
     store.put(update("1", rules("a", "x")));
-    store.remove(Kind::Destination, "outbound|80||x".into());
     let interest = using(&store, &["a"]);
+    store.take_held(&interest, false);
+    assert!(store.has_held());
+    store.remove(Kind::Destination, "outbound|80||x".into());
     store.take_held(&interest, false);
     assert!(!store.has_held());
     assert!(store.snapshot().is_absent(Kind::Destination, "outbound|80||x"));
@@ -149,6 +155,64 @@ fn a_replacement_removes_what_it_does_not_name() {
     store.replace(vec![update("2", host("a", false))]);
     store.take_held(&everything, false);
     assert_eq!(next(&mut store), ["Host a 2"]);
+}
+
+#[test]
+fn what_is_in_force_keeps_its_destinations_until_the_new_rules_have_theirs() {
+    let mut store = Store::default();
+    for object in [host("a", true), rules("a", "old"), destination("old"), endpoints("old")] {
+        store.put(update("1", object));
+    }
+    let interest = using(&store, &["a"]);
+    store.take_held(&interest, false);
+    let before = next(&mut store);
+    store.put(update("2", rules("a", "new")));
+    store.remove(Kind::Destination, "outbound|80||old".into());
+    store.remove(Kind::Endpoints, "outbound|80||old".into());
+    let interest = using(&store, &["a"]);
+    store.take_held(&interest, false);
+    store.forget_unwanted(&interest);
+    assert_eq!(next(&mut store), before);
+    store.put(update("2", destination("new")));
+    store.put(update("2", endpoints("new")));
+    store.take_held(&interest, false);
+    assert_eq!(
+        next(&mut store),
+        ["Endpoints outbound|80||new 2", "Destination outbound|80||new 2", "VirtualHost a 2", "Host a 1"]
+    );
+}
+
+#[test]
+fn a_host_in_use_gains_and_loses_rules_without_a_gap() {
+    let mut store = Store::default();
+    for object in [host("a", false), destination("a"), endpoints("a")] {
+        store.put(update("1", object));
+    }
+    let in_use = [(Kind::Destination, "outbound|80||a".to_owned())].into();
+    let interest = Interest::of(Role::Sidecar, &in_use, &store);
+    store.take_held(&interest, false);
+    assert_eq!(next(&mut store).len(), 3);
+
+    store.put(update("2", host("a", true)));
+    let interest = Interest::of(Role::Sidecar, &in_use, &store);
+    assert!(interest.wanted(Kind::VirtualHost).covers("a"));
+    store.take_held(&interest, false);
+    assert!(next(&mut store).contains(&"Host a 1".to_owned()), "its rules are not here yet");
+    store.put(update("2", rules("a", "a")));
+    store.take_held(&interest, false);
+    assert!(next(&mut store).contains(&"Host a 2".to_owned()));
+
+    let in_use = [(Kind::VirtualHost, "a".to_owned())].into();
+    store.put(update("3", host("a", false)));
+    store.remove(Kind::VirtualHost, "a".into());
+    let interest = Interest::of(Role::Sidecar, &in_use, &store);
+    store.take_held(&interest, false);
+    store.forget_unwanted(&interest);
+    assert_eq!(
+        next(&mut store),
+        ["Endpoints outbound|80||a 1", "Destination outbound|80||a 1", "Host a 3"],
+        "the default destination was here already"
+    );
 }
 
 #[test]

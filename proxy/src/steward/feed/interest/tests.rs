@@ -48,20 +48,20 @@ fn named(interest: &Interest, kind: Kind) -> Vec<&str> {
     }
 }
 
-fn in_use(names: &[&str]) -> BTreeSet<String> {
-    names.iter().map(|name| (*name).to_owned()).collect()
+fn rules_in_use(names: &[&str]) -> InUse {
+    names.iter().map(|name| (Kind::VirtualHost, (*name).to_owned())).collect()
 }
 
 #[test]
 fn a_gateway_wants_everything() {
-    let interest = Interest::of(Role::Gateway, &in_use(&[]), &Index::default());
+    let interest = Interest::of(Role::Gateway, &rules_in_use(&[]), &Index::default());
     assert!(Kind::ALL.iter().all(|&kind| *interest.wanted(kind) == Wanted::All));
 }
 
 #[test]
 fn an_idle_sidecar_wants_the_index_and_no_bodies() {
     let index = Index::default().with_host("reviews", &[9080], true);
-    let interest = Interest::of(Role::Sidecar, &in_use(&[]), &index);
+    let interest = Interest::of(Role::Sidecar, &rules_in_use(&[]), &index);
     for kind in [Kind::Proxy, Kind::Host, Kind::RateLimit] {
         assert_eq!(named(&interest, kind), ["*"]);
     }
@@ -71,18 +71,32 @@ fn an_idle_sidecar_wants_the_index_and_no_bodies() {
 }
 
 #[test]
-fn a_host_without_rules_needs_the_destination_of_each_port() {
+fn a_host_without_rules_needs_the_destination_of_the_port_in_use() {
     let index = Index::default().with_host("details", &[80, 9080], false);
-    let interest = Interest::of(Role::Sidecar, &in_use(&["details"]), &index);
+    let in_use = InUse::from([(Kind::Destination, "outbound|9080||details".to_owned())]);
+    let interest = Interest::of(Role::Sidecar, &in_use, &index);
     assert!(named(&interest, Kind::VirtualHost).is_empty());
-    assert_eq!(named(&interest, Kind::Destination), ["outbound|80||details", "outbound|9080||details"]);
+    assert_eq!(named(&interest, Kind::Destination), ["outbound|9080||details"]);
     assert_eq!(named(&interest, Kind::Destination), named(&interest, Kind::Endpoints));
+}
+
+#[test]
+fn a_host_in_use_that_gains_rules_or_loses_them_stays_in_use() {
+    let index = Index::default().with_host("details", &[9080], true);
+    let in_use = InUse::from([(Kind::Destination, "outbound|9080||details".to_owned())]);
+    let gained = Interest::of(Role::Sidecar, &in_use, &index);
+    assert_eq!(named(&gained, Kind::VirtualHost), ["details"]);
+    assert_eq!(named(&gained, Kind::Destination), ["outbound|9080||details"]);
+    let index = Index::default().with_host("reviews", &[80, 9080], false);
+    let lost = Interest::of(Role::Sidecar, &rules_in_use(&["reviews"]), &index);
+    assert!(named(&lost, Kind::VirtualHost).is_empty());
+    assert_eq!(named(&lost, Kind::Destination), ["outbound|80||reviews", "outbound|9080||reviews"]);
 }
 
 #[test]
 fn rules_bring_the_destinations_they_name_once_they_are_known() {
     let index = Index::default().with_host("reviews", &[9080], true);
-    let first = Interest::of(Role::Sidecar, &in_use(&["reviews"]), &index);
+    let first = Interest::of(Role::Sidecar, &rules_in_use(&["reviews"]), &index);
     assert_eq!(named(&first, Kind::VirtualHost), ["reviews"]);
     assert!(named(&first, Kind::Destination).is_empty());
     let index = index.with_rules(
@@ -93,7 +107,7 @@ fn rules_bring_the_destinations_they_name_once_they_are_known() {
         ],
         vec![TcpRule { destinations: vec![to("mongo", "", Some(27017))], ..TcpRule::default() }],
     );
-    let second = Interest::of(Role::Sidecar, &in_use(&["reviews"]), &index);
+    let second = Interest::of(Role::Sidecar, &rules_in_use(&["reviews"]), &index);
     assert_eq!(
         named(&second, Kind::Endpoints),
         ["outbound|27017||mongo", "outbound|9080|v1|reviews", "outbound|9080|v2|reviews"]
@@ -102,6 +116,6 @@ fn rules_bring_the_destinations_they_name_once_they_are_known() {
 
 #[test]
 fn a_host_that_left_the_index_is_wanted_no_more() {
-    let interest = Interest::of(Role::Sidecar, &in_use(&["gone"]), &Index::default());
+    let interest = Interest::of(Role::Sidecar, &rules_in_use(&["gone"]), &Index::default());
     assert!(named(&interest, Kind::VirtualHost).is_empty());
 }

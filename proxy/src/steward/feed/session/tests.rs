@@ -23,7 +23,7 @@ impl Known for OneRoutedHost {
 }
 
 fn sidecar(in_use: &[&str]) -> Interest {
-    let in_use = in_use.iter().map(|name| (*name).to_owned()).collect();
+    let in_use = in_use.iter().map(|name| (Kind::VirtualHost, (*name).to_owned())).collect();
     Interest::of(Role::Sidecar, &in_use, &OneRoutedHost)
 }
 
