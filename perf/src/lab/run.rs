@@ -44,11 +44,14 @@ pub fn run(options: &Options) -> Result<Lab> {
         let known: Vec<&str> = scenarios.iter().map(|scenario| scenario.id).collect();
         bail!("no scenario {unknown}; there are {}", known.join(", "));
     }
-    scenarios.retain(|scenario| options.only.is_empty() || options.only.iter().any(|id| id == scenario.id));
+    scenarios.retain(|scenario| match options.only.as_slice() {
+        [] => !options.quick || !scenario::NOT_QUICK.contains(&scenario.id),
+        only => only.iter().any(|id| id == scenario.id),
+    });
     let machine = machine::describe()?;
     let descriptors = cpu::allow_descriptors(DESCRIPTORS)?;
     let dromon = match &options.proxy {
-        Some(path) => Ok(path.clone()),
+        Some(path) => path.canonicalize().with_context(|| format!("no proxy at {}", path.display())),
         None => dromon::build(),
     };
     let peers = tools::peers();

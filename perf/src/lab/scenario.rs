@@ -128,17 +128,25 @@ impl Budget {
 
 /// All scenarios, in the order in which they run.
 pub fn all(budget: &Budget) -> Vec<Scenario> {
-    let mut all = vec![small(budget), size(budget, "100k"), size(budget, "1m")];
-    if !budget.quick {
-        all.push(size(budget, "10k"));
-        all.push(connection_each(budget));
-        all.push(latency(budget, "latency-1k", Rate::PerSecond(1_000.0, Arrivals::Poisson)));
-        all.push(latency(budget, "latency-10k", Rate::PerSecond(10_000.0, Arrivals::Poisson)));
-    }
-    all.push(latency(budget, "latency-80", Rate::OfEnvoy(0.8)));
-    all.extend([memory(budget), hold(budget), table(budget), churn(budget), admission(budget)]);
-    all
+    vec![
+        small(budget),
+        size(budget, "10k"),
+        size(budget, "100k"),
+        size(budget, "1m"),
+        connection_each(budget),
+        latency(budget, "latency-1k", Rate::PerSecond(1_000.0, Arrivals::Poisson)),
+        latency(budget, "latency-10k", Rate::PerSecond(10_000.0, Arrivals::Poisson)),
+        latency(budget, "latency-80", Rate::OfEnvoy(0.8)),
+        memory(budget),
+        hold(budget),
+        table(budget),
+        churn(budget),
+        admission(budget),
+    ]
 }
+
+/// Scenarios that a quick run leaves out, unless they are asked for.
+pub const NOT_QUICK: [&str; 4] = ["10k", "connect", "latency-1k", "latency-10k"];
 
 fn cells(subjects: &[Subject], load: &Load) -> Vec<Cell> {
     let cell =

@@ -137,7 +137,9 @@ fn probe(path: &Path, libraries: Option<PathBuf>, flag: &str) -> Result<Tool> {
     if !output.status.success() {
         bail!("{} {flag}: {}", path.display(), text.trim());
     }
-    tool.version = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("?").to_owned();
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("?");
+    // Envoy puts its path before its version.
+    tool.version = line.rsplit_once("version: ").map_or(line, |(_, version)| version).to_owned();
     Ok(tool)
 }
 

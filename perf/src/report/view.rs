@@ -138,7 +138,9 @@ pub fn ratios(scenario: &ScenarioResult) -> Grid {
         Some(("p99_us", _)) => {
             vec![("p50_us", "p50"), ("p99_us", "p99"), ("p999_us", "p99.9"), ("cpu_us", "CPU per request")]
         }
-        Some(("idle_rss_mib", _)) => vec![("idle_rss_mib", "idle RSS"), ("loaded_rss_mib", "loaded RSS")],
+        Some(("idle_rss_mib", _)) => {
+            vec![("idle_pss_mib", "idle PSS"), ("loaded_pss_mib", "loaded PSS")]
+        }
         Some(("cpu_us", name)) => {
             vec![("cpu_us", name), ("requests_per_second", "throughput"), ("rss_mib", "RSS")]
         }
