@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
+use crate::instructions::{self, Mode};
 use crate::lab::run;
 use crate::report;
 use crate::rig::load::{Pace, Plan};
@@ -33,6 +34,22 @@ enum Command {
         /// Where the reports go; beside the file unless set
         #[arg(long)]
         out: Option<PathBuf>,
+    },
+    /// Count the instructions of the core's hot path with callgrind
+    Instructions {
+        /// Fail where they are worse than the committed baseline
+        #[arg(long, conflicts_with = "update")]
+        check: bool,
+        /// Make them the baseline
+        #[arg(long)]
+        update: bool,
+    },
+    /// Run one case of the instruction counts; what callgrind looks at
+    #[command(hide = true)]
+    HotPath {
+        case: String,
+        #[arg(long, default_value_t = 1)]
+        times: u32,
     },
     /// Send load to an address and print what came back
     Load(LoadArgs),
@@ -130,6 +147,14 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             let folder = out.unwrap_or_else(|| json.parent().unwrap_or(Path::new(".")).to_owned());
             show(&report::write(&report::read(&json)?, &folder)?);
         }
+        Command::Instructions { check, update } => {
+            return instructions::run(match (check, update) {
+                (true, _) => Mode::Check,
+                (_, true) => Mode::Update,
+                _ => Mode::Show,
+            });
+        }
+        Command::HotPath { case, times } => instructions::run_case(&case, times)?,
         Command::Load(args) => load_command(&args)?,
         Command::Origin(args) => origin::serve(listen(&args)?)?,
         Command::Relay { server, upstream } => relay::serve(listen(&server)?, upstream)?,
