@@ -1,8 +1,13 @@
 //! The control plane's processes: what `dromon-controller` and `dromonctl` are made of.
 //!
 //! [`source`] delivers objects, [`store`] keeps the last good ones, translates them and holds back what would break,
-//! [`feed`] streams each proxy its view. [`run`] builds a local mesh around ordinary processes.
+//! [`feed`] streams each proxy its view; [`controller`] joins them. [`run`] builds a local mesh around ordinary processes,
+//! and tells the controller about it through [`local`].
 #![forbid(unsafe_code)]
 
+pub mod controller;
 pub mod feed;
+pub mod local;
+pub mod run;
 pub mod source;
+pub mod store;

@@ -1,0 +1,137 @@
+//! `dromon-controller`: a folder of rules in, a feed for proxies out.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::feed::hub::Hub;
+use crate::feed::server::Log;
+use crate::feed::{server, socket};
+use crate::local;
+use crate::run::options::Output;
+use crate::source::folder::Folder;
+use crate::store::worker::{self, Input, Shared};
+
+pub mod status;
+
+/// Name of the feed's socket in the run directory.
+pub const SOCKET: &str = "feed.sock";
+/// Name of the file in the run directory that keeps last good texts.
+const LAST_GOOD: &str = "last-good";
+
+/// The control plane of a Dromon mesh: reads rules from a folder and streams each proxy what concerns it
+#[derive(Clone, Debug, Parser)]
+#[command(name = "dromon-controller", version, max_term_width = 110)]
+pub struct Args {
+    /// The folder with the rules; watched
+    #[arg(long, value_name = "DIR")]
+    pub config: PathBuf,
+    /// Where the feed's socket and state are kept; made with mode 0700 where it does not exist
+    #[arg(long, value_name = "DIR")]
+    pub run_dir: PathBuf,
+    /// The feed's socket; feed.sock in the run directory unless given
+    #[arg(long, value_name = "unix:PATH", value_parser = unix_path)]
+    pub feed: Option<PathBuf>,
+    /// Serve /healthz, /status and /metrics here
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15014")]
+    pub status_addr: SocketAddr,
+    /// How to say on standard output that the feed is served
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+/// Reads `unix:PATH`.
+fn unix_path(text: &str) -> Result<PathBuf, String> {
+    match text.strip_prefix("unix:") {
+        Some(path) if !path.is_empty() => Ok(path.into()),
+        _ => Err(format!("{text:?} is not of the form unix:PATH")),
+    }
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// The folder, the socket or the status address cannot be used.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let log: Log = Arc::new(|line| eprintln!("{line}"));
+    socket::run_dir(&args.run_dir)?;
+    let (folder, rules) = Folder::open(&args.config)?;
+    let told = args.run_dir.join(local::DIRECTORY);
+    std::fs::create_dir_all(&told).with_context(|| format!("cannot make {}", told.display()))?;
+    let (told, first_word) = Folder::open(&told)?;
+
+    let path = args.feed.clone().unwrap_or_else(|| args.run_dir.join(SOCKET));
+    let listener = socket::listen(&path)?;
+    let status_listener = TcpListener::bind(args.status_addr)
+        .await
+        .with_context(|| format!("cannot serve the status on {}", args.status_addr))?;
+
+    let (sender, inputs) = worker::inputs();
+    let wanted = sender.clone();
+    let hub = Hub::new(Box::new(move |proxy| {
+        // The worker ends only with the process.
+        let _ = wanted.send(Input::Wanted(proxy.to_owned()));
+    }));
+    let shared: Shared = Arc::new(Mutex::default());
+    let setup = worker::Setup {
+        hub: hub.clone(),
+        log: log.clone(),
+        last_good: args.run_dir.join(LAST_GOOD),
+        shared: shared.clone(),
+    };
+    worker::start(setup, inputs, rules, &first_word)?;
+    let to_store = sender.clone();
+    folder.spawn(move |batch| to_store.send(Input::Folder(batch)).is_ok())?;
+    told.spawn(move |batch| sender.send(Input::Local(batch)).is_ok())?;
+
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(status::serve(status_listener, hub.clone(), shared));
+    announce(&args, &path);
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminated.recv() => {}
+            _ = interrupted.recv() => {}
+        }
+        stop.send_replace(true);
+    });
+    let mut ended = stopped.clone();
+    let mut cut = stopped;
+    let serving = server::serve(listener, hub, log, async move {
+        let _ = ended.wait_for(|stop| *stop).await;
+    });
+    // Streams never end by themselves: once asked to end, nothing is waited for.
+    tokio::select! {
+        result = serving => if let Err(error) = result { bail!("the feed ended: {error}") },
+        _ = cut.wait_for(|stop| *stop) => {}
+    }
+    remove(&path);
+    Ok(())
+}
+
+fn announce(args: &Args, path: &Path) {
+    let line = match args.output {
+        Output::Text => {
+            format!("ready: feed on unix:{}, status on http://{}/status", path.display(), args.status_addr)
+        }
+        Output::Json => serde_json::json!({
+            "status": "ready",
+            "feed": format!("unix:{}", path.display()),
+            "statusAddr": args.status_addr,
+        })
+        .to_string(),
+    };
+    println!("{line}");
+}
+
+fn remove(path: &Path) {
+    // The next controller replaces a stale socket anyway.
+    let _ = std::fs::remove_file(path);
+}

@@ -1,0 +1,100 @@
+//! `/healthz`, `/status` and `/metrics` of the controller.
+
+use std::convert::Infallible;
+use std::fmt::Write;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
+use tokio::net::TcpListener;
+
+use crate::feed::hub::{Hub, StreamStatus};
+use crate::store::worker::{Shared, Summary};
+
+/// Time for a request's head to arrive.
+const HEAD: Duration = Duration::from_secs(5);
+
+#[derive(Serialize)]
+struct Status<'a> {
+    #[serde(flatten)]
+    summary: &'a Summary,
+    proxies: Vec<StreamStatus>,
+}
+
+/// Serves until the process ends.
+pub async fn serve(listener: TcpListener, hub: Arc<Hub>, shared: Shared) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of descriptors, say: the feed matters more.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let (hub, shared) = (hub.clone(), shared.clone());
+        tokio::spawn(async move {
+            let service = service_fn(move |request: Request<Incoming>| {
+                let answer = answer(&request, &hub, &shared);
+                async move { Ok::<_, Infallible>(answer) }
+            });
+            let _ = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD)
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        });
+    }
+}
+
+fn answer(request: &Request<Incoming>, hub: &Hub, shared: &Shared) -> Response<Full<Bytes>> {
+    if request.method() != Method::GET {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET\n".into());
+    }
+    let summary = shared.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match request.uri().path() {
+        "/healthz" if summary.version > 0 => text(StatusCode::OK, "text/plain", "ok\n".into()),
+        "/healthz" => text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "no version yet\n".into()),
+        "/status" => {
+            let status = Status { summary: &summary, proxies: hub.status() };
+            match serde_json::to_string_pretty(&status) {
+                Ok(json) => text(StatusCode::OK, "application/json", json + "\n"),
+                Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", error.to_string()),
+            }
+        }
+        "/metrics" => text(StatusCode::OK, "text/plain; version=0.0.4", metrics(&summary, hub)),
+        _ => text(StatusCode::NOT_FOUND, "text/plain", "/healthz, /status, /metrics\n".into()),
+    }
+}
+
+fn text(status: StatusCode, kind: &str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    if let Ok(kind) = kind.parse() {
+        response.headers_mut().insert(hyper::header::CONTENT_TYPE, kind);
+    }
+    response
+}
+
+fn metrics(summary: &Summary, hub: &Hub) -> String {
+    let (proxies, totals) = (hub.status(), hub.totals());
+    let behind = proxies.iter().filter(|proxy| proxy.synced != Some(summary.version)).count();
+    let refused: usize = proxies.iter().map(|proxy| proxy.nacks.len()).sum();
+    let mut out = String::new();
+    let mut put = |kind: &str, name: &str, help: &str, value: u64| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
+    };
+    put("gauge", "dromon_controller_version", "Version in force.", summary.version);
+    put("gauge", "dromon_controller_objects", "Objects in force.", summary.objects as u64);
+    put("gauge", "dromon_controller_diagnostics", "Findings.", summary.diagnostics.len() as u64);
+    put("gauge", "dromon_controller_held_routes", "Routes that wait.", summary.held.len() as u64);
+    put("gauge", "dromon_controller_proxies", "Connected proxies.", proxies.len() as u64);
+    put("gauge", "dromon_controller_proxies_behind", "Proxies without the version in force.", behind as u64);
+    put("gauge", "dromon_controller_refused_resources", "Resources refused now.", refused as u64);
+    put("counter", "dromon_controller_streams_total", "Streams opened.", totals.streams_opened);
+    put("counter", "dromon_controller_refusals_total", "Resources refused.", totals.resources_refused);
+    out
+}

@@ -1,0 +1,121 @@
+//! `dromonctl run` from its start to its end.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::LocalSet;
+
+use super::address::Addresses;
+use super::guard::Guard;
+use super::options::{Options, Output};
+use super::output::{progress, say, seconds};
+use super::paths::RunDir;
+use super::programs::{Endpoints, Programs, STATUS_PORT, free_or};
+use super::supervisor::{Event, Ready, Supervisor};
+use crate::local;
+use crate::source::folder::Folder;
+
+/// The file in the run directory that says what runs; for the other commands.
+pub const RUN_FILE: &str = "run.json";
+/// How long the end may take beyond the proxies' drain.
+const END: Duration = Duration::from_secs(30);
+
+/// Runs a local mesh until SIGINT or SIGTERM.
+///
+/// # Errors
+/// The folder, the run directory or addresses cannot be had.
+pub async fn run(options: Options) -> anyhow::Result<()> {
+    LocalSet::new().run_until(run_here(options)).await
+}
+
+async fn run_here(mut options: Options) -> anyhow::Result<()> {
+    let mut signals = Signals::new()?;
+    options.config = std::path::absolute(&options.config)?;
+    let (folder, first) = Folder::open(&options.config)?;
+    let run_dir = RunDir::take(options.run_dir.as_deref())?;
+    let guard = Guard::start(run_dir.removed_at_end()).context("cannot start the guard")?;
+    let mut addresses = Addresses::default();
+    let own = addresses.of("gateway")?.sidecar;
+    let endpoints = Endpoints::of_gateway(own);
+    let status = free_or(([127, 0, 0, 1], STATUS_PORT).into(), (own, STATUS_PORT).into());
+    let drain = Duration::from_secs(options.drain_seconds);
+    let output = options.output;
+    let programs = Programs { options, run_dir: run_dir.path().to_owned(), status };
+    let mut supervisor = Supervisor::new(programs, guard, addresses, endpoints);
+    let events = supervisor.events();
+    folder.spawn(move |batch| events.send(Event::Folder(batch)).is_ok())?;
+    supervisor.start(&first);
+    loop {
+        tokio::select! {
+            event = supervisor.next() => {
+                let Some(event) = event else { break };
+                if let Some(ready) = supervisor.handle(event) {
+                    announce(&ready, output, &supervisor, run_dir.path());
+                }
+            }
+            () = signals.next() => break,
+        }
+    }
+    progress("");
+    say("ending: what is under way is finished first; once more ends it at once");
+    tokio::select! {
+        () = supervisor.stop() => {}
+        () = signals.next() => say("ended at once"),
+        () = tokio::time::sleep(drain * 2 + END) => say("the end took too long: what is left is killed"),
+    }
+    if let Some(path) = run_dir.removed_at_end() {
+        // The guard removes it as well, but whoever waits for this process may look at once.
+        let _ = std::fs::remove_dir_all(path);
+    }
+    Ok(())
+}
+
+fn announce(ready: &Ready, output: Output, supervisor: &Supervisor, run_dir: &std::path::Path) {
+    progress("");
+    let json = serde_json::to_string(ready).unwrap_or_default();
+    if let Err(error) = local::replace(&run_dir.join(RUN_FILE), json.as_bytes()) {
+        say(&format!("{} cannot be written: {error}", run_dir.join(RUN_FILE).display()));
+    }
+    if output == Output::Json {
+        println!("{json}");
+        return;
+    }
+    let listeners: Vec<String> = ready.listeners.iter().map(|address| format!("http://{address}")).collect();
+    let listeners = if listeners.is_empty() { "no gateway port".to_owned() } else { listeners.join(", ") };
+    let up = ready.processes.iter().filter(|process| process.ready).count();
+    let processes = match ready.processes.len() {
+        0 => String::new(),
+        all if all == up => format!(", {up} processes"),
+        all => format!(", {up} of {all} processes"),
+    };
+    println!("ready in {}: {listeners}{processes}", seconds(supervisor.took()));
+    for note in supervisor.notes() {
+        println!("{}", note.trim_end());
+    }
+}
+
+/// What ends a run.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
+}

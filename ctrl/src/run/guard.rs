@@ -1,0 +1,73 @@
+//! Ends what a run started, should the run itself be killed.
+//!
+//! A small process of its own that reads a pipe: `+GROUP` and `-GROUP` lines tell it which process groups live. When the
+//! pipe closes, however the run ended, it kills the groups that are left and removes the run's own directory.
+
+use std::collections::BTreeSet;
+use std::io::{self, BufRead, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+/// The run's end of the pipe. Cheap to clone; the guard acts when the last one is gone.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    pipe: Arc<Mutex<std::process::ChildStdin>>,
+}
+
+impl Guard {
+    /// Starts the guard. `remove` is deleted at the end.
+    ///
+    /// # Errors
+    /// The process cannot be started.
+    pub fn start(remove: Option<&Path>) -> io::Result<Guard> {
+        use std::os::unix::process::CommandExt;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("guard").args(remove);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        // Away from the terminal's signals: it has to outlive the run.
+        let mut child = command.process_group(0).spawn()?;
+        let pipe = child.stdin.take().ok_or_else(|| io::Error::other("no pipe to the guard"))?;
+        Ok(Guard { pipe: Arc::new(Mutex::new(pipe)) })
+    }
+
+    /// From now on this group must not outlive the run.
+    pub fn watch(&self, group: u32) {
+        self.tell('+', group);
+    }
+
+    /// This group has ended; its number may be given to somebody else.
+    pub fn forget(&self, group: u32) {
+        self.tell('-', group);
+    }
+
+    fn tell(&self, sign: char, group: u32) {
+        let mut pipe = self.pipe.lock().unwrap_or_else(PoisonError::into_inner);
+        // A guard that was killed guards nothing; the children still die with their parent.
+        let _ = pipe.write_all(format!("{sign}{group}\n").as_bytes());
+    }
+}
+
+/// What `dromonctl guard [DIR]` does: waits for the pipe to close, then ends what is left.
+pub fn keep(input: impl BufRead, remove: Option<PathBuf>) {
+    let mut groups = BTreeSet::new();
+    for line in input.lines() {
+        let Ok(line) = line else { break };
+        let Some((sign, group)) = line.split_at_checked(1) else { continue };
+        let Some(group) = group.parse().ok().and_then(Pid::from_raw) else { continue };
+        match sign {
+            "+" => groups.insert(group.as_raw_nonzero()),
+            _ => groups.remove(&group.as_raw_nonzero()),
+        };
+    }
+    for group in groups {
+        if let Some(group) = Pid::from_raw(group.get()) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+    if let Some(directory) = remove {
+        let _ = std::fs::remove_dir_all(directory);
+    }
+}

@@ -1,0 +1,92 @@
+//! `dromonctl run`'s command line.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// Run a local mesh on a folder of YAML files: a controller, a gateway for its Gateway objects, and a sidecar around
+/// each of its Process objects
+///
+/// Rules are the ones people feed to Kubernetes (networking.istio.io, Service, Endpoints, EndpointSlice) and ours
+/// (policy.dromon.io RateLimit, run.dromon.io Process). Saving a file changes routing at once. When traffic can flow, one
+/// line goes to standard output; everything else goes to standard error. Ctrl-C drains and leaves nothing behind.
+#[derive(Clone, Debug, Args)]
+pub struct Options {
+    /// The folder with the rules
+    #[arg(long, value_name = "DIR")]
+    pub config: PathBuf,
+    /// Address that the gateway's ports are opened on
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1")]
+    pub bind: IpAddr,
+    /// Open a Gateway's port at another one; may be given several times
+    #[arg(long = "port-map", value_name = "PORT:PORT", value_parser = port_map)]
+    pub port_map: Vec<(u16, u16)>,
+    /// How the proxies do their I/O
+    #[arg(long, value_enum, default_value_t = Driver::Auto)]
+    pub driver: Driver,
+    /// Worker threads of each proxy
+    #[arg(long, value_name = "N")]
+    pub shards: Option<u16>,
+    /// Pin the gateway's worker threads to processors: auto, off, or a list such as 0,2-3
+    #[arg(long, value_name = "auto|off|LIST")]
+    pub pin: Option<String>,
+    /// Where sockets and state are kept; a fresh directory unless given
+    #[arg(long, value_name = "DIR")]
+    pub run_dir: Option<PathBuf>,
+    /// How long a proxy lets exchanges finish when it has to end
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    pub drain_seconds: u64,
+    /// How long processes may take to become ready before the rest goes on without them
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub start_seconds: u64,
+    /// error, warn, info or debug: what the proxies tell
+    #[arg(long, default_value = "warn")]
+    pub log_level: String,
+    /// How to say that traffic can flow
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+/// How the proxies do their I/O.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Driver {
+    /// io_uring where the kernel allows it, else epoll
+    Auto,
+    /// io_uring or nothing
+    #[value(name = "io_uring")]
+    IoUring,
+    /// epoll
+    Epoll,
+}
+
+impl Driver {
+    /// As the proxy's command line has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Driver::Auto => "auto",
+            Driver::IoUring => "io_uring",
+            Driver::Epoll => "epoll",
+        }
+    }
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+/// Reads `80:8080`.
+///
+/// # Errors
+/// It is not two ports.
+pub fn port_map(text: &str) -> Result<(u16, u16), String> {
+    let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
+    text.split_once(':')
+        .and_then(|(named, opened)| Some((port(named)?, port(opened)?)))
+        .ok_or_else(|| format!("{text:?} is not of the form 80:8080"))
+}

@@ -1,0 +1,182 @@
+//! What a folder's objects ask of a run: which processes, which gateway ports, which services to be reachable.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use dromon_k8s::api::{self, Kind, Object, process};
+use dromon_k8s::objects::ObjectSet;
+
+use super::address::Pair;
+use super::part::{Question, Readiness, Restart};
+
+/// Notes of a Gateway object under this annotation are shown when the mesh is ready.
+pub const NOTES: &str = "run.dromon.io/notes";
+
+/// Everything that is asked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// By `NAME.NAMESPACE`.
+    pub processes: BTreeMap<String, Process>,
+    /// Gateways' ports with the objects that name them.
+    pub gateway_ports: BTreeMap<u16, BTreeSet<String>>,
+    /// Services' ports, in order.
+    pub services: Vec<Service>,
+    /// What Gateways have to say to people.
+    pub notes: Vec<String>,
+}
+
+/// A `Process` object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Process {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its service account.
+    pub service_account: String,
+    /// How it runs; a change of this restarts it, a change of the rest does not.
+    pub life: Life,
+}
+
+/// How a process runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Life {
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Extra environment.
+    pub env: BTreeMap<String, String>,
+    /// Working directory.
+    pub directory: Option<PathBuf>,
+    /// Its ports: name and number.
+    pub ports: Vec<(String, u16)>,
+    /// What happens when it ends.
+    pub restart: Restart,
+    readiness: Option<process::Probe>,
+}
+
+/// A port of a Service.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Service {
+    /// The Service's namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Position of the port in the Service.
+    pub position: usize,
+    /// The port's name; may be empty.
+    pub port_name: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl Service {
+    /// `FQDN:PORT`.
+    pub fn key(&self) -> String {
+        format!("{}.{}.svc.cluster.local:{}", self.name, self.namespace, self.port)
+    }
+}
+
+impl Plan {
+    /// Reads the plan from the objects in force.
+    pub fn new(set: &ObjectSet) -> Plan {
+        let mut plan = Plan::default();
+        for sourced in set.of_kind(Kind::Process) {
+            if let Object::Process(rule) = &sourced.object {
+                let process = Process::new(rule);
+                plan.processes.insert(process.id(), process);
+            }
+        }
+        for sourced in set.of_kind(Kind::Gateway) {
+            let Object::Gateway(rule) = &sourced.object else { continue };
+            for server in &rule.spec.servers {
+                plan.gateway_ports.entry(server.port.number).or_default().insert(sourced.key.to_string());
+            }
+            let notes = rule.meta.annotations.as_ref().and_then(|annotations| annotations.get(NOTES));
+            plan.notes.extend(notes.cloned());
+        }
+        for sourced in set.of_kind(Kind::Service) {
+            let Object::Service(service) = &sourced.object else { continue };
+            let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_ref());
+            plan.services.extend(ports.into_iter().flatten().enumerate().filter_map(|(position, port)| {
+                let namespace = sourced.key.namespace.clone();
+                let (name, port_name) = (sourced.key.name.clone(), port.name.clone().unwrap_or_default());
+                let port = u16::try_from(port.port).ok()?;
+                Some(Service { namespace, name, position, port_name, port })
+            }));
+        }
+        plan.services.sort();
+        plan
+    }
+}
+
+impl Process {
+    fn new(rule: &api::Rule<process::Process>) -> Process {
+        let spec = &rule.spec;
+        Process {
+            name: rule.meta.name.clone().unwrap_or_default(),
+            namespace: rule.meta.namespace.clone().unwrap_or_default(),
+            labels: rule.meta.labels.clone().unwrap_or_default(),
+            service_account: spec.service_account_name.clone().unwrap_or_else(|| "default".into()),
+            life: Life {
+                command: spec.command.clone(),
+                env: spec.env.clone(),
+                directory: spec.working_dir.as_ref().map(PathBuf::from),
+                ports: spec.ports.iter().map(|port| (port.name.clone(), port.container_port)).collect(),
+                restart: match spec.restart.unwrap_or_default() {
+                    process::Restart::Always => Restart::Always,
+                    process::Restart::OnFailure => Restart::OnFailure,
+                    process::Restart::Never => Restart::Never,
+                },
+                readiness: spec.readiness.clone(),
+            },
+        }
+    }
+
+    /// `NAME.NAMESPACE`.
+    pub fn id(&self) -> String {
+        format!("{}.{}", self.name, self.namespace)
+    }
+
+    /// The name before its lines: with the namespace where that is not `default`.
+    pub fn label(&self) -> String {
+        if self.namespace == "default" { self.name.clone() } else { self.id() }
+    }
+}
+
+impl Life {
+    /// When the process counts as ready: as it says, else when its first port accepts connections.
+    pub fn readiness(&self, pair: Pair) -> Readiness {
+        let at = |port: u16| SocketAddr::new(IpAddr::V4(pair.application), port);
+        let first = self.ports.first().map(|(_, port)| *port);
+        let Some(probe) = &self.readiness else {
+            return Readiness::new(first.map_or(Question::Running, |port| Question::Tcp(at(port))));
+        };
+        let question = match (&probe.http_get, &probe.tcp_socket) {
+            (Some(get), _) => Question::Http(at(get.port), absolute(&get.path)),
+            (None, Some(socket)) => Question::Tcp(at(socket.port)),
+            (None, None) => Question::Running,
+        };
+        let seconds = |value: Option<u32>, default: u32| Duration::from_secs(value.unwrap_or(default).into());
+        Readiness {
+            question,
+            period: seconds(probe.period_seconds, 1).max(Duration::from_secs(1)),
+            within: seconds(probe.timeout_seconds, 1).max(Duration::from_secs(1)),
+            delay: seconds(probe.initial_delay_seconds, 0),
+            failures: probe.failure_threshold.unwrap_or(3),
+        }
+    }
+
+    /// The addresses that it was told to listen on.
+    pub fn told(&self, application: Ipv4Addr) -> super::part::Told {
+        let ports = self.ports.iter().map(|(_, port)| *port).collect();
+        super::part::Told { address: IpAddr::V4(application), ports }
+    }
+}
+
+fn absolute(path: &str) -> String {
+    if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
+}

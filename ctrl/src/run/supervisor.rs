@@ -1,0 +1,501 @@
+//! The run's one loop: what the folder asks for is compared with what runs, and the difference is carried out.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use dromon_k8s::objects::ObjectSet;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::address::{AddressError, Addresses};
+use super::env::{ServicePort, environment};
+use super::guard::Guard;
+use super::output::{progress, say};
+use super::part::{Fate, Part};
+use super::plan::{Plan, Process};
+use super::programs::{Endpoints, GATEWAY, Programs};
+use super::workload::{self, Workload};
+use super::{flow, ports};
+use crate::local::{self, Local};
+use crate::source::folder::Batch;
+use crate::store::files::Files;
+
+/// First port of the listeners by which applications reach services without a proxy.
+const SERVICE_PORTS: std::ops::RangeInclusive<u16> = 20_000..=29_999;
+
+/// Something happened.
+#[derive(Debug)]
+pub enum Event {
+    /// Files changed.
+    Folder(Batch),
+    /// The controller.
+    Controller(Fate),
+    /// The gateway.
+    Gateway(Fate),
+    /// A process's sidecar, by the process.
+    Sidecar(String, Fate),
+    /// A process.
+    Application(String, Fate),
+    /// A process and its sidecar have ended.
+    Gone(String),
+    /// Every proxy has the run's word of this revision; the gateway listens there.
+    Flowing(u64, flow::Listeners),
+    /// The start has taken as long as it may.
+    StartOver,
+}
+
+/// What is said when traffic can flow.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Ready {
+    /// Always `ready`.
+    pub status: &'static str,
+    /// Where the gateway listens.
+    pub listeners: Vec<SocketAddr>,
+    /// Where proxies answer operators: `gateway`, and each process by `NAME.NAMESPACE`.
+    pub admin: BTreeMap<String, SocketAddr>,
+    /// The processes.
+    pub processes: Vec<ReadyProcess>,
+    /// The controller's `/status`.
+    pub controller: SocketAddr,
+    /// Where sockets and state are kept.
+    #[serde(rename = "runDir")]
+    pub run_dir: PathBuf,
+}
+
+/// A process, as it is when traffic can flow.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct ReadyProcess {
+    /// `NAME.NAMESPACE`.
+    pub name: String,
+    /// Whether it gets requests.
+    pub ready: bool,
+    /// Its number, while it runs.
+    pub pid: Option<u32>,
+    /// Where its sidecar listens.
+    pub sidecar: IpAddr,
+    /// Where it listens itself.
+    pub application: IpAddr,
+}
+
+/// The loop's state.
+pub struct Supervisor {
+    programs: Programs,
+    guard: Guard,
+    events: UnboundedSender<Event>,
+    inbox: UnboundedReceiver<Event>,
+    files: Files,
+    set: ObjectSet,
+    plan: Plan,
+    addresses: Addresses,
+    service_ports: BTreeMap<String, u16>,
+    gateway_endpoints: Endpoints,
+    refused_below: u16,
+    controller: Option<Part>,
+    gateway: Option<Part>,
+    gateway_ready: bool,
+    workloads: BTreeMap<String, Workload>,
+    told: Local,
+    began: Instant,
+    announced: bool,
+    checking: bool,
+    said: std::collections::BTreeSet<String>,
+}
+
+impl Supervisor {
+    /// A supervisor of which nothing runs yet. `addresses` has the gateway's already, which `gateway_endpoints` come from.
+    pub fn new(
+        programs: Programs,
+        guard: Guard,
+        addresses: Addresses,
+        gateway_endpoints: Endpoints,
+    ) -> Supervisor {
+        let (events, inbox) = unbounded_channel();
+        Supervisor {
+            refused_below: ports::refused_below(programs.options.bind),
+            programs,
+            guard,
+            events,
+            inbox,
+            files: Files::default(),
+            set: ObjectSet::new(),
+            plan: Plan::default(),
+            addresses,
+            service_ports: BTreeMap::new(),
+            gateway_endpoints,
+            controller: None,
+            gateway: None,
+            gateway_ready: false,
+            workloads: BTreeMap::new(),
+            told: Local::default(),
+            began: Instant::now(),
+            announced: false,
+            checking: false,
+            said: std::collections::BTreeSet::new(),
+        }
+    }
+
+    /// Where to tell it what happens.
+    pub fn events(&self) -> UnboundedSender<Event> {
+        self.events.clone()
+    }
+
+    /// Starts everything that the folder asks for. The controller comes first; the rest follows once it answers.
+    pub fn start(&mut self, folder: &Batch) {
+        self.take_folder(folder);
+        self.name_taken_ports();
+        self.tell();
+        let spec = self.programs.controller();
+        self.controller = Some(Part::start(spec, self.guard.clone(), self.events.clone(), Event::Controller));
+        let (events, patience) = (self.events.clone(), self.programs.options.start_seconds);
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(Duration::from_secs(patience)).await;
+            let _ = events.send(Event::StartOver);
+        });
+    }
+
+    /// The next event. Never ends.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.inbox.recv().await
+    }
+
+    /// Carries out what an event asks for; returns what to announce, once.
+    pub fn handle(&mut self, event: Event) -> Option<Ready> {
+        match event {
+            Event::Folder(batch) => {
+                self.take_folder(&batch);
+                if self.gateway.is_some() {
+                    self.reconcile();
+                }
+            }
+            Event::Controller(fate) => self.controller_fate(fate),
+            Event::Gateway(fate) => match fate {
+                Fate::Ready(ready) => self.gateway_ready = ready,
+                Fate::Failed(why) => say(&format!("the gateway {why}")),
+                Fate::Started(_) => {}
+            },
+            Event::Sidecar(id, fate) => self.sidecar_fate(&id, fate),
+            Event::Application(id, fate) => self.application_fate(&id, fate),
+            Event::Gone(id) => {
+                self.workloads.remove(&id);
+                self.reconcile();
+            }
+            Event::Flowing(revision, listeners) => return self.flowing(revision, &listeners),
+            Event::StartOver => self.give_up_waiting(),
+        }
+        self.tell();
+        self.check();
+        None
+    }
+
+    /// Ends everything, in the order in which nothing under way is cut: the way in, each process with its sidecar, the
+    /// controller.
+    pub async fn stop(mut self) {
+        if let Some(gateway) = self.gateway.take() {
+            gateway.stop().await;
+        }
+        let drain = Duration::from_secs(self.programs.options.drain_seconds);
+        let mut stopping = tokio::task::JoinSet::new();
+        for (_, workload) in std::mem::take(&mut self.workloads) {
+            let Workload { application, sidecar, pair, .. } = workload;
+            stopping.spawn_local(workload::stop(application, sidecar, pair, drain));
+        }
+        while stopping.join_next().await.is_some() {}
+        if let Some(controller) = self.controller.take() {
+            controller.stop().await;
+        }
+    }
+
+    fn take_folder(&mut self, batch: &Batch) {
+        // The controller reads the same files and says what is wrong with them.
+        let _ = self.files.apply(&mut self.set, batch);
+        self.plan = Plan::new(&self.set);
+        for service in &self.plan.services {
+            let taken: Vec<u16> = self.service_ports.values().copied().collect();
+            let mut free = SERVICE_PORTS.filter(|port| !taken.contains(port));
+            if !self.service_ports.contains_key(&service.key())
+                && let Some(port) = free.next()
+            {
+                self.service_ports.insert(service.key(), port);
+            }
+        }
+        let gateway = self.local_gateway();
+        for port in self.plan.gateway_ports.keys().copied().collect::<Vec<_>>() {
+            if !gateway.ports.contains_key(&port) && gateway.port(port) != port {
+                let opened = gateway.port(port);
+                self.say_once(format!(
+                    "gateway port {port} needs rights that this user has not: it is open at {opened} \
+                     (--port-map {port}:PORT chooses another)"
+                ));
+            }
+        }
+    }
+
+    /// Says which of the gateway's ports somebody else has, before anything is started.
+    fn name_taken_ports(&mut self) {
+        let gateway = self.local_gateway();
+        for (port, objects) in self.plan.gateway_ports.clone() {
+            let address = SocketAddr::new(gateway.bind, gateway.port(port));
+            if ports::taken(address) {
+                let objects = objects.into_iter().collect::<Vec<_>>().join(", ");
+                self.say_once(format!(
+                    "{address} is taken by another process, so port {port} of {objects} is not served there \
+                     (--port-map {port}:PORT chooses another); the rest goes on"
+                ));
+            }
+        }
+    }
+
+    fn controller_fate(&mut self, fate: Fate) {
+        match fate {
+            Fate::Ready(true) if self.gateway.is_none() => {
+                let spec = self.programs.gateway(self.gateway_endpoints);
+                let part = Part::start(spec, self.guard.clone(), self.events.clone(), Event::Gateway);
+                self.gateway = Some(part);
+                self.reconcile();
+            }
+            Fate::Failed(why) => say(&format!("the controller {why}")),
+            Fate::Ready(_) | Fate::Started(_) => {}
+        }
+    }
+
+    fn sidecar_fate(&mut self, id: &str, fate: Fate) {
+        let Some(workload) = self.workloads.get_mut(id) else { return };
+        match fate {
+            Fate::Started(_) => {}
+            Fate::Failed(why) => say(&format!("the sidecar of {id} {why}")),
+            Fate::Ready(ready) => {
+                workload.sidecar_ready = ready;
+                let (process, pair) = (workload.process.clone(), workload.pair);
+                if ready && workload.application.is_none() && !workload.leaving {
+                    let services = self.services_of(&process, pair.sidecar.into());
+                    let port = process.life.ports.first().map(|(_, port)| *port);
+                    let env = environment(pair, port, &services, &process.life.env);
+                    let spec = self.programs.application(&process, pair, env);
+                    let tag = tagged(id, Event::Application);
+                    let part = Part::start(spec, self.guard.clone(), self.events.clone(), tag);
+                    if let Some(workload) = self.workloads.get_mut(id) {
+                        workload.application = Some(part);
+                    }
+                }
+            }
+        }
+    }
+
+    fn application_fate(&mut self, id: &str, fate: Fate) {
+        let Some(workload) = self.workloads.get_mut(id) else { return };
+        match fate {
+            Fate::Started(pid) => workload.pid = Some(pid),
+            Fate::Ready(ready) => {
+                workload.application_ready = ready;
+                workload.settled |= ready;
+            }
+            Fate::Failed(why) => {
+                say(&format!("{id} {why}"));
+                workload.settled = true;
+            }
+        }
+    }
+
+    /// Brings what runs to what is asked for.
+    fn reconcile(&mut self) {
+        let drain = Duration::from_secs(self.programs.options.drain_seconds);
+        for (id, workload) in &mut self.workloads {
+            match self.plan.processes.get(id) {
+                Some(process) if process.life == workload.process.life => {
+                    workload.process = process.clone();
+                }
+                _ if workload.leaving => {}
+                wanted => {
+                    let why = if wanted.is_some() { "changed" } else { "was removed" };
+                    say(&format!("{id} {why}: it is being stopped"));
+                    workload.leaving = true;
+                    let parts = (workload.application.take(), workload.sidecar.take());
+                    let (events, id, pair) = (self.events.clone(), id.clone(), workload.pair);
+                    let status = self.programs.status;
+                    // The revision that is told next says that it is leaving.
+                    let revision = self.told.revision + 1;
+                    tokio::task::spawn_local(async move {
+                        flow::applied(status, revision, drain).await;
+                        workload::stop(parts.0, parts.1, pair, drain).await;
+                        let _ = events.send(Event::Gone(id));
+                    });
+                }
+            }
+        }
+        let missing: Vec<Process> = self
+            .plan
+            .processes
+            .iter()
+            .filter(|(id, _)| !self.workloads.contains_key(*id))
+            .map(|(_, process)| process.clone())
+            .collect();
+        for process in missing {
+            if let Err(error) = self.start_workload(&process) {
+                say(&format!("{} cannot be started: {error}", process.id()));
+            }
+        }
+    }
+
+    fn start_workload(&mut self, process: &Process) -> Result<(), AddressError> {
+        let id = process.id();
+        let pair = self.addresses.of(&id)?;
+        let mut workload = Workload::new(process.clone(), pair);
+        let spec = self.programs.sidecar(&process.label(), &id, pair);
+        let tag = tagged(&id, Event::Sidecar);
+        workload.sidecar = Some(Part::start(spec, self.guard.clone(), self.events.clone(), tag));
+        self.workloads.insert(id, workload);
+        Ok(())
+    }
+
+    fn services_of(&self, process: &Process, sidecar: IpAddr) -> Vec<ServicePort> {
+        let own = self.plan.services.iter().filter(|service| service.namespace == process.namespace);
+        own.filter_map(|service| {
+            let port = *self.service_ports.get(&service.key())?;
+            Some(ServicePort {
+                service: service.name.clone(),
+                port_name: service.port_name.clone(),
+                listener: SocketAddr::new(sidecar, port),
+            })
+        })
+        .collect()
+    }
+
+    fn local_gateway(&self) -> local::Gateway {
+        local::Gateway {
+            name: GATEWAY.0.into(),
+            namespace: GATEWAY.1.into(),
+            bind: self.programs.options.bind,
+            ports: self.programs.options.port_map.iter().copied().collect(),
+            refused_below: self.refused_below,
+        }
+    }
+
+    /// Tells the controller how things are, if that changed.
+    fn tell(&mut self) {
+        let workload = |workload: &Workload| local::Workload {
+            name: workload.process.name.clone(),
+            namespace: workload.process.namespace.clone(),
+            labels: workload.process.labels.clone(),
+            service_account: workload.process.service_account.clone(),
+            sidecar: workload.pair.sidecar,
+            application: workload.pair.application,
+            ports: workload
+                .process
+                .life
+                .ports
+                .iter()
+                .map(|(name, number)| local::Port { name: name.clone(), number: *number })
+                .collect(),
+            ready: workload.ready(),
+        };
+        let now = Local {
+            revision: self.told.revision,
+            gateway: Some(self.local_gateway()),
+            workloads: self.workloads.values().map(workload).collect(),
+            service_ports: self.service_ports.clone(),
+        };
+        if now == self.told {
+            return;
+        }
+        self.told = Local { revision: self.told.revision + 1, ..now };
+        if let Err(error) = self.told.write(&self.programs.run_dir) {
+            say(&format!(
+                "cannot tell the controller what runs: {}: {error}",
+                self.programs.run_dir.display()
+            ));
+        }
+    }
+
+    /// Once everything is settled, asks whether all proxies have the present state.
+    fn check(&mut self) {
+        if self.announced {
+            return;
+        }
+        let settled = self.workloads.values().filter(|workload| workload.settled).count();
+        let all = self.plan.processes.len();
+        progress(&format!("starting: {settled} of {all} processes"));
+        if self.checking || !self.gateway_ready || settled < all {
+            return;
+        }
+        self.checking = true;
+        let (events, revision) = (self.events.clone(), self.told.revision);
+        let (status, admin) = (self.programs.status, self.gateway_endpoints.admin);
+        let patience = Duration::from_secs(self.programs.options.start_seconds);
+        tokio::task::spawn_local(async move {
+            flow::applied(status, revision, patience).await;
+            let _ = events.send(Event::Flowing(revision, flow::listeners(admin).await));
+        });
+    }
+
+    fn flowing(&mut self, revision: u64, listeners: &flow::Listeners) -> Option<Ready> {
+        self.checking = false;
+        if self.announced {
+            return None;
+        }
+        if revision != self.told.revision {
+            self.check();
+            return None;
+        }
+        self.announced = true;
+        for line in &listeners.failed {
+            self.say_once(format!("the gateway's {line}; the rest goes on"));
+        }
+        let mut admin: BTreeMap<String, SocketAddr> =
+            [("gateway".to_owned(), self.gateway_endpoints.admin)].into();
+        let sidecars = self.workloads.iter();
+        admin.extend(sidecars.map(|(id, it)| (id.clone(), Endpoints::at(it.pair.sidecar).admin)));
+        let process = |(id, workload): (&String, &Workload)| ReadyProcess {
+            name: id.clone(),
+            ready: workload.ready(),
+            pid: workload.pid,
+            sidecar: workload.pair.sidecar.into(),
+            application: workload.pair.application.into(),
+        };
+        Some(Ready {
+            status: "ready",
+            listeners: listeners.open.clone(),
+            admin,
+            processes: self.workloads.iter().map(process).collect(),
+            controller: self.programs.status,
+            run_dir: self.programs.run_dir.clone(),
+        })
+    }
+
+    /// What Gateways have to say to people.
+    pub fn notes(&self) -> &[String] {
+        &self.plan.notes
+    }
+
+    /// How long ago the start began.
+    pub fn took(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    fn give_up_waiting(&mut self) {
+        if self.announced {
+            return;
+        }
+        let patience = self.programs.options.start_seconds;
+        for (id, workload) in self.workloads.iter_mut().filter(|(_, workload)| !workload.settled) {
+            let what = if workload.sidecar_ready { "is" } else { "has a sidecar that is" };
+            say(&format!("{id} {what} not ready after {patience} s: the rest goes on without it"));
+            workload.settled = true;
+        }
+        if !self.gateway_ready {
+            say(&format!("the gateway is not ready after {patience} s: still waiting"));
+        }
+    }
+
+    fn say_once(&mut self, line: String) {
+        if !self.said.contains(&line) {
+            say(&line);
+            self.said.insert(line);
+        }
+    }
+}
+
+fn tagged(id: &str, event: fn(String, Fate) -> Event) -> impl Fn(Fate) -> Event + Send + 'static {
+    let id = id.to_owned();
+    move |fate| event(id.clone(), fate)
+}

@@ -1,0 +1,150 @@
+//! The objects in force, and every proxy's view of them.
+//!
+//! Owns what is known: files with their last good objects ([`files`]), the run's processes ([`crate::local`]), routes that
+//! wait for what they name ([`hold`]). Pure: [`worker`] feeds it and publishes what comes out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use dromon_k8s::diagnostic::Diagnostic;
+use dromon_k8s::mesh::Mesh;
+use dromon_k8s::objects::{Key, ObjectSet};
+use dromon_k8s::translate;
+
+use crate::feed::view::View;
+use crate::local::Local;
+use crate::source::folder::{Batch, Change, FileState};
+
+pub mod files;
+pub mod hold;
+pub mod identity;
+#[cfg(test)]
+mod tests;
+pub mod worker;
+
+use files::Files;
+use hold::Hold;
+
+/// The store.
+#[derive(Debug, Default)]
+pub struct Store {
+    version: u64,
+    files: Files,
+    /// What the files say.
+    base: ObjectSet,
+    local: Option<Local>,
+    hold: Hold,
+    /// What is in force.
+    set: Arc<ObjectSet>,
+    mesh: Option<Mesh>,
+    views: BTreeMap<String, Arc<View>>,
+}
+
+impl Store {
+    /// Starts from what the folder holds. `last_good` is an earlier store's [`Store::last_good`]: it stands in for files that are
+    /// broken now, so that a restart changes nothing that is in force.
+    pub fn new(folder: &Batch, last_good: &BTreeMap<String, Arc<str>>) -> (Store, Vec<Diagnostic>) {
+        let mut store = Store::default();
+        let mut earlier = folder.clone();
+        for change in &mut earlier.changes {
+            if let (Some(text), true) = (last_good.get(&change.file), change.state != FileState::Removed) {
+                change.state = FileState::Text(text.clone());
+            }
+        }
+        if earlier != *folder {
+            store.files.apply(&mut store.base, &earlier);
+            store.rebuild();
+        }
+        let found = store.apply_folder(folder);
+        (store, found)
+    }
+
+    /// Takes in changed files; returns what is wrong with them. [`Store::rebuild`] puts them in force.
+    pub fn apply_folder(&mut self, batch: &Batch) -> Vec<Diagnostic> {
+        self.files.apply(&mut self.base, batch)
+    }
+
+    /// Takes in a run's word; [`Store::rebuild`] puts it in force.
+    pub fn apply_local(&mut self, local: Local) {
+        for gone in self.local.iter().flat_map(|before| &before.workloads) {
+            self.base.remove_workload(&gone.namespace, &gone.name);
+        }
+        for told in &local.workloads {
+            self.base.insert_workload(identity::workload(told));
+        }
+        self.local = Some(local);
+    }
+
+    /// Puts in force what was taken in: a new version.
+    pub fn rebuild(&mut self) -> u64 {
+        self.version += 1;
+        let mut set = self.base.clone();
+        self.mesh = Some(self.hold.apply(&mut set, &self.files));
+        self.set = Arc::new(set);
+        self.version
+    }
+
+    /// A proxy's view of what is in force; none when nobody knows the proxy.
+    pub fn view(&mut self, proxy: &str) -> Option<Arc<View>> {
+        let mesh = self.mesh.as_ref()?;
+        let previous = self.views.get(proxy);
+        if let Some(view) = previous.filter(|view| view.version == self.version) {
+            return Some(view.clone());
+        }
+        let translated = translate::translate(mesh, &identity::identity(proxy, self.local.as_ref(), mesh)?);
+        let view = View::build(self.version, &translated.resources, previous.map(Arc::as_ref)).ok()?;
+        let view = Arc::new(view);
+        self.views.insert(proxy.to_owned(), view.clone());
+        Some(view)
+    }
+
+    /// Forgets the views of proxies that are not among these.
+    pub fn retain_views(&mut self, proxies: &[String]) {
+        self.views.retain(|proxy, _| proxies.contains(proxy));
+    }
+
+    /// The version in force.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The revision of the run's word in force.
+    pub fn local_revision(&self) -> u64 {
+        self.local.as_ref().map_or(0, |local| local.revision)
+    }
+
+    /// The objects in force.
+    pub fn set(&self) -> &Arc<ObjectSet> {
+        &self.set
+    }
+
+    /// What is wrong with the files as they are.
+    pub fn file_diagnostics(&self) -> Vec<Diagnostic> {
+        self.files.diagnostics().cloned().collect()
+    }
+
+    /// What waits for something that does not exist yet, its last whole version being in force.
+    pub fn held(&self) -> &BTreeMap<Key, Vec<String>> {
+        self.hold.held()
+    }
+
+    /// What is in force although something that it names does not exist.
+    pub fn broken(&self) -> &BTreeMap<Key, Vec<String>> {
+        self.hold.broken()
+    }
+
+    /// Texts of files that something in force depends on although the files say otherwise now; for [`Store::new`].
+    pub fn last_good(&self) -> BTreeMap<String, Arc<str>> {
+        let mut texts = self.files.last_good();
+        texts.extend(self.hold.texts());
+        texts
+    }
+}
+
+/// The last word of a run in a batch from its directory, if it can be read.
+pub fn local_of(batch: &Batch) -> Option<Local> {
+    batch.changes.iter().rev().find_map(|Change { state, .. }| match state {
+        FileState::Text(text) => Local::parse(text).ok(),
+        FileState::Unreadable(_) | FileState::Removed => None,
+    })
+}

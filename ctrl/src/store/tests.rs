@@ -1,0 +1,222 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use dromon_core::config::model::{HttpAction, Kind, VirtualHost};
+use dromon_k8s::diagnostic::Diagnostic;
+
+use super::Store;
+use crate::local::{Gateway, Local, Port, Workload};
+use crate::source::folder::{Batch, Change, FileState};
+
+const GATEWAY: &str = "gateway~gateway.default";
+
+fn batch(files: &[(&str, Option<&str>)]) -> Batch {
+    let state = |text: &Option<&str>| match text {
+        Some(text) => FileState::Text(Arc::from(*text)),
+        None => FileState::Removed,
+    };
+    let changes =
+        files.iter().map(|(file, text)| Change { file: (*file).to_owned(), state: state(text) }).collect();
+    Batch { changes, notes: Vec::new() }
+}
+
+fn local(ready: bool) -> Local {
+    Local {
+        revision: 1,
+        gateway: Some(Gateway {
+            name: "gateway".into(),
+            namespace: "default".into(),
+            bind: [127, 0, 0, 1].into(),
+            ports: [(80, 8081)].into(),
+            refused_below: 0,
+        }),
+        workloads: vec![Workload {
+            name: "app-v1".into(),
+            namespace: "default".into(),
+            labels: [("app".to_owned(), "app".to_owned()), ("version".to_owned(), "v1".to_owned())].into(),
+            service_account: "default".into(),
+            sidecar: [127, 77, 0, 2].into(),
+            application: [127, 78, 0, 2].into(),
+            ports: vec![Port { name: "http".into(), number: 9080 }],
+            ready,
+        }],
+        service_ports: BTreeMap::new(),
+    }
+}
+
+const SERVICE: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: app, namespace: default}
+spec: {ports: [{name: http, port: 9080}], selector: {app: app}}
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: front, namespace: default}
+spec:
+  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]
+";
+
+fn route(subset: &str) -> String {
+    format!(
+        "
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: app, namespace: default}}
+spec:
+  hosts: ['*']
+  gateways: [front]
+  http: [{{route: [{{destination: {{host: app, subset: '{subset}'}}}}]}}]
+"
+    )
+}
+
+fn subsets(names: &[&str]) -> String {
+    let subsets: String =
+        names.iter().map(|name| format!("  - {{name: {name}, labels: {{version: {name}}}}}\n")).collect();
+    format!(
+        "
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: app, namespace: default}}
+spec:
+  host: app
+  subsets:
+{subsets}"
+    )
+}
+
+/// A store as a running controller has it.
+fn store(files: &[(&str, Option<&str>)]) -> Store {
+    let (mut store, _) = Store::new(&batch(files), &BTreeMap::new());
+    store.apply_local(local(true));
+    store.rebuild();
+    store
+}
+
+fn change(store: &mut Store, files: &[(&str, Option<&str>)]) -> Vec<Diagnostic> {
+    let found = store.apply_folder(&batch(files));
+    store.rebuild();
+    found
+}
+
+/// The subset that the gateway's only route leads to; none without a route.
+fn subset(store: &mut Store) -> Option<String> {
+    let view = store.view(GATEWAY).expect("the gateway is known");
+    let (_, body) = view.all(Kind::VirtualHost).next()?;
+    let host: VirtualHost = serde_json::from_slice(&body.value).expect("a virtual host");
+    match &host.http.first()?.action {
+        HttpAction::Route { destinations } => destinations.first().map(|it| it.subset.clone()),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_view_has_what_files_and_the_run_say() {
+    let mut store = store(&[("a.yaml", Some(SERVICE)), ("b.yaml", Some(&route("")))]);
+    let view = store.view(GATEWAY).expect("known");
+    let (_, proxy) = view.all(Kind::Proxy).next().expect("one proxy");
+    assert!(String::from_utf8_lossy(&proxy.value).contains("127.0.0.1:8081"), "the mapped port is opened");
+    let endpoints = |store: &mut Store| {
+        let view = store.view(GATEWAY).expect("known");
+        let found: Vec<String> =
+            view.all(Kind::Endpoints).map(|(_, body)| String::from_utf8_lossy(&body.value).into()).collect();
+        found.join("\n")
+    };
+    let ready = endpoints(&mut store);
+    assert!(ready.contains("127.77.0.2") && !ready.contains("\"draining\":true"), "{ready}");
+    store.apply_local(local(false));
+    store.rebuild();
+    let unready = endpoints(&mut store);
+    assert!(!unready.contains("127.77.0.2") || unready.contains("\"draining\":true"), "{unready}");
+    assert!(store.view("sidecar~app-v1.default").is_some());
+    assert!(store.view("sidecar~stranger.default").is_none());
+}
+
+#[test]
+fn a_file_that_turns_broken_or_empty_keeps_its_objects_until_it_is_removed() {
+    let mut store = store(&[("a.yaml", Some(SERVICE)), ("b.yaml", Some(&route("")))]);
+    for text in ["kind: [broken", "", "# nothing\n"] {
+        let found = change(&mut store, &[("b.yaml", Some(text))]);
+        assert!(subset(&mut store).is_some(), "{text:?}");
+        assert!(found.iter().any(|it| it.file == "b.yaml"), "{text:?} is reported: {found:?}");
+        assert!(change(&mut store, &[]).is_empty(), "once");
+    }
+    change(&mut store, &[("b.yaml", None)]);
+    assert_eq!(subset(&mut store), None);
+}
+
+#[test]
+fn a_refused_object_keeps_its_last_good_version_and_takes_nothing_else_with_it() {
+    let both = subsets(&["v1"]) + "---" + &route("v1");
+    let mut store = store(&[("a.yaml", Some(SERVICE)), ("b.yaml", Some(&both))]);
+    assert_eq!(subset(&mut store).as_deref(), Some("v1"));
+    let bad = subsets(&["v1", "v2"]) + "---" + &route("v2").replace("hosts: ['*']", "hosts: 7");
+    let found = change(&mut store, &[("b.yaml", Some(&bad))]);
+    assert_eq!(subset(&mut store).as_deref(), Some("v1"), "the last good route");
+    assert!(found.iter().any(|it| it.object == "VirtualService/default/app"), "{found:?}");
+    let good = subsets(&["v1", "v2"]) + "---" + &route("v2");
+    change(&mut store, &[("b.yaml", Some(&good))]);
+    assert_eq!(subset(&mut store).as_deref(), Some("v2"));
+}
+
+#[test]
+fn a_route_waits_for_the_subset_that_it_names() {
+    let files = [("a.yaml", Some(SERVICE)), ("dr.yaml", Some(subsets(&["v1"]).leak() as &str))];
+    let mut store = store(&files);
+    change(&mut store, &[("vs.yaml", Some(&route("v1")))]);
+    change(&mut store, &[("vs.yaml", Some(&route("v2")))]);
+    assert_eq!(subset(&mut store).as_deref(), Some("v1"), "v2 does not exist yet");
+    assert_eq!(store.held().len(), 1, "and that is known: {:?}", store.held());
+    change(&mut store, &[("dr.yaml", Some(&subsets(&["v1", "v2"])))]);
+    assert_eq!(subset(&mut store).as_deref(), Some("v2"));
+    assert!(store.held().is_empty());
+}
+
+#[test]
+fn a_route_that_never_was_whole_is_in_force_as_it_is() {
+    let mut store = store(&[("a.yaml", Some(SERVICE)), ("vs.yaml", Some(&route("v1")))]);
+    assert_eq!(subset(&mut store).as_deref(), Some("v1"));
+    assert_eq!(store.broken().len(), 1);
+    // Nor does it wait for an old version whose destinations are gone as well.
+    change(&mut store, &[("dr.yaml", Some(&subsets(&["v1"])))]);
+    assert!(store.broken().is_empty());
+    change(&mut store, &[("dr.yaml", None), ("vs.yaml", Some(&route("v2")))]);
+    assert_eq!(subset(&mut store).as_deref(), Some("v2"));
+}
+
+#[test]
+fn a_restart_changes_nothing_that_is_in_force() {
+    let dr = subsets(&["v1"]);
+    let mut store =
+        store(&[("a.yaml", Some(SERVICE)), ("dr.yaml", Some(&dr)), ("vs.yaml", Some(&route("v1")))]);
+    let now = [
+        ("a.yaml", Some("kind: [broken")),
+        ("dr.yaml", Some(dr.as_str())),
+        ("vs.yaml", Some(route("v2").leak() as &str)),
+    ];
+    change(&mut store, &now);
+    assert_eq!(subset(&mut store).as_deref(), Some("v1"));
+    let saved = store.last_good();
+    assert_eq!(saved.keys().map(String::as_str).collect::<Vec<_>>(), ["a.yaml", "vs.yaml"]);
+    let (mut again, _) = Store::new(&batch(&now), &saved);
+    again.apply_local(local(true));
+    again.rebuild();
+    assert_eq!(subset(&mut again).as_deref(), Some("v1"));
+    let (before, after) = (store.view(GATEWAY).unwrap(), again.view(GATEWAY).unwrap());
+    assert!(before.same_as(&after), "so that proxies are sent nothing");
+}
+
+#[test]
+fn one_object_in_two_files_is_one_object() {
+    let dr = subsets(&["v1", "v2"]);
+    let mut store = store(&[
+        ("a.yaml", Some(SERVICE)),
+        ("dr.yaml", Some(&dr)),
+        ("vs-1.yaml", Some(&route("v1"))),
+        ("vs-2.yaml", Some(&route("v2"))),
+    ]);
+    assert_eq!(subset(&mut store).as_deref(), Some("v2"), "as if the files had been applied in order");
+    change(&mut store, &[("vs-2.yaml", None)]);
+    assert_eq!(subset(&mut store).as_deref(), Some("v1"), "the other comes into its own");
+}

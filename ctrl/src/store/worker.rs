@@ -1,0 +1,207 @@
+//! Runs the store on a thread of its own: translation may take a while, and the feed has to answer meanwhile.
+//!
+//! Whatever has come in by the time a version is made becomes one version. Views are published proxy by proxy, connected ones
+//! only; what is wrong across objects is looked for after that, so that it delays nothing.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use dromon_k8s::analyze::analyze;
+use dromon_k8s::diagnostic::{Diagnostic, Severity};
+use dromon_k8s::objects::ObjectSet;
+use serde::Serialize;
+
+use super::{Store, local_of};
+use crate::feed::hub::Hub;
+use crate::feed::server::Log;
+use crate::local;
+use crate::source::folder::Batch;
+
+/// What the store is told.
+#[derive(Debug)]
+pub enum Input {
+    /// Files of the folder changed.
+    Folder(Batch),
+    /// The run has a new word.
+    Local(Batch),
+    /// A proxy connected.
+    Wanted(String),
+}
+
+/// What the store shows of itself.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// The version in force.
+    pub version: u64,
+    /// The revision of the run's word in force.
+    pub local_revision: u64,
+    /// Objects in force.
+    pub objects: usize,
+    /// Routes that wait, with what they wait for.
+    pub held: BTreeMap<String, Vec<String>>,
+    /// Routes in force although what they name does not exist.
+    pub unresolved: BTreeMap<String, Vec<String>>,
+    /// What is wrong, in files and across objects.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Objects in force.
+    #[serde(skip)]
+    pub set: Arc<ObjectSet>,
+}
+
+/// The store's summary, shared with whoever asks.
+pub type Shared = Arc<Mutex<Summary>>;
+
+/// What a worker needs.
+pub struct Setup {
+    /// Where views go.
+    pub hub: Arc<Hub>,
+    /// Where lines go.
+    pub log: Log,
+    /// Where texts are kept that a restart needs.
+    pub last_good: PathBuf,
+    /// Where the summary goes.
+    pub shared: Shared,
+}
+
+/// A channel to a worker to be.
+pub fn inputs() -> (Sender<Input>, Receiver<Input>) {
+    channel()
+}
+
+/// Starts a worker. `folder` and `local` are what their sources hold at the start.
+///
+/// # Errors
+/// The thread cannot be started.
+pub fn start(setup: Setup, inputs: Receiver<Input>, folder: Batch, local: &Batch) -> io::Result<()> {
+    let saved = std::fs::read(&setup.last_good).ok();
+    let saved: BTreeMap<String, Arc<str>> =
+        saved.and_then(|saved| serde_json::from_slice(&saved).ok()).unwrap_or_default();
+    let (mut store, found) = Store::new(&folder, &saved);
+    if let Some(local) = local_of(local) {
+        store.apply_local(local);
+    }
+    let mut worker = Worker { setup, store, saved, told: HashSet::new() };
+    worker.say(&found);
+    std::thread::Builder::new().name("store".into()).spawn(move || worker.run(&inputs))?;
+    Ok(())
+}
+
+struct Worker {
+    setup: Setup,
+    store: Store,
+    /// What is on disk.
+    saved: BTreeMap<String, Arc<str>>,
+    /// What was said about objects and still holds.
+    told: HashSet<String>,
+}
+
+impl Worker {
+    fn run(&mut self, inputs: &Receiver<Input>) {
+        self.store.rebuild();
+        self.publish(None);
+        while let Ok(first) = inputs.recv() {
+            let mut changed = false;
+            let mut wanted = Vec::new();
+            for input in std::iter::once(first).chain(inputs.try_iter()) {
+                match input {
+                    Input::Folder(batch) => {
+                        let found = self.store.apply_folder(&batch);
+                        self.say(&found);
+                        changed = true;
+                    }
+                    Input::Local(batch) => {
+                        if let Some(local) = local_of(&batch) {
+                            self.store.apply_local(local);
+                            changed = true;
+                        }
+                    }
+                    Input::Wanted(proxy) => wanted.push(proxy),
+                }
+            }
+            if changed {
+                self.store.rebuild();
+                self.publish(None);
+            } else {
+                self.publish(Some(&wanted));
+            }
+        }
+    }
+
+    /// Publishes views, to some or to all, and then what there is to say.
+    fn publish(&mut self, some: Option<&[String]>) {
+        let proxies = self.setup.hub.proxies();
+        self.store.retain_views(&proxies);
+        for proxy in some.unwrap_or(&proxies) {
+            let view = self.store.view(proxy);
+            self.setup.hub.publish(proxy, view);
+        }
+        if some.is_some() {
+            return;
+        }
+        let texts = |map: &BTreeMap<dromon_k8s::objects::Key, Vec<String>>| {
+            map.iter().map(|(key, missing)| (key.to_string(), missing.clone())).collect()
+        };
+        let mut diagnostics = self.store.file_diagnostics();
+        let across = analyze(self.store.set());
+        self.report(&across);
+        diagnostics.extend(across);
+        let summary = Summary {
+            version: self.store.version(),
+            local_revision: self.store.local_revision(),
+            objects: self.store.set().len(),
+            held: texts(self.store.held()),
+            unresolved: texts(self.store.broken()),
+            diagnostics,
+            set: self.store.set().clone(),
+        };
+        *self.setup.shared.lock().unwrap_or_else(PoisonError::into_inner) = summary;
+        self.save();
+    }
+
+    fn say(&self, found: &[Diagnostic]) {
+        for diagnostic in found.iter().filter(|found| found.severity != Severity::Info) {
+            (self.setup.log)(diagnostic.to_string());
+        }
+    }
+
+    /// Says what is new across objects; what was said before and still holds is not repeated.
+    fn report(&mut self, across: &[Diagnostic]) {
+        let mut now: Vec<String> =
+            across.iter().filter(|found| found.severity != Severity::Info).map(ToString::to_string).collect();
+        now.extend(self.store.held().iter().map(|(key, missing)| {
+            let missing = missing.join(", ");
+            format!(
+                "warning: {key} waits for {missing}, which does not exist yet: it stays as it was until then"
+            )
+        }));
+        now.extend(self.store.broken().iter().map(|(key, missing)| {
+            let missing = missing.join(", ");
+            format!("warning: {key} names {missing}, which does not exist: its requests are answered 503")
+        }));
+        for line in now.iter().filter(|line| !self.told.contains(*line)) {
+            (self.setup.log)(line.clone());
+        }
+        self.told = now.into_iter().collect();
+    }
+
+    fn save(&mut self) {
+        let now = self.store.last_good();
+        if now == self.saved {
+            return;
+        }
+        match serde_json::to_vec(&now).map_err(io::Error::from) {
+            Ok(json) => match local::replace(&self.setup.last_good, &json) {
+                Ok(()) => self.saved = now,
+                Err(error) => (self.setup.log)(format!(
+                    "warning: the last good objects are not kept on disk: {}: {error}",
+                    self.setup.last_good.display()
+                )),
+            },
+            Err(error) => (self.setup.log)(format!("warning: the last good objects are not kept: {error}")),
+        }
+    }
+}
