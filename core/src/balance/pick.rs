@@ -75,9 +75,9 @@ fn panics(destination: &Destination) -> bool {
     if least == 0 || destination.state.watched.load(Relaxed) == 0 {
         return false;
     }
-    let count = destination.endpoints.len() as u64;
-    let ejected = u64::from(destination.state.ejected.load(Relaxed)).min(count);
-    (count - ejected) * 100 < u64::from(least) * count
+    let endpoints = &destination.endpoints;
+    let healthy = endpoints.iter().filter(|endpoint| !endpoint.state.ejected()).count();
+    healthy * 100 < least as usize * endpoints.len()
 }
 
 /// Which endpoints may be picked.
@@ -90,7 +90,12 @@ struct Fit<'a> {
 impl Fit<'_> {
     fn endpoint(&self, position: usize) -> Option<&Endpoint> {
         let endpoint = self.destination.endpoints.get(position)?;
-        let usable = self.panic || !endpoint.state.ejected();
+        let ejected = endpoint.state.ejected();
+        // A sweep by an exchange of an older table may not have known this endpoint and found nothing left to watch.
+        if ejected && self.destination.state.watched.load(Relaxed) == 0 {
+            self.destination.state.watched.store(1, Relaxed);
+        }
+        let usable = self.panic || !ejected;
         (usable && !self.avoid.contains(position)).then_some(endpoint)
     }
 

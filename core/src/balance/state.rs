@@ -27,8 +27,6 @@ pub struct DestinationState {
     pub(crate) sweeping: AtomicBool,
     /// Endpoints ejected or still remembered as repeat offenders; sweeps stop when it is 0.
     pub(crate) watched: AtomicU32,
-    /// Endpoints ejected, as of the latest ejection or sweep.
-    pub(crate) ejected: AtomicU32,
     /// When ejected endpoints are looked at next.
     pub(crate) sweep_at_ns: AtomicU64,
     pub(crate) ejections_total: AtomicU64,

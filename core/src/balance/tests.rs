@@ -128,7 +128,6 @@ fn with_all_ejected_nothing_is_picked_unless_the_health_share_says_so() {
         for endpoint in &destination.endpoints {
             endpoint.state.ejected_at_ns.store(1, Relaxed);
         }
-        destination.state.ejected.store(3, Relaxed);
         destination.state.watched.store(3, Relaxed);
         destination
     };

@@ -15,6 +15,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::balance::EndpointState;
 use crate::config::model::Outlier;
 use crate::config::table::{Destination, Endpoint};
 use crate::time::Tick;
@@ -163,14 +164,9 @@ fn decide(destination: &Destination, endpoint: &Endpoint, outlier: &Outlier, eje
 }
 
 fn tally(destination: &Destination) {
-    let (mut ejected, mut watched) = (0, 0);
-    for endpoint in &destination.endpoints {
-        let out = endpoint.state.ejected();
-        ejected += u32::from(out);
-        watched += u32::from(out || endpoint.state.ejection_multiplier.load(Relaxed) > 0);
-    }
-    destination.state.ejected.store(ejected, Relaxed);
-    destination.state.watched.store(watched, Relaxed);
+    let remembered = |state: &EndpointState| state.ejected() || state.ejection_multiplier.load(Relaxed) > 0;
+    let watched = destination.endpoints.iter().filter(|endpoint| remembered(&endpoint.state)).count();
+    destination.state.watched.store(watched as u32, Relaxed);
 }
 
 /// Counts one more error; true from the threshold on, until somebody has decided.

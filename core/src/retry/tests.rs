@@ -183,7 +183,7 @@ fn the_budget_holds_from_four_threads_at_once() {
         for _ in 0..4 {
             scope.spawn(|| {
                 for _ in 0..20_000 {
-                    let held = [RetryToken::acquire(&it), RetryToken::acquire(&it)];
+                    let held: Vec<_> = (0..5).map(|_| RetryToken::acquire(&it)).collect();
                     assert!(it.state.retries() <= 4);
                     drop(held);
                 }
