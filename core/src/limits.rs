@@ -38,14 +38,43 @@ pub const HEAD_BUFFER_BYTES: usize = 4 * 1024;
 pub const BODY_BUFFER_BYTES: usize = 16 * 1024;
 /// The size that a body buffer grows to once a body proves large, in bytes (measured: 256 KiB costs half of 16 KiB).
 pub const BODY_BUFFER_BYTES_MAX: usize = 256 * 1024;
+/// Spare body buffers that a shard keeps of each size, in bytes together.
+pub const SPARE_BUFFER_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Spare request states that a shard keeps.
+pub const SPARE_WORK_MAX: usize = 256;
 /// Idle time after which a client's keep-alive connection is closed, in milliseconds (Envoy's default: 1 h).
 pub const DOWNSTREAM_IDLE_MS: u64 = 3_600_000;
 /// Time a peer may leave a write unaccepted, in milliseconds.
 pub const WRITE_STALL_MS: u64 = 30_000;
+/// Idle time after which a pooled upstream connection is closed unless its destination says otherwise, in milliseconds
+/// (Istio's default: 1 h).
+pub const UPSTREAM_IDLE_MS: u64 = 3_600_000;
+/// How often a shard looks for pooled connections to close, in milliseconds.
+pub const POOL_SWEEP_MS: u64 = 5_000;
+/// How often the first request in line under a connection cap looks for a place that another shard gave back, in
+/// milliseconds.
+pub const PENDING_LOOK_MS: u64 = 5;
 /// Idle upstream connections kept per destination endpoint and shard.
 pub const POOL_IDLE_PER_ENDPOINT_MAX: usize = 1_024;
+/// Pause after an accept that failed for want of descriptors or memory, in milliseconds.
+pub const ACCEPT_BACKOFF_MS: u64 = 50;
 /// Downstream connections of one shard; a further one is refused.
 pub const CONNECTIONS_PER_SHARD_MAX: usize = 200_000;
+/// First look at whether a client that waits for an answer is still there, in milliseconds; later ones at growing
+/// distances up to the second.
+pub const PEER_LOOK_MS: u64 = 100;
+/// Longest distance of such looks, in milliseconds.
+pub const PEER_LOOK_MS_MAX: u64 = 2_000;
+/// How often a draining shard looks whether its last exchange is over, in milliseconds.
+pub const DRAIN_POLL_MS: u64 = 20;
+/// Wait for a client's first bytes where only they can say where a connection goes, in milliseconds.
+pub const DETECT_WAIT_MS: u64 = 100;
+/// How often first bytes that do not tell yet are looked at again, in milliseconds.
+pub const DETECT_LOOK_MS: u64 = 2;
+/// DNS names outside the index that a shard remembers.
+pub const NAMES_MAX: usize = 4_096;
+/// Time after which a shard asks for a name again that was not answered, in milliseconds.
+pub const NAME_ASK_AGAIN_MS: u64 = 2_000;
 /// Requests that wait for a route body that the controller has yet to send, per shard.
 pub const FETCH_WAITERS_MAX: usize = 1_024;
 /// Longest wait for a route body on first use, in milliseconds.

@@ -1,14 +1,33 @@
 //! The data plane's process: shards that carry traffic, and a steward that keeps their configuration.
 
 mod args;
+mod conn;
+mod io;
 mod mailbox;
+mod pool;
+mod relay;
 mod shard;
 mod steward;
 mod sys;
 
-use clap::Parser;
+use std::process::ExitCode;
 
-fn main() -> anyhow::Result<()> {
+use anyhow::Context;
+use clap::Parser;
+use dromon_core::config::model::Role;
+
+use crate::shard::{Machine, plan};
+use crate::sys::cpu;
+
+fn main() -> anyhow::Result<ExitCode> {
     let args = args::Args::parse();
-    anyhow::bail!("no shard is built into this version for {}", args.id)
+    let settings = steward::Settings::try_from(&args)?;
+    let machine = Machine {
+        processors: cpu::affinity().context("cannot learn which processors this process may use")?,
+        quota: cpu::quota(),
+    };
+    let processors = plan(args.shards, &args.pin, settings.role == Role::Gateway, &machine);
+    let shards = shard::start(&shard::Settings { driver: args.driver, processors, seed: settings.seed })
+        .context("cannot start the shards' threads")?;
+    Ok(steward::run(settings, shards))
 }

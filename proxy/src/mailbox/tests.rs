@@ -1,6 +1,31 @@
 //! Order, bounds and wake-ups of a mailbox.
 
+use std::pin::pin;
+use std::task::Wake;
+use std::thread::Thread;
+
 use super::*;
+
+/// Wakes a thread that runs a future by parking, as any runtime does in the end.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
 
 #[test]
 fn messages_come_out_in_order_and_the_bound_holds() {
@@ -21,25 +46,25 @@ fn a_sender_learns_that_the_receiver_is_gone() {
 }
 
 #[test]
-fn a_waiting_runtime_is_woken_across_threads_and_back_pressure_holds() {
-    let (sender, mut receiver) = mailbox(4);
-    let producer = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
-        runtime.block_on(async move {
-            for number in 0..1_000u32 {
-                sender.send(number).await.expect("receiver lives");
-            }
+fn a_waiting_shard_is_woken_across_threads_and_back_pressure_holds() {
+    for driver in [crate::args::Driver::Auto, crate::args::Driver::Epoll] {
+        let (sender, mut receiver) = mailbox(4);
+        let producer = std::thread::spawn(move || {
+            block_on(async move {
+                for number in 0..1_000u32 {
+                    sender.send(number).await.expect("receiver lives");
+                }
+            });
         });
-    });
-    let mut runtime =
-        monoio::RuntimeBuilder::<monoio::LegacyDriver>::new().enable_timer().build().expect("epoll");
-    let got = runtime.block_on(async move {
-        let mut got = Vec::new();
-        while let Some(number) = receiver.recv().await {
-            got.push(number);
-        }
-        got
-    });
-    producer.join().expect("producer");
-    assert_eq!(got, (0..1_000).collect::<Vec<_>>());
+        let (mut runtime, _) = crate::sys::runtime::ShardRuntime::build(driver).expect("a driver");
+        let got = runtime.block_on(async move {
+            let mut got = Vec::new();
+            while let Some(number) = receiver.recv().await {
+                got.push(number);
+            }
+            got
+        });
+        producer.join().expect("producer");
+        assert_eq!(got, (0..1_000).collect::<Vec<_>>());
+    }
 }

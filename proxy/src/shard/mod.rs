@@ -1,3 +1,19 @@
 //! A shard: one thread, one runtime, everything of its own.
+//!
+//! Nothing here is shared with another shard but what the table holds for that purpose (atomic words of destinations,
+//! endpoints and limits). The steward speaks to a shard through its mailbox only.
 
+mod accept;
+mod buffers;
+mod control;
+mod names;
+pub mod notify;
+mod plan;
+mod start;
+mod state;
 pub mod stats;
+
+pub use accept::ListenerHandle;
+pub use plan::{Machine, plan};
+pub use start::{Settings, start};
+pub use state::{Drain, Shard};

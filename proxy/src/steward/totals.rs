@@ -17,19 +17,6 @@ pub struct Totals {
 impl Totals {
     /// Adds what a shard has counted since it was last asked.
     pub fn add(&mut self, shard: ShardId, interval: ShardStats) {
-        let held = self.shards.entry(shard).or_default();
-        held.downstream_connections_active = interval.downstream_connections_active;
-        held.upstream_connections_active = interval.upstream_connections_active;
-        held.requests_active = interval.requests_active;
-        for (sum, counted) in [
-            (&mut held.downstream_connections_total, interval.downstream_connections_total),
-            (&mut held.downstream_connections_refused, interval.downstream_connections_refused),
-            (&mut held.upstream_connections_total, interval.upstream_connections_total),
-            (&mut held.upstream_connections_stale, interval.upstream_connections_stale),
-            (&mut held.upstream_connections_poisoned, interval.upstream_connections_poisoned),
-            (&mut held.access_log_dropped_bytes, interval.access_log_dropped_bytes),
-        ] {
-            *sum += counted;
-        }
+        self.shards.entry(shard).or_default().absorb(&interval);
     }
 }

@@ -1,4 +1,12 @@
 //! Everything that talks to the kernel past the standard library, and the only unsafe code of the mesh.
+//!
+//! Each file wraps one facility behind a safe interface: [`clock`] time, [`cpu`] affinity, [`runtime`] the driver
+//! chosen by really building it, [`socket`] owned-buffer I/O with options and peeks, [`buffer`] what that I/O fills.
 #![allow(unsafe_code)]
 
+pub mod buffer;
 pub mod clock;
+pub mod cpu;
+pub mod listen;
+pub mod runtime;
+pub mod socket;

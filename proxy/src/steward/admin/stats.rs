@@ -40,7 +40,7 @@ fn counts(stats: &ShardStats) -> serde_json::Map<String, serde_json::Value> {
 }
 
 /// A shard's numbers with their names.
-pub fn named(stats: &ShardStats) -> [(&'static str, u64); 9] {
+pub fn named(stats: &ShardStats) -> [(&'static str, u64); 11] {
     [
         ("downstream_connections_active", stats.downstream_connections_active),
         ("downstream_connections_total", stats.downstream_connections_total),
@@ -49,6 +49,8 @@ pub fn named(stats: &ShardStats) -> [(&'static str, u64); 9] {
         ("upstream_connections_total", stats.upstream_connections_total),
         ("upstream_connections_stale", stats.upstream_connections_stale),
         ("upstream_connections_poisoned", stats.upstream_connections_poisoned),
+        ("upstream_connections_idle", stats.upstream_connections_idle),
+        ("upstream_connections_failed", stats.upstream_connections_failed),
         ("requests_active", stats.requests_active),
         ("access_log_dropped_bytes", stats.access_log_dropped_bytes),
     ]

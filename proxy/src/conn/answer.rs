@@ -1,0 +1,285 @@
+//! The upstream's answer: interim heads, the final head, its body, on to the client as they come.
+
+use dromon_core::exchange::{Attempt, End, Exchange, Input, Step};
+use dromon_core::fault::Reason;
+use dromon_core::h1::encode::{self, ResponseRewrite};
+use dromon_core::h1::{self, CONTINUE, Interim, Progress, ResponseHead};
+use dromon_core::limits::{EXPECT_WAIT_MS, HEAD_BYTES_MAX};
+use dromon_core::route::rule::Changes;
+use smallvec::SmallVec;
+
+use super::body::{Broken, Way, write};
+use super::client::Client;
+use super::framing::{Framing, Take};
+use super::local;
+use super::work::{Answer, Flags, Request};
+use crate::io::{Interrupted, watch};
+use crate::pool::Upstream;
+
+/// Free bytes before a response in its buffer: a head that grows by so much still leaves with its body in one write.
+const HEADROOM_BYTES: usize = 256;
+
+/// What came of a try whose request has been sent.
+pub(super) enum Received {
+    /// No final head.
+    Failed(Reason),
+    /// A head that the exchange does not want sent on.
+    Again(Step),
+    /// The answer was sent on to its end.
+    Complete {
+        /// The upstream connection can serve another request.
+        reusable: bool,
+        /// So can the client's.
+        keep_alive: bool,
+    },
+    /// A 101 was sent on.
+    Switched {
+        /// What the upstream has sent behind it.
+        from_upstream: Vec<u8>,
+    },
+    /// The answer was begun and not finished.
+    Broken(End),
+    /// The client went away before anything was sent on.
+    ClientGone,
+}
+
+/// Why there is no head.
+enum NoHead {
+    Failed(Reason),
+    ClientGone,
+}
+
+/// Receives the answer to a request that has been sent, and sends it on.
+pub(super) async fn receive(
+    client: &Client,
+    request: &Request,
+    flags: &Flags,
+    answer: &mut Answer,
+    exchange: &mut Exchange,
+    upstream: &Upstream,
+    attempt: &Attempt,
+) -> Received {
+    let shard = &client.shard;
+    answer.buffer = shard.buffers.take(0);
+    answer.buffer.clear_with_headroom(HEADROOM_BYTES);
+    let head_bytes = match final_head(client, request, flags, answer, upstream, attempt).await {
+        Ok(head_bytes) => head_bytes,
+        Err(NoHead::Failed(reason)) => return Received::Failed(reason),
+        Err(NoHead::ClientGone) => return Received::ClientGone,
+    };
+    let input = Input::ResponseHead {
+        status: answer.head.status(),
+        grpc_status: answer.head.grpc_status(answer.buffer.filled()),
+        replayable: !flags.unrepeatable.get() && !answer.started,
+    };
+    let step = exchange.handle(input, shard.now(), &mut shard.rng.borrow_mut());
+    match step {
+        Step::Forward => {}
+        Step::Discard(inner) => return Received::Again(*inner),
+        other => return Received::Again(other),
+    }
+    if answer.head.status() == 101 {
+        return switch(client, request, answer, exchange, head_bytes).await;
+    }
+    forward(client, request, flags, answer, exchange, upstream, attempt, head_bytes).await
+}
+
+/// Reads heads until the final one, sending interim ones on (R29). Its length.
+async fn final_head(
+    client: &Client,
+    request: &Request,
+    flags: &Flags,
+    answer: &mut Answer,
+    upstream: &Upstream,
+    attempt: &Attempt,
+) -> Result<usize, NoHead> {
+    const PROTOCOL: NoHead = NoHead::Failed(Reason::UpstreamProtocol);
+    if std::mem::replace(&mut answer.dirty, true) {
+        answer.head = ResponseHead::new();
+    }
+    let to_head = request.head.method().of_bytes(request.buffer.filled()) == b"HEAD";
+    let mut relayed = 0;
+    loop {
+        let head_bytes = next_head(client, flags, answer, upstream, attempt, to_head).await?;
+        if answer.head.status() >= 200 {
+            answer.dirty = false;
+            return Ok(head_bytes);
+        }
+        let version = request.head.version();
+        match h1::interim(answer.head.status(), version, relayed).map_err(|_| PROTOCOL)? {
+            Interim::Switch => {
+                let asked = (&request.head, request.buffer.filled());
+                h1::check_switch(asked, (&answer.head, answer.buffer.filled())).map_err(|_| PROTOCOL)?;
+                answer.dirty = false;
+                return Ok(head_bytes);
+            }
+            // The client has been told already, when the upstream took its time.
+            Interim::Relay if answer.head.status() == 100 && flags.invited.get() => {}
+            Interim::Relay => {
+                relayed += 1;
+                answer.out.clear();
+                let rewrite = ResponseRewrite { client: version, keep_alive: true, ..Default::default() };
+                encode::response(&answer.head, answer.buffer.filled(), &rewrite, answer.out.vec());
+                answer.started = true;
+                write(&client.socket, &mut answer.out).await.map_err(|_| NoHead::ClientGone)?;
+                if answer.head.status() == 100 {
+                    flags.invited.set(true);
+                }
+            }
+            Interim::Drop => {}
+        }
+        answer.buffer.consume(head_bytes);
+    }
+}
+
+/// Reads until one head is complete.
+async fn next_head(
+    client: &Client,
+    flags: &Flags,
+    answer: &mut Answer,
+    upstream: &Upstream,
+    attempt: &Attempt,
+    to_head: bool,
+) -> Result<usize, NoHead> {
+    let shard = &client.shard;
+    let deadline = attempt.head_by.min(attempt.finish_by);
+    let late = |interrupted: Interrupted| match interrupted {
+        Interrupted::Gone => NoHead::ClientGone,
+        Interrupted::Deadline if shard.now() >= attempt.finish_by => NoHead::Failed(Reason::RequestTimeout),
+        Interrupted::Deadline => NoHead::Failed(Reason::PerTryTimeout),
+    };
+    loop {
+        if !answer.buffer.is_empty() {
+            match answer.head.parse(answer.buffer.filled(), to_head) {
+                Ok(Progress::Complete(head_bytes)) => return Ok(head_bytes),
+                Ok(Progress::Incomplete) => {}
+                Err(_) => return Err(NoHead::Failed(Reason::UpstreamProtocol)),
+            }
+        }
+        if answer.buffer.room() == 0 {
+            answer.buffer.grow(HEAD_BYTES_MAX + 1);
+        }
+        if !flags.invited.get() {
+            // Waits by readiness, since this wait may be over with the connection still wanted (R28).
+            let patience = shard.now().plus_millis(EXPECT_WAIT_MS).min(deadline);
+            match watch(patience, &client.socket, upstream.socket.readable()).await {
+                Ok(_) => {}
+                Err(Interrupted::Deadline) if patience < deadline => {
+                    answer.out.clear();
+                    answer.out.extend(CONTINUE);
+                    answer.started = true;
+                    write(&client.socket, &mut answer.out).await.map_err(|_| NoHead::ClientGone)?;
+                    flags.invited.set(true);
+                    continue;
+                }
+                Err(interrupted) => return Err(late(interrupted)),
+            }
+        }
+        let buffer = std::mem::take(&mut answer.buffer);
+        let (read, back) =
+            watch(deadline, &client.socket, upstream.socket.read(buffer)).await.map_err(late)?;
+        answer.buffer = back;
+        if !matches!(read, Ok(1..)) {
+            return Err(NoHead::Failed(Reason::UpstreamReset));
+        }
+    }
+}
+
+/// Sends a checked 101 on (R26).
+async fn switch(
+    client: &Client,
+    request: &Request,
+    answer: &mut Answer,
+    exchange: &Exchange,
+    head_bytes: usize,
+) -> Received {
+    let changes: SmallVec<[&Changes; 2]> = exchange.response_changes().into_iter().rev().flatten().collect();
+    let rewrite = ResponseRewrite {
+        client: request.head.version(),
+        keep_alive: true,
+        changes: &changes,
+        ..Default::default()
+    };
+    answer.out.clear();
+    encode::response(&answer.head, answer.buffer.filled(), &rewrite, answer.out.vec());
+    answer.started = true;
+    if write(&client.socket, &mut answer.out).await.is_err() {
+        return Received::Broken(End::DownstreamClosed);
+    }
+    answer.buffer.consume(head_bytes);
+    Received::Switched { from_upstream: answer.buffer.filled().to_vec() }
+}
+
+/// Sends the final head on, in one write with what is here of the body, then the rest of the body.
+#[allow(clippy::too_many_arguments)]
+async fn forward(
+    client: &Client,
+    request: &Request,
+    flags: &Flags,
+    answer: &mut Answer,
+    exchange: &Exchange,
+    upstream: &Upstream,
+    attempt: &Attempt,
+    head_bytes: usize,
+) -> Received {
+    let sent = {
+        let changes: SmallVec<[&Changes; 2]> =
+            exchange.response_changes().into_iter().rev().flatten().collect();
+        let rewrite = ResponseRewrite {
+            client: request.head.version(),
+            keep_alive: local::keep_alive(client, &request.head) && flags.invited.get(),
+            accepts_trailers: request.head.accepts_trailers(),
+            changes: &changes,
+            extra: &[],
+        };
+        answer.out.clear();
+        encode::response(&answer.head, answer.buffer.filled(), &rewrite, answer.out.vec())
+    };
+    answer.framing = Framing::new(answer.head.body(), sent.body, request.head.accepts_trailers());
+    answer.buffer.consume(head_bytes);
+    answer.started = true;
+    if let Err(broken) = send(client, answer, upstream, attempt).await {
+        return Received::Broken(match broken {
+            Broken::Truncated | Broken::Rule(_) => End::UpstreamAborted,
+            Broken::Receiver(_) | Broken::ReceiverGone => End::DownstreamClosed,
+            Broken::Deadline => End::TimedOut,
+        });
+    }
+    let extra_bytes = !answer.buffer.is_empty();
+    if extra_bytes {
+        client.shard.gauges.upstream_connections_poisoned.add(1);
+    }
+    Received::Complete { reusable: answer.head.keep_alive() && !extra_bytes, keep_alive: sent.keep_alive }
+}
+
+/// Sends the encoded head in `answer.out` and the whole body.
+async fn send(
+    client: &Client,
+    answer: &mut Answer,
+    upstream: &Upstream,
+    attempt: &Attempt,
+) -> Result<(), Broken> {
+    let Answer { buffer, out, framing, sent_bytes, .. } = answer;
+    let full = buffer.room() == 0;
+    let head_bytes = out.len();
+    match framing.take(buffer, out)? {
+        Take::Whole => {
+            *sent_bytes += buffer.len() as u64;
+            if !buffer.prepend(out.filled()) {
+                write(&client.socket, out).await?;
+            }
+            write(&client.socket, buffer).await?;
+        }
+        Take::Copied | Take::Nothing => {
+            *sent_bytes += (out.len() - head_bytes) as u64;
+            write(&client.socket, out).await?;
+        }
+    }
+    out.clear();
+    if framing.is_done() {
+        return Ok(());
+    }
+    let way =
+        Way { shard: &client.shard, from: &upstream.socket, to: &client.socket, deadline: attempt.finish_by };
+    way.pass(framing, buffer, out, sent_bytes, full).await
+}

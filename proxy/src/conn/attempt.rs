@@ -1,0 +1,260 @@
+//! One try of a request: a connection, the head, the body beside the answer.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+
+use dromon_core::config::table::Table;
+use dromon_core::exchange::{Attempt, End, Exchange, Input, Step, Target};
+use dromon_core::fault::Reason;
+use dromon_core::h1::encode::{self, Forwarded, RequestRewrite};
+use dromon_core::h1::{Body, Reject};
+use dromon_core::limits::UPSTREAM_IDLE_MS;
+use dromon_core::route::rule::Changes;
+use http::HeaderValue;
+use smallvec::SmallVec;
+
+use super::answer::{self, Received};
+use super::body::Broken;
+use super::client::Client;
+use super::framing::Take;
+use super::local::Answered;
+use super::tunnel::Tunnel;
+use super::upload;
+use super::work::Work;
+use crate::io::{Either, race, write_all};
+use crate::pool::{Upstream, Wanted};
+use crate::relay::Ahead;
+
+/// What came of a try.
+pub(super) enum Tried {
+    /// The exchange goes on with this step.
+    Again(Step),
+    /// The client has its answer, as far as it goes; the exchange knows.
+    Answered(Answered),
+    /// The exchange became a tunnel.
+    Tunnel(Tunnel),
+    /// The client's body broke a rule before it had an answer.
+    BadBody(Reject),
+    /// The client is gone.
+    ClientGone,
+}
+
+/// Makes the try.
+pub(super) async fn run(
+    client: &Client,
+    work: &mut Work,
+    exchange: &mut Exchange,
+    attempt: &Attempt,
+) -> Tried {
+    let upstream = match reach(client, exchange, attempt).await {
+        Ok(upstream) => upstream,
+        Err(reason) => return failed(client, work, exchange, reason, false, false),
+    };
+    let reused = upstream.served > 0;
+    if let Err(reject) = encode_request(client, work, exchange, attempt) {
+        return Tried::BadBody(reject);
+    }
+    let bytes = work.answer.out.len();
+    let (written, out) = write_all(&upstream.socket, std::mem::take(&mut work.answer.out)).await;
+    let sent = written.is_ok() || out.len() < bytes;
+    work.answer.out = out;
+    work.answer.out.clear();
+    if written.is_err() {
+        return failed(client, work, exchange, Reason::UpstreamReset, sent, reused);
+    }
+    let received = match converse(client, work, exchange, &upstream, attempt).await {
+        Ok(received) => received,
+        Err(Broken::Rule(reject)) if !work.answer.started => return Tried::BadBody(reject),
+        Err(_) => return Tried::ClientGone,
+    };
+    client.shard.buffers.give(std::mem::take(&mut work.answer.buffer));
+    settle(client, work, exchange, upstream, received, reused)
+}
+
+/// Tells the exchange how the try ended, and gives the connection back where it can serve again.
+fn settle(
+    client: &Client,
+    work: &Work,
+    exchange: &mut Exchange,
+    upstream: Upstream,
+    received: Received,
+    reused: bool,
+) -> Tried {
+    let shard = &client.shard;
+    let end = |exchange: &mut Exchange, end: End| {
+        exchange.handle(Input::Finished(end), shard.now(), &mut shard.rng.borrow_mut());
+    };
+    match received {
+        Received::Failed(reason) => failed(client, work, exchange, reason, true, reused),
+        Received::Again(step) => Tried::Again(step),
+        Received::Complete { reusable, keep_alive } => {
+            if reusable && work.flags.uploaded.get() {
+                shard.pools.put(shard, upstream, exchange.destination());
+            }
+            end(exchange, End::Complete);
+            Tried::Answered(if keep_alive { Answered::KeepAlive } else { Answered::Close })
+        }
+        Received::Switched { from_upstream } => {
+            end(exchange, End::Complete);
+            let request = &work.request;
+            let from_client = request.buffer.filled().get(request.head_bytes..).unwrap_or_default().to_vec();
+            let pool = exchange.destination().map(|destination| &destination.model.pool);
+            let idle_ms = pool.and_then(|pool| pool.idle_timeout_ms).unwrap_or(UPSTREAM_IDLE_MS);
+            Tried::Tunnel(Tunnel { upstream, ahead: Ahead { from_client, from_upstream }, idle_ms })
+        }
+        Received::Broken(how) => {
+            end(exchange, how);
+            Tried::Answered(Answered::Broken(how))
+        }
+        Received::ClientGone => Tried::ClientGone,
+    }
+}
+
+fn failed(
+    client: &Client,
+    work: &Work,
+    exchange: &mut Exchange,
+    reason: Reason,
+    request_bytes_sent: bool,
+    connection_reused: bool,
+) -> Tried {
+    let shard = &client.shard;
+    let replayable = replayable(work);
+    let input = Input::AttemptFailed { reason, request_bytes_sent, connection_reused, replayable };
+    Tried::Again(exchange.handle(input, shard.now(), &mut shard.rng.borrow_mut()))
+}
+
+fn replayable(work: &Work) -> bool {
+    !work.flags.unrepeatable.get() && !work.answer.started
+}
+
+/// A connection to where the try goes.
+pub(super) async fn reach(
+    client: &Client,
+    exchange: &Exchange,
+    attempt: &Attempt,
+) -> Result<Upstream, Reason> {
+    let shard = &client.shard;
+    let address = match &attempt.target {
+        Target::Endpoint(address) => *address,
+        Target::Address(address) => onward(client, *address)?,
+        Target::Name { host, port } => {
+            let found = shard.names.resolve(shard, host, attempt.connect_by).await;
+            let addresses = found.map_err(|_| Reason::ConnectFailed)?;
+            let drawn = shard.rng.borrow_mut().below(addresses.len() as u32) as usize;
+            let ip = addresses.get(drawn).copied().ok_or(Reason::ConnectFailed)?;
+            onward(client, SocketAddr::new(ip, *port))?
+        }
+    };
+    let wanted = Wanted {
+        destination: exchange.destination(),
+        address,
+        connect_by: attempt.connect_by,
+        wait_until: attempt.finish_by,
+        careful: client.requests.get() <= 1,
+    };
+    shard.pools.checkout(shard, wanted).await
+}
+
+/// An address outside the index, unless it is this proxy's own: a request sent there would come back for ever.
+fn onward(client: &Client, address: SocketAddr) -> Result<SocketAddr, Reason> {
+    let own = |table: &Table| {
+        table.proxy.listeners.iter().any(|listener| {
+            let bound = listener.address;
+            let here =
+                bound.ip() == address.ip() || (bound.ip().is_unspecified() && address.ip().is_loopback());
+            bound.port() == address.port() && here
+        })
+    };
+    match client.shard.table().is_some_and(|table| own(&table))
+        || client.socket.local_address().ok() == Some(address)
+    {
+        true => Err(Reason::Loop),
+        false => Ok(address),
+    }
+}
+
+/// Puts the head as it goes upstream into `answer.out`, with as much of the body as is here already.
+fn encode_request(
+    client: &Client,
+    work: &mut Work,
+    exchange: &Exchange,
+    attempt: &Attempt,
+) -> Result<(), Reject> {
+    let Work { request, upload, flags, answer } = work;
+    let changes: SmallVec<[&Changes; 2]> = exchange.request_changes().into_iter().rev().flatten().collect();
+    let pool = exchange.destination().map(|destination| &destination.model.pool);
+    let mut digits = [0u8; 3];
+    let count = decimal(attempt.number, &mut digits);
+    let again = [("x-envoy-attempt-count", count)];
+    let rewrite = RequestRewrite {
+        path: exchange.upstream_path(),
+        authority: exchange.upstream_authority().map(HeaderValue::as_bytes),
+        changes: &changes,
+        request_id: request.id.as_ref().map(|id| id.as_slice()),
+        forwarded: match client.port.gateway {
+            true => Forwarded::Append { client: client.peer.ip(), secure: false },
+            false => Forwarded::Keep,
+        },
+        upgrade: request.head.wants_upgrade(),
+        close: pool.is_some_and(|pool| pool.max_requests_per_connection == Some(1)),
+        extra: if attempt.number > 1 { &again } else { &[] },
+    };
+    answer.out.clear();
+    encode::request(&request.head, request.buffer.filled(), &rewrite, answer.out.vec());
+    if request.head.body() == Body::Empty {
+        return Ok(());
+    }
+    if let Some(sent) = upload.replay.bytes() {
+        answer.out.extend(sent);
+    }
+    if !flags.invited.get() || upload.framing.is_done() {
+        return Ok(());
+    }
+    let before = answer.out.len();
+    if upload.framing.take(&mut upload.buffer, &mut answer.out)? == Take::Whole {
+        answer.out.extend(upload.buffer.filled());
+        upload.buffer.clear();
+    }
+    let taken = answer.out.filled().get(before..).unwrap_or_default();
+    upload.sent_bytes += taken.len() as u64;
+    flags.unrepeatable.set(!upload.replay.keep(taken));
+    flags.uploaded.set(upload.framing.is_done());
+    Ok(())
+}
+
+/// A number below 1,000 in decimal.
+fn decimal(number: u32, digits: &mut [u8; 3]) -> &[u8] {
+    let number = number.min(999);
+    *digits = [number / 100, number / 10 % 10, number % 10].map(|digit| b'0' + digit as u8);
+    let leading = digits.iter().take(2).take_while(|digit| **digit == b'0').count();
+    digits.get(leading..).unwrap_or_default()
+}
+
+/// Receives the answer, while the rest of the body goes up.
+///
+/// # Errors
+/// The client broke off its body, or the body breaks a rule.
+async fn converse(
+    client: &Client,
+    work: &mut Work,
+    exchange: &mut Exchange,
+    upstream: &Upstream,
+    attempt: &Attempt,
+) -> Result<Received, Broken> {
+    let Work { request, upload, flags, answer } = work;
+    let mut down = pin!(answer::receive(client, request, flags, answer, exchange, upstream, attempt));
+    if upload.framing.is_done() {
+        return Ok(down.await);
+    }
+    let mut up = pin!(upload::run(client, &upstream.socket, attempt.finish_by, upload, flags));
+    match race(down.as_mut(), up.as_mut()).await {
+        Either::First(received) => {
+            upload::settle(up, flags).await;
+            Ok(received)
+        }
+        Either::Second(Err(broken @ (Broken::Truncated | Broken::Rule(_)))) => Err(broken),
+        // An upstream that takes no more may still have answered.
+        Either::Second(_) => Ok(down.await),
+    }
+}

@@ -1,0 +1,55 @@
+//! A client's connection as all its exchanges see it.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use dromon_core::limits::DOWNSTREAM_IDLE_MS;
+
+use crate::io::within;
+use crate::shard::{ListenerHandle, Shard};
+use crate::sys::socket::Socket;
+
+/// What the listener is for, as far as a request's treatment depends on it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Port {
+    /// Connections come by REDIRECT, or from clients that use it as their HTTP proxy.
+    pub(super) outbound: bool,
+    /// Requests come from outside the mesh.
+    pub(super) gateway: bool,
+}
+
+/// One client connection.
+pub(super) struct Client {
+    pub(super) shard: Rc<Shard>,
+    pub(super) listener: Rc<ListenerHandle>,
+    pub(super) socket: Socket,
+    pub(super) peer: SocketAddr,
+    /// Where the client was connecting to, if a REDIRECT brought it here.
+    pub(super) original: Option<SocketAddr>,
+    /// What the listener is for.
+    pub(super) port: Port,
+    /// Requests it has sent.
+    pub(super) requests: Cell<u64>,
+}
+
+impl Client {
+    pub(super) fn new(
+        shard: Rc<Shard>,
+        listener: Rc<ListenerHandle>,
+        socket: Socket,
+        peer: SocketAddr,
+        port: Port,
+    ) -> Client {
+        // Without a REDIRECT some kernels answer with the address that was really connected to.
+        let redirected = |address: &SocketAddr| Some(*address) != socket.local_address().ok();
+        let original = if port.outbound { socket.original_destination().filter(redirected) } else { None };
+        Client { shard, listener, socket, peer, original, port, requests: Cell::new(0) }
+    }
+
+    /// Waits for the next request's first byte without holding a buffer; false if there will be none.
+    pub(super) async fn readable(&self) -> bool {
+        let idle_until = self.shard.now().plus_millis(DOWNSTREAM_IDLE_MS);
+        matches!(within(idle_until, self.socket.readable()).await, Ok(Ok(())))
+    }
+}

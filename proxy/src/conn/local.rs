@@ -1,0 +1,153 @@
+//! Answers made here, and the care that ending a connection takes.
+
+use dromon_core::exchange::{End, Local};
+use dromon_core::fault::Reason;
+use dromon_core::h1::encode::{LocalResponse, local_response};
+use dromon_core::h1::{RequestHead, Version};
+use dromon_core::limits::{DRAIN_BYTES_MAX, DRAIN_MS_MAX};
+
+use super::body::write;
+use super::client::Client;
+use super::framing::Take;
+use super::http::Next;
+use super::work::Work;
+use crate::io::within;
+
+/// How an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answered {
+    /// Completely, and the connection may serve another request.
+    KeepAlive,
+    /// Completely, and the client knows that the connection closes.
+    Close,
+    /// Incompletely.
+    Broken(End),
+}
+
+impl Answered {
+    /// As the exchange wants to know it.
+    pub(super) fn end(self) -> End {
+        match self {
+            Answered::KeepAlive | Answered::Close => End::Complete,
+            Answered::Broken(end) => end,
+        }
+    }
+}
+
+/// Refuses what cannot be served as a request: answers, then closes. Nothing of it was or will be forwarded.
+pub(super) async fn refuse(client: &Client, work: &mut Work, reason: Reason, detail: &str) -> Next {
+    let expose = client.shard.table().is_some_and(|table| table.proxy.expose_reason);
+    let body = if expose { detail.as_bytes() } else { b"" };
+    let facts = reason.facts();
+    let label = [("x-dromon-reason", facts.label.as_bytes())];
+    work.answer.out.clear();
+    let response = LocalResponse {
+        status: facts.status,
+        content_type: "text/plain",
+        body,
+        fields: if expose { &label } else { &[] },
+        client: Version::Http11,
+        keep_alive: false,
+        to_head: false,
+    };
+    local_response(&response, work.answer.out.vec());
+    if write(&client.socket, &mut work.answer.out).await.is_ok() {
+        linger(client, work).await;
+    }
+    Next::Close
+}
+
+/// Gives an answer that the exchange or this proxy has decided on.
+pub(super) async fn respond(client: &Client, work: &mut Work, local: &Local, expose: bool) -> Answered {
+    let head = &work.request.head;
+    let keep_alive = keep_alive(client, head) && work.flags.invited.get();
+    let retry_after = local.retry_after_s.map(|seconds| seconds.to_string());
+    let mut fields: smallvec::SmallVec<[(&str, &[u8]); 3]> = smallvec::SmallVec::new();
+    if let Some(location) = &local.location {
+        fields.push(("location", location.as_bytes()));
+    }
+    if let Some(seconds) = &retry_after {
+        fields.push(("retry-after", seconds.as_bytes()));
+    }
+    if expose {
+        fields.push(("x-dromon-reason", local.reason.facts().label.as_bytes()));
+    }
+    let detail = if expose { local.detail.as_str() } else { "" };
+    work.answer.out.clear();
+    let response = LocalResponse {
+        status: local.status,
+        content_type: "text/plain",
+        body: local.body.as_deref().unwrap_or(detail).as_bytes(),
+        fields: &fields,
+        client: head.version(),
+        keep_alive,
+        to_head: head.method().of_bytes(work.request.buffer.filled()) == b"HEAD",
+    };
+    local_response(&response, work.answer.out.vec());
+    match write(&client.socket, &mut work.answer.out).await {
+        Ok(()) if keep_alive => Answered::KeepAlive,
+        Ok(()) => Answered::Close,
+        Err(_) => Answered::Broken(End::DownstreamClosed),
+    }
+}
+
+/// Whether the client's connection may live on after this request, as far as both ends of it are concerned.
+pub(super) fn keep_alive(client: &Client, head: &RequestHead) -> bool {
+    head.keep_alive() && !client.shard.draining()
+}
+
+/// Takes what is left of a request's body, if that is little (R23). True if the body is over.
+pub(super) async fn drain(client: &Client, work: &mut Work) -> bool {
+    let upload = &mut work.upload;
+    let deadline = client.shard.now().plus_millis(DRAIN_MS_MAX);
+    let mut drained_bytes = 0;
+    if !work.flags.invited.get() {
+        return false;
+    }
+    loop {
+        drained_bytes += upload.buffer.len();
+        upload.out.clear();
+        match upload.framing.take(&mut upload.buffer, &mut upload.out) {
+            Ok(Take::Whole) => upload.buffer.clear(),
+            Ok(Take::Copied | Take::Nothing) => {}
+            Err(_) => return false,
+        }
+        if upload.framing.is_done() {
+            return true;
+        }
+        if drained_bytes > DRAIN_BYTES_MAX {
+            return false;
+        }
+        upload.buffer.compact();
+        if upload.buffer.room() == 0 {
+            upload.buffer = client.shard.buffers.take(0);
+        }
+        let buffer = std::mem::take(&mut upload.buffer);
+        match within(deadline, client.socket.read(buffer)).await {
+            Ok((Ok(1..), buffer)) => upload.buffer = buffer,
+            _ => return false,
+        }
+    }
+}
+
+/// Closes so that the answer arrives: a close with unread bytes would reset the connection and take the answer along, so
+/// writing ends first and what the client still sends is thrown away for a moment (RFC 9112, 9.6).
+pub(super) async fn linger(client: &Client, work: &mut Work) {
+    client.socket.shutdown_write();
+    let deadline = client.shard.now().plus_millis(DRAIN_MS_MAX);
+    let mut drained_bytes = 0;
+    let mut buffer = std::mem::take(&mut work.answer.out);
+    while drained_bytes <= DRAIN_BYTES_MAX {
+        buffer.clear();
+        if buffer.room() == 0 {
+            buffer = client.shard.buffers.take(0);
+        }
+        match within(deadline, client.socket.read(buffer)).await {
+            Ok((Ok(count @ 1..), back)) => {
+                drained_bytes += count;
+                buffer = back;
+            }
+            _ => return,
+        }
+    }
+}

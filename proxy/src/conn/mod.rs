@@ -1,0 +1,71 @@
+//! Client connections: what a listener does with one, from accept to close.
+
+mod answer;
+mod attempt;
+mod body;
+mod client;
+mod framing;
+mod http;
+mod inspect;
+mod local;
+mod request;
+mod tcp;
+mod tunnel;
+mod upload;
+mod work;
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use dromon_core::config::model::{ListenerKind, Protocol};
+
+use crate::shard::{ListenerHandle, Shard};
+use crate::sys::socket::Socket;
+use client::{Client, Port};
+pub use work::{SpareWork, Work};
+
+/// How a connection is to be treated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Treatment {
+    Http,
+    Tcp,
+    /// Whichever side speaks first decides.
+    Detect,
+}
+
+/// Serves one client connection to its end.
+pub async fn serve(shard: Rc<Shard>, listener: Rc<ListenerHandle>, socket: Socket, peer: SocketAddr) {
+    let held = shard.clone();
+    let _open = held.gauges.downstream_connections_active.hold();
+    let Some((treatment, port)) = treatment(&shard, &listener) else { return };
+    let client = Client::new(shard, listener, socket, peer, port);
+    match treatment {
+        Treatment::Http => http::serve(&client).await,
+        Treatment::Tcp => tcp::serve(&client).await,
+        Treatment::Detect => {
+            if inspect::is_http(&client).await {
+                http::serve(&client).await;
+            }
+        }
+    }
+}
+
+/// What the listener's configuration says, none if it is gone.
+fn treatment(shard: &Shard, listener: &ListenerHandle) -> Option<(Treatment, Port)> {
+    let table = shard.table()?;
+    let listener = table.listeners.get(listener.index(&table)?)?;
+    let kind = &listener.model.kind;
+    let gateway = matches!(kind, ListenerKind::GatewayHttp | ListenerKind::GatewayTcp);
+    let port = Port { outbound: matches!(kind, ListenerKind::Outbound), gateway };
+    let treatment = match kind {
+        ListenerKind::GatewayHttp => Treatment::Http,
+        ListenerKind::GatewayTcp => Treatment::Tcp,
+        ListenerKind::Outbound => Treatment::Detect,
+        ListenerKind::Inbound { protocol, .. } | ListenerKind::Service { protocol, .. } => match protocol {
+            Protocol::Http => Treatment::Http,
+            Protocol::Auto => Treatment::Detect,
+            Protocol::Tcp | Protocol::Tls | Protocol::Http2 | Protocol::Grpc => Treatment::Tcp,
+        },
+    };
+    Some((treatment, port))
+}

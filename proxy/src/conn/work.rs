@@ -1,0 +1,165 @@
+//! The state of one exchange under way: buffers, parsed heads, the body's progress. Taken from the shard when a request's
+//! first byte comes and given back with its end, so that idle connections weigh nothing but themselves.
+
+use std::cell::{Cell, RefCell};
+
+use dromon_core::h1::request_id::RequestId;
+use dromon_core::h1::{RequestHead, ResponseHead};
+use dromon_core::limits::{HEAD_BUFFER_BYTES, REPLAY_BYTES_MAX, SPARE_WORK_MAX};
+
+use super::framing::Framing;
+use crate::sys::buffer::Buffer;
+
+/// Everything one exchange needs. Its parts are lent to different tasks of the exchange at the same time.
+#[derive(Default)]
+pub struct Work {
+    pub(super) request: Request,
+    pub(super) upload: Upload,
+    pub(super) flags: Flags,
+    pub(super) answer: Answer,
+}
+
+/// The request's head. Its bytes stay until the exchange is over: tries encode it anew.
+#[derive(Default)]
+pub(super) struct Request {
+    /// What the client has sent, from the request's first byte on; the body moves on into [`Upload::buffer`].
+    pub(super) buffer: Buffer,
+    pub(super) head: RequestHead,
+    /// Length of the head in `buffer`.
+    pub(super) head_bytes: usize,
+    /// The path as rules match it, where that differs from the one sent.
+    pub(super) path: Vec<u8>,
+    pub(super) path_differs: bool,
+    /// Made here for a request that had none.
+    pub(super) id: Option<RequestId>,
+    /// The parser stopped within a head; it must not go on with another one's bytes.
+    pub(super) dirty: bool,
+}
+
+/// The request's body on its way up.
+#[derive(Default)]
+pub(super) struct Upload {
+    /// Bytes of the body, and of the next request behind it, not sent on yet.
+    pub(super) buffer: Buffer,
+    /// Bytes on their way, where they are not the buffer as it is.
+    pub(super) out: Buffer,
+    pub(super) framing: Framing,
+    pub(super) replay: Replay,
+    /// Bytes of body sent on.
+    pub(super) sent_bytes: u64,
+}
+
+/// What the upload and the answer, which run side by side, tell each other.
+#[derive(Default)]
+pub(super) struct Flags {
+    /// Bytes read from the client may be lost if the upload is dropped now.
+    pub(super) reading: Cell<bool>,
+    /// The client may send its body: it did not ask, or was told so (R28).
+    pub(super) invited: Cell<bool>,
+    /// What was sent of the body is not all here any more.
+    pub(super) unrepeatable: Cell<bool>,
+    /// The whole request is on its way.
+    pub(super) uploaded: Cell<bool>,
+}
+
+/// The upstream's answer on its way down.
+#[derive(Default)]
+pub(super) struct Answer {
+    /// What the upstream has sent.
+    pub(super) buffer: Buffer,
+    pub(super) head: ResponseHead,
+    /// The parser stopped within a head; it must not go on with another one's bytes.
+    pub(super) dirty: bool,
+    /// Encoded heads, and body bytes that do not go out as they came.
+    pub(super) out: Buffer,
+    pub(super) framing: Framing,
+    /// Bytes of the answer, or of an interim one, were written to the client.
+    pub(super) started: bool,
+    /// Bytes of body sent on.
+    pub(super) sent_bytes: u64,
+}
+
+/// What was sent of a request's body, kept for another try.
+#[derive(Default)]
+pub(super) struct Replay {
+    bytes: Vec<u8>,
+    overflowed: bool,
+}
+
+impl Replay {
+    /// Keeps what is about to be sent; false if it cannot all be kept.
+    pub(super) fn keep(&mut self, bytes: &[u8]) -> bool {
+        if self.overflowed || self.bytes.len() + bytes.len() > REPLAY_BYTES_MAX {
+            self.overflowed = true;
+            self.bytes = Vec::new();
+        } else {
+            self.bytes.extend_from_slice(bytes);
+        }
+        !self.overflowed
+    }
+
+    /// What was sent, if all of it is here.
+    pub(super) fn bytes(&self) -> Option<&[u8]> {
+        (!self.overflowed).then_some(&self.bytes)
+    }
+
+    fn reset(&mut self) {
+        self.bytes.clear();
+        self.overflowed = false;
+    }
+}
+
+impl Work {
+    /// Makes ready for a request. What the client has sent ahead stays in `request.buffer`.
+    pub(super) fn begin(&mut self) {
+        if self.request.buffer.capacity() == 0 {
+            self.request.buffer = Buffer::with_capacity(HEAD_BUFFER_BYTES);
+        }
+        self.request.buffer.compact();
+        if std::mem::replace(&mut self.request.dirty, true) {
+            self.request.head = RequestHead::new();
+        }
+        self.request.path_differs = false;
+        self.request.id = None;
+        self.upload.framing = Framing::default();
+        self.upload.replay.reset();
+        self.flags.reading.set(false);
+        self.flags.invited.set(true);
+        self.flags.unrepeatable.set(false);
+        self.flags.uploaded.set(true);
+        self.upload.sent_bytes = 0;
+        self.answer.started = false;
+        self.answer.sent_bytes = 0;
+    }
+}
+
+/// Spare [`Work`]s of a shard.
+#[derive(Default)]
+pub struct SpareWork {
+    spare: RefCell<Vec<Box<Work>>>,
+}
+
+impl SpareWork {
+    /// One to work with.
+    pub fn take(&self) -> Box<Work> {
+        self.spare.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes one back; buffers that grew for an unusual request are freed.
+    pub fn give(&self, mut work: Box<Work>) {
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() >= SPARE_WORK_MAX {
+            return;
+        }
+        for buffer in [&mut work.request.buffer, &mut work.answer.out, &mut work.upload.out] {
+            buffer.clear();
+            if buffer.capacity() > 2 * HEAD_BUFFER_BYTES {
+                *buffer = Buffer::default();
+            }
+        }
+        if work.upload.replay.bytes.capacity() > HEAD_BUFFER_BYTES {
+            work.upload.replay = Replay::default();
+        }
+        spare.push(work);
+    }
+}

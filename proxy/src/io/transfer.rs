@@ -1,0 +1,40 @@
+//! Writing whole buffers.
+
+use std::io;
+
+use dromon_core::limits::WRITE_STALL_MS;
+use thiserror::Error;
+
+use super::race::within;
+use crate::sys::buffer::Buffer;
+use crate::sys::clock;
+use crate::sys::socket::Socket;
+
+/// Why a write ended early.
+#[derive(Debug, Error)]
+pub enum Stalled {
+    /// The connection broke.
+    #[error("{0}")]
+    Broken(#[from] io::Error),
+    /// The peer took nothing for [`WRITE_STALL_MS`].
+    #[error("the peer took nothing for {WRITE_STALL_MS} ms")]
+    Timeout,
+}
+
+/// Writes all of `buffer` and gives it back empty, with its capacity. On an error it comes back as far as it was written,
+/// on a stall a fresh one does: the kernel may still hold the other.
+pub async fn write_all(socket: &Socket, mut buffer: Buffer) -> (Result<(), Stalled>, Buffer) {
+    while !buffer.is_empty() {
+        let deadline = clock::now().plus_millis(WRITE_STALL_MS);
+        match within(deadline, socket.write(buffer)).await {
+            Ok((Ok(0), back)) => return (Err(Stalled::Broken(io::ErrorKind::WriteZero.into())), back),
+            Ok((Ok(count), back)) => {
+                buffer = back;
+                buffer.consume(count);
+            }
+            Ok((Err(error), back)) => return (Err(Stalled::Broken(error)), back),
+            Err(_) => return (Err(Stalled::Timeout), Buffer::default()),
+        }
+    }
+    (Ok(()), buffer)
+}

@@ -1,0 +1,70 @@
+//! Which connections may serve which requests: those of one destination to one address.
+
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use dromon_core::config::table::Destination;
+
+/// A destination, by its state, which outlives configuration versions, and an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Key {
+    destination: usize,
+    address: SocketAddr,
+}
+
+impl Key {
+    pub(super) fn new(destination: Option<&Arc<Destination>>, address: SocketAddr) -> Key {
+        Key { destination: destination.map_or(0, id), address }
+    }
+
+    pub(super) fn belongs_to(&self, destination: &Arc<Destination>) -> bool {
+        self.destination == id(destination)
+    }
+}
+
+/// A pool's connections keep the state they were made for alive (see `Upstream`), so no other can take its address.
+fn id(destination: &Arc<Destination>) -> usize {
+    Arc::as_ptr(&destination.state) as usize
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let address = match self.address {
+            SocketAddr::V4(v4) => u64::from(u32::from(*v4.ip())),
+            SocketAddr::V6(v6) => {
+                let bits = v6.ip().to_bits();
+                (bits as u64) ^ (bits >> 64) as u64
+            }
+        };
+        state.write_usize(self.destination);
+        state.write_u64(address << 16 ^ u64::from(self.address.port()));
+    }
+}
+
+/// A multiplicative hasher (Fibonacci hashing). Keys come from configuration, not from clients, so it needs no secret.
+#[derive(Default)]
+pub(super) struct Multiply(u64);
+
+/// Builds [`Multiply`].
+pub(super) type KeyHasher = BuildHasherDefault<Multiply>;
+
+impl Hasher for Multiply {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+
+    fn write_usize(&mut self, word: usize) {
+        self.write_u64(word as u64);
+    }
+}

@@ -1,0 +1,244 @@
+//! A shard's upstream connections: kept open between requests, counted against the destination's caps.
+//!
+//! Idle connections stand in a stack for each endpoint of a destination (the one used last is the warmest), with no
+//! task and no buffer. Before one is used again its receive queue is looked at (R40 f): closed means stale, bytes
+//! that nobody asked for mean that the next answer could be somebody else's (R24), and both are closed and counted.
+
+mod key;
+mod queue;
+mod upstream;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use dromon_core::balance::{ConnectionToken, Overflow, PendingToken};
+use dromon_core::config::model::ConnectionPool;
+use dromon_core::config::table::Destination;
+use dromon_core::fault::Reason;
+use dromon_core::limits::{POOL_IDLE_PER_ENDPOINT_MAX, UPSTREAM_IDLE_MS};
+use dromon_core::time::Tick;
+
+use crate::io::within;
+use crate::shard::Shard;
+use crate::sys::socket::{Peek, Socket};
+use key::{Key, KeyHasher};
+use queue::Queue;
+pub use upstream::Upstream;
+
+/// What a request needs a connection for.
+#[derive(Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Whose caps and times count; none for an address outside the index.
+    pub destination: Option<&'a Arc<Destination>>,
+    /// Where to.
+    pub address: SocketAddr,
+    /// A new connection must stand by then.
+    pub connect_by: Tick,
+    /// A place under the connection cap must be free by then.
+    pub wait_until: Tick,
+    /// The first request of a client must not run into the reuse race, so it prefers a connection that has been reused
+    /// before (R40 g).
+    pub careful: bool,
+}
+
+/// All pools of a shard.
+#[derive(Default)]
+pub struct Pools {
+    endpoints: RefCell<HashMap<Key, EndpointPool, KeyHasher>>,
+    queues: RefCell<HashMap<usize, Rc<Queue>, KeyHasher>>,
+}
+
+/// Idle connections to one endpoint.
+struct EndpointPool {
+    idle: Vec<Idle>,
+    times: Times,
+}
+
+struct Idle {
+    upstream: Upstream,
+    since: Tick,
+}
+
+/// Times of a destination's pool, kept beside its idle connections for the sweep.
+#[derive(Clone, Copy)]
+struct Times {
+    idle_ms: u64,
+    age_ms: u64,
+}
+
+impl Times {
+    fn of(pool: Option<&ConnectionPool>) -> Times {
+        Times {
+            idle_ms: pool.and_then(|pool| pool.idle_timeout_ms).unwrap_or(UPSTREAM_IDLE_MS),
+            age_ms: pool.and_then(|pool| pool.max_connection_duration_ms).unwrap_or(u64::MAX),
+        }
+    }
+
+    fn over(self, idle: &Idle, now: Tick) -> bool {
+        now >= idle.since.plus_millis(self.idle_ms) || now >= idle.upstream.opened.plus_millis(self.age_ms)
+    }
+}
+
+impl Pools {
+    /// A connection for one request: an idle one, else a new one, else the next that comes free under the cap.
+    ///
+    /// # Errors
+    /// [`Reason::UpstreamOverflow`] at a cap, [`Reason::ConnectFailed`] and [`Reason::ConnectTimeout`].
+    pub async fn checkout(&self, shard: &Rc<Shard>, wanted: Wanted<'_>) -> Result<Upstream, Reason> {
+        let queue = wanted.destination.and_then(|destination| self.queue(destination));
+        let fair = queue.as_ref().is_none_or(|queue| queue.is_empty());
+        if let Some(upstream) = fair.then(|| self.idle(shard, wanted)).flatten() {
+            return Ok(upstream);
+        }
+        let Some(destination) = wanted.destination else {
+            return self.connect(shard, wanted, None, None).await;
+        };
+        let _pending = PendingToken::acquire(destination).map_err(|_| Reason::UpstreamOverflow)?;
+        let Some(queue) = queue else {
+            let token = ConnectionToken::acquire(destination).map_err(|_| Reason::UpstreamOverflow)?;
+            return self.connect(shard, wanted, Some(token), None).await;
+        };
+        let place = queue.join();
+        loop {
+            if place.is_first() {
+                if let Some(upstream) = self.idle(shard, wanted) {
+                    return Ok(upstream);
+                }
+                match ConnectionToken::acquire(destination) {
+                    Ok(token) => {
+                        drop(place);
+                        return self.connect(shard, wanted, Some(token), Some(queue.clone())).await;
+                    }
+                    // An idle connection to another endpoint stands in the way; it serves nobody now.
+                    Err(Overflow::Connections(_)) if self.evict(shard, destination) => continue,
+                    Err(_) => {}
+                }
+            }
+            if within(wanted.wait_until, place.moved()).await.is_err() {
+                return Err(Reason::UpstreamOverflow);
+            }
+        }
+    }
+
+    /// Takes back a connection whose answer is complete.
+    pub fn put(&self, shard: &Rc<Shard>, mut upstream: Upstream, destination: Option<&Arc<Destination>>) {
+        upstream.served += 1;
+        let pool = destination.map(|destination| &destination.model.pool);
+        let requests_max = pool.and_then(|pool| pool.max_requests_per_connection).unwrap_or(0);
+        if shard.draining() || (requests_max > 0 && upstream.served >= requests_max) {
+            return;
+        }
+        let key = Key::new(destination, upstream.address);
+        let queue = upstream.queue.clone();
+        let mut endpoints = self.endpoints.borrow_mut();
+        let entry =
+            endpoints.entry(key).or_insert_with(|| EndpointPool { idle: Vec::new(), times: Times::of(pool) });
+        entry.times = Times::of(pool);
+        if entry.idle.len() < POOL_IDLE_PER_ENDPOINT_MAX {
+            shard.gauges.upstream_connections_idle.add(1);
+            entry.idle.push(Idle { upstream, since: shard.now() });
+        }
+        drop(endpoints);
+        if let Some(queue) = queue {
+            queue.wake_first();
+        }
+    }
+
+    /// Closes what has been idle or open for too long, and what its upstream has closed.
+    pub fn sweep(&self, shard: &Shard) {
+        let now = shard.now();
+        let mut closed = Vec::new();
+        self.endpoints.borrow_mut().retain(|_, pool| {
+            let times = pool.times;
+            let (keep, gone): (Vec<Idle>, Vec<Idle>) = std::mem::take(&mut pool.idle)
+                .into_iter()
+                .partition(|idle| !times.over(idle, now) && idle.upstream.socket.peek() == Peek::Quiet);
+            pool.idle = keep;
+            closed.extend(gone);
+            !pool.idle.is_empty()
+        });
+        shard.gauges.upstream_connections_idle.sub(closed.len() as u64);
+        self.queues.borrow_mut().retain(|_, queue| Rc::strong_count(queue) > 1);
+    }
+
+    /// The queue of a destination whose connections are capped.
+    fn queue(&self, destination: &Arc<Destination>) -> Option<Rc<Queue>> {
+        destination.model.pool.max_connections?;
+        let id = Arc::as_ptr(&destination.state) as usize;
+        let mut queues = self.queues.borrow_mut();
+        Some(queues.entry(id).or_insert_with(|| Rc::new(Queue::new(destination.state.clone()))).clone())
+    }
+
+    fn idle(&self, shard: &Shard, wanted: Wanted<'_>) -> Option<Upstream> {
+        let key = Key::new(wanted.destination, wanted.address);
+        let now = shard.now();
+        loop {
+            let (idle, times) = {
+                let mut endpoints = self.endpoints.borrow_mut();
+                let pool = endpoints.get_mut(&key)?;
+                let proven = || pool.idle.iter().rposition(|idle| idle.upstream.served > 1);
+                let at = wanted.careful.then(proven).flatten();
+                let idle = match at {
+                    Some(at) => pool.idle.remove(at),
+                    None => pool.idle.pop()?,
+                };
+                (idle, pool.times)
+            };
+            shard.gauges.upstream_connections_idle.sub(1);
+            if times.over(&idle, now) {
+                continue;
+            }
+            match idle.upstream.socket.peek() {
+                Peek::Quiet => return Some(idle.upstream),
+                Peek::Closed => shard.gauges.upstream_connections_stale.add(1),
+                Peek::Data => shard.gauges.upstream_connections_poisoned.add(1),
+            }
+        }
+    }
+
+    /// Closes the idle connection of a destination that has been idle longest; false if it has none here.
+    fn evict(&self, shard: &Shard, destination: &Arc<Destination>) -> bool {
+        let mut endpoints = self.endpoints.borrow_mut();
+        let oldest = endpoints
+            .iter_mut()
+            .filter(|(key, pool)| key.belongs_to(destination) && !pool.idle.is_empty())
+            .min_by_key(|(_, pool)| pool.idle.first().map(|idle| idle.since));
+        let evicted = oldest.map(|(_, pool)| pool.idle.remove(0));
+        drop(endpoints);
+        shard.gauges.upstream_connections_idle.sub(u64::from(evicted.is_some()));
+        evicted.is_some()
+    }
+
+    async fn connect(
+        &self,
+        shard: &Rc<Shard>,
+        wanted: Wanted<'_>,
+        token: Option<ConnectionToken>,
+        queue: Option<Rc<Queue>>,
+    ) -> Result<Upstream, Reason> {
+        let made = within(wanted.connect_by, Socket::connect(wanted.address)).await;
+        let reason = match made {
+            Ok(Ok(socket)) => {
+                shard.gauges.upstream_connections_total.add(1);
+                let keepalive = wanted.destination.and_then(|it| it.model.pool.tcp_keepalive);
+                if let Some(probes) = keepalive {
+                    // The connection works without probes, only its death is noticed later.
+                    let _ = socket.keepalive(probes.time_s, probes.interval_s, probes.probes);
+                }
+                let state = wanted.destination.map(|destination| destination.state.clone());
+                return Ok(Upstream::new(shard, socket, wanted.address, token, queue, state));
+            }
+            Ok(Err(_)) => Reason::ConnectFailed,
+            Err(_) => Reason::ConnectTimeout,
+        };
+        shard.gauges.upstream_connections_failed.add(1);
+        drop(token);
+        if let Some(queue) = queue {
+            queue.wake_first();
+        }
+        Err(reason)
+    }
+}

@@ -1,0 +1,53 @@
+//! One upstream connection.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use dromon_core::balance::{ConnectionToken, DestinationState};
+use dromon_core::time::Tick;
+
+use super::queue::Queue;
+use crate::shard::Shard;
+use crate::sys::socket::Socket;
+
+/// A connection to an endpoint. Dropping it closes it and gives its place under the cap to whoever waits first.
+pub struct Upstream {
+    /// The connection itself.
+    pub socket: Socket,
+    /// Where to.
+    pub address: SocketAddr,
+    /// Requests it has served.
+    pub served: u32,
+    pub(super) opened: Tick,
+    pub(super) queue: Option<Rc<Queue>>,
+    token: Option<ConnectionToken>,
+    /// Keeps the address by which the pool knows the destination from being taken by another.
+    _state: Option<Arc<DestinationState>>,
+    shard: Rc<Shard>,
+}
+
+impl Upstream {
+    pub(super) fn new(
+        shard: &Rc<Shard>,
+        socket: Socket,
+        address: SocketAddr,
+        token: Option<ConnectionToken>,
+        queue: Option<Rc<Queue>>,
+        state: Option<Arc<DestinationState>>,
+    ) -> Upstream {
+        shard.gauges.upstream_connections_active.add(1);
+        let opened = shard.now();
+        Upstream { socket, address, served: 0, opened, queue, token, _state: state, shard: shard.clone() }
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.shard.gauges.upstream_connections_active.sub(1);
+        drop(self.token.take());
+        if let Some(queue) = self.queue.take() {
+            queue.wake_first();
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Bytes both ways between two connections, until both have ended, one broke, or neither spoke for too long.
+//!
+//! Each direction waits by readiness without a buffer, so that a relay that idles weighs little; while bytes flow
+//! the buffer stays and grows. The end of one direction is passed on (half-close), the other goes on.
+
+use std::cell::Cell;
+use std::pin::pin;
+
+use dromon_core::limits::{BODY_BUFFER_BYTES, BODY_BUFFER_BYTES_MAX};
+use dromon_core::time::Tick;
+use thiserror::Error;
+
+use crate::io::{Either, race, sleep_until, write_all};
+use crate::shard::Shard;
+use crate::sys::buffer::Buffer;
+use crate::sys::socket::Socket;
+
+/// Bytes that were read before the relay began.
+#[derive(Debug, Default)]
+pub struct Ahead {
+    /// From the client, for the upstream.
+    pub from_client: Vec<u8>,
+    /// From the upstream, for the client.
+    pub from_upstream: Vec<u8>,
+}
+
+/// Why a relay ended early.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum RelayError {
+    /// The client's connection broke.
+    #[error("the client's connection broke")]
+    Client,
+    /// The upstream's connection broke.
+    #[error("the upstream's connection broke")]
+    Upstream,
+    /// No byte came for the idle time.
+    #[error("nothing was sent for too long")]
+    Idle,
+}
+
+/// What a relay has carried.
+#[derive(Debug, Default)]
+pub struct Carried {
+    /// Bytes from the client.
+    pub up_bytes: Cell<u64>,
+    /// Bytes from the upstream.
+    pub down_bytes: Cell<u64>,
+}
+
+/// Which socket of a direction broke.
+enum Side {
+    From,
+    To,
+}
+
+/// Relays. On an error the side that is left is reset, so that it does not take what it got for the whole.
+pub async fn run(
+    shard: &Shard,
+    client: &Socket,
+    upstream: &Socket,
+    ahead: Ahead,
+    idle_ms: u64,
+) -> (Carried, Result<(), RelayError>) {
+    let carried = Carried::default();
+    let moved = Cell::new(shard.now());
+    let result = {
+        let Ahead { from_client, from_upstream } = ahead;
+        let up = Direction { shard, from: client, to: upstream, bytes: &carried.up_bytes, moved: &moved };
+        let down = Direction { shard, from: upstream, to: client, bytes: &carried.down_bytes, moved: &moved };
+        let mut up = pin!(up.run(from_client));
+        let mut down = pin!(down.run(from_upstream));
+        let both = async {
+            match race(up.as_mut(), down.as_mut()).await {
+                Either::First(Ok(())) => down.await.map_err(of_down),
+                Either::Second(Ok(())) => up.await.map_err(of_up),
+                Either::First(Err(side)) => Err(of_up(side)),
+                Either::Second(Err(side)) => Err(of_down(side)),
+            }
+        };
+        let mut both = pin!(both);
+        let mut idle = pin!(idle(shard, &moved, idle_ms));
+        match race(both.as_mut(), idle.as_mut()).await {
+            Either::First(result) => result,
+            Either::Second(()) => Err(RelayError::Idle),
+        }
+    };
+    match result {
+        Err(RelayError::Client) => upstream.reset_on_close(),
+        Err(RelayError::Upstream) => client.reset_on_close(),
+        _ => {}
+    }
+    (carried, result)
+}
+
+fn of_up(side: Side) -> RelayError {
+    match side {
+        Side::From => RelayError::Client,
+        Side::To => RelayError::Upstream,
+    }
+}
+
+fn of_down(side: Side) -> RelayError {
+    match side {
+        Side::From => RelayError::Upstream,
+        Side::To => RelayError::Client,
+    }
+}
+
+/// Ready once nothing has moved for `idle_ms`.
+async fn idle(shard: &Shard, moved: &Cell<Tick>, idle_ms: u64) {
+    loop {
+        let until = moved.get().plus_millis(idle_ms);
+        if shard.now() >= until {
+            return;
+        }
+        sleep_until(until).await;
+    }
+}
+
+/// One way of a relay.
+struct Direction<'a> {
+    shard: &'a Shard,
+    from: &'a Socket,
+    to: &'a Socket,
+    bytes: &'a Cell<u64>,
+    moved: &'a Cell<Tick>,
+}
+
+impl Direction<'_> {
+    async fn run(&self, ahead: Vec<u8>) -> Result<(), Side> {
+        if !ahead.is_empty() {
+            let mut buffer = Buffer::with_capacity(ahead.len());
+            buffer.extend(&ahead);
+            drop(ahead);
+            self.send(buffer).await?;
+        }
+        let mut size = BODY_BUFFER_BYTES;
+        loop {
+            self.from.readable().await.map_err(|_| Side::From)?;
+            loop {
+                let buffer = self.shard.buffers.take(size);
+                let (read, buffer) = self.from.read(buffer).await;
+                let count = read.map_err(|_| Side::From)?;
+                if count == 0 {
+                    self.to.shutdown_write();
+                    self.shard.buffers.give(buffer);
+                    return Ok(());
+                }
+                let full = buffer.room() == 0;
+                self.send(buffer).await?;
+                size = if full { (size * 4).min(BODY_BUFFER_BYTES_MAX) } else { BODY_BUFFER_BYTES };
+                if !full {
+                    break;
+                }
+            }
+        }
+    }
+
+    async fn send(&self, buffer: Buffer) -> Result<(), Side> {
+        let count = buffer.len() as u64;
+        let (result, buffer) = write_all(self.to, buffer).await;
+        result.map_err(|_| Side::To)?;
+        self.shard.buffers.give(buffer);
+        self.bytes.set(self.bytes.get() + count);
+        self.moved.set(self.shard.now());
+        Ok(())
+    }
+}

@@ -1,0 +1,105 @@
+//! One accept task a listener: it takes connections until told to stop, and never loses one (P2 of the design's pitfalls:
+//! an accept dropped midway leaks the descriptor it had completed with).
+
+use std::cell::Cell;
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dromon_core::config::table::Table;
+use dromon_core::limits::{ACCEPT_BACKOFF_MS, CONNECTIONS_PER_SHARD_MAX};
+use monoio::io::Canceller;
+use monoio::net::{TcpListener, TcpStream};
+
+use super::state::Shard;
+use crate::conn;
+use crate::sys::listen;
+use crate::sys::socket::Socket;
+
+/// A listener as its connections know it; where it stands in the table is looked up once a version.
+#[derive(Debug)]
+pub struct ListenerHandle {
+    /// Its name in the table.
+    pub name: Arc<str>,
+    /// The address it is bound to.
+    pub address: SocketAddr,
+    place: Cell<(u64, Option<usize>)>,
+}
+
+impl ListenerHandle {
+    /// The listener's index in this table; none if the table no longer has it.
+    pub fn index(&self, table: &Table) -> Option<usize> {
+        let (version, index) = self.place.get();
+        if version == table.version {
+            return index;
+        }
+        let index = table.listeners.iter().position(|listener| *listener.model.name == *self.name);
+        self.place.set((table.version, index));
+        index
+    }
+}
+
+/// An accept task seen from outside.
+pub(super) struct Accepting {
+    stop: Rc<Cell<bool>>,
+    canceller: Canceller,
+}
+
+impl Accepting {
+    /// Has the task take what waits in the socket's queue, close it and say so.
+    pub(super) fn stop(self) {
+        self.stop.set(true);
+        self.canceller.cancel();
+    }
+}
+
+/// Starts accepting; `stopped` is called once the socket is closed.
+pub(super) fn spawn(
+    shard: &Rc<Shard>,
+    name: Arc<str>,
+    socket: StdListener,
+    stopped: impl FnOnce() + 'static,
+) -> io::Result<Accepting> {
+    socket.set_nonblocking(shard.nonblocking)?;
+    let address = socket.local_addr()?;
+    let listener = TcpListener::from_std(socket)?;
+    let handle = Rc::new(ListenerHandle { name, address, place: Cell::new((u64::MAX, None)) });
+    let stop = Rc::new(Cell::new(false));
+    let accepting = Accepting { stop: stop.clone(), canceller: Canceller::new() };
+    let cancel = accepting.canceller.handle();
+    let shard = shard.clone();
+    monoio::spawn(async move {
+        while !stop.get() {
+            match listener.cancelable_accept(cancel.clone()).await {
+                Ok((stream, peer)) => admit(&shard, &handle, stream, peer),
+                Err(_) if stop.get() => break,
+                // The peer gave up while it waited; the next one has done nothing wrong.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                // Out of descriptors or memory: what is open will end, so wait rather than spin.
+                Err(_) => monoio::time::sleep(Duration::from_millis(ACCEPT_BACKOFF_MS)).await,
+            }
+        }
+        while let Some((stream, peer)) = listen::accept_waiting(listener.as_raw_fd(), shard.nonblocking) {
+            if let Ok(stream) = TcpStream::from_std(stream) {
+                admit(&shard, &handle, stream, peer);
+            }
+        }
+        drop(listener);
+        stopped();
+    });
+    Ok(accepting)
+}
+
+/// Starts the connection's task, unless the shard is full.
+fn admit(shard: &Rc<Shard>, listener: &Rc<ListenerHandle>, stream: TcpStream, peer: SocketAddr) {
+    if shard.gauges.downstream_connections_active.get() >= CONNECTIONS_PER_SHARD_MAX as u64 {
+        shard.gauges.downstream_connections_refused.add(1);
+        return;
+    }
+    shard.gauges.downstream_connections_total.add(1);
+    // Spawned as it is: a wrapping async block would nearly double what an idle connection weighs.
+    monoio::spawn(conn::serve(shard.clone(), listener.clone(), Socket::new(stream), peer));
+}

@@ -1,0 +1,105 @@
+//! What a shard holds, reachable by all of its tasks through one `Rc`.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use dromon_core::config::table::Table;
+use dromon_core::rng::Rng;
+use dromon_core::time::Tick;
+
+use super::buffers::Buffers;
+use super::names::Names;
+use super::notify::Notify;
+use super::stats::{Gauges, ShardStats};
+use crate::conn::SpareWork;
+use crate::mailbox::{FromShard, Sender, ShardId};
+use crate::pool::Pools;
+use crate::sys::clock;
+
+/// A shard's state. Everything is for one thread: `Cell` and `RefCell`, borrowed for a moment and never across an await.
+pub struct Shard {
+    /// Which shard.
+    pub id: ShardId,
+    /// Sockets must not block (epoll).
+    pub nonblocking: bool,
+    /// Counts of connections and exchanges.
+    pub gauges: Gauges,
+    /// Where messages for the steward go.
+    pub outbox: Sender<FromShard>,
+    /// Random numbers.
+    pub rng: RefCell<Rng>,
+    /// Upstream connections.
+    pub pools: Pools,
+    /// Spare body buffers.
+    pub buffers: Buffers,
+    /// Spare exchange states.
+    pub works: SpareWork,
+    /// Names outside the index.
+    pub names: Names,
+    /// A new table came into force.
+    pub table_changed: Notify,
+    table: RefCell<Option<Arc<Table>>>,
+    drain: Cell<Drain>,
+}
+
+/// Whether the shard is going away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drain {
+    /// No.
+    No,
+    /// Yes: no keep-alive any more, and all is over by then.
+    Until(Tick),
+}
+
+impl Shard {
+    /// A shard without a table: it accepts nothing yet.
+    pub fn new(id: ShardId, rng: Rng, outbox: Sender<FromShard>, nonblocking: bool) -> Rc<Shard> {
+        Rc::new(Shard {
+            id,
+            nonblocking,
+            gauges: Gauges::default(),
+            outbox,
+            rng: RefCell::new(rng),
+            pools: Pools::default(),
+            buffers: Buffers::default(),
+            works: SpareWork::default(),
+            names: Names::default(),
+            table_changed: Notify::default(),
+            table: RefCell::new(None),
+            drain: Cell::new(Drain::No),
+        })
+    }
+
+    /// Now.
+    pub fn now(&self) -> Tick {
+        clock::now()
+    }
+
+    /// The table in force, none before the first.
+    pub fn table(&self) -> Option<Arc<Table>> {
+        self.table.borrow().clone()
+    }
+
+    /// Puts a table in force. Gives back the one before, to be freed elsewhere.
+    pub fn swap(&self, table: Arc<Table>) -> Option<Arc<Table>> {
+        let before = self.table.replace(Some(table));
+        self.table_changed.notify_all();
+        before
+    }
+
+    /// Whether the shard is going away.
+    pub fn draining(&self) -> bool {
+        self.drain.get() != Drain::No
+    }
+
+    /// Stops keep-alive.
+    pub fn drain_until(&self, deadline: Tick) {
+        self.drain.set(Drain::Until(deadline));
+    }
+
+    /// The numbers since the last call.
+    pub fn take_stats(&self) -> ShardStats {
+        self.gauges.take()
+    }
+}

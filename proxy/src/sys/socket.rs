@@ -1,0 +1,181 @@
+//! A TCP connection on the shard's runtime, with the few options and peeks that the data plane needs.
+
+use std::cell::UnsafeCell;
+use std::io;
+use std::mem::{size_of, zeroed};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
+
+use monoio::BufResult;
+use monoio::buf::{IoBuf, IoBufMut};
+use monoio::io::{AsyncReadRent, AsyncWriteRent};
+use monoio::net::TcpStream;
+
+use super::listen::set;
+
+/// Linux's `SO_ORIGINAL_DST`, the same number for IPv4 and, as `IP6T_SO_ORIGINAL_DST`, for IPv6.
+const ORIGINAL_DESTINATION: libc::c_int = 80;
+
+/// What lies in a connection's receive queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peek {
+    /// Nothing: the connection is open and quiet.
+    Quiet,
+    /// Bytes wait.
+    Data,
+    /// The peer has closed or reset it.
+    Closed,
+}
+
+/// A connection. One task reads and one writes at the same time; both through a shared reference.
+pub struct Socket {
+    stream: UnsafeCell<TcpStream>,
+}
+
+impl Socket {
+    /// Takes over a connection. Small messages leave at once (`TCP_NODELAY`): a proxy has nothing more to say.
+    pub fn new(stream: TcpStream) -> Socket {
+        // A socket that refuses the option works all the same, only later.
+        let _ = stream.set_nodelay(true);
+        Socket { stream: UnsafeCell::new(stream) }
+    }
+
+    /// Connects.
+    pub async fn connect(address: SocketAddr) -> io::Result<Socket> {
+        Ok(Socket::new(TcpStream::connect_addr(address).await?))
+    }
+
+    fn stream(&self) -> &TcpStream {
+        // SAFETY: exclusive references made by `read` and `write` live only while the operation is made and polled,
+        // touch nothing of the stream but its reference-counted descriptor (as monoio's own split halves rely on),
+        // and all of it happens on one thread.
+        unsafe { &*self.stream.get() }
+    }
+
+    /// Reads what is there, waiting for the first byte; 0 at the end of the stream. Dropping the future may lose bytes
+    /// that the kernel has already copied: only a connection that is given up may be treated so.
+    pub fn read<B: IoBufMut>(&self, buffer: B) -> impl Future<Output = BufResult<usize, B>> {
+        // SAFETY: see `stream`.
+        unsafe { &mut *self.stream.get() }.read(buffer)
+    }
+
+    /// Writes a part of the buffer, at least a byte of it.
+    pub fn write<B: IoBuf>(&self, buffer: B) -> impl Future<Output = BufResult<usize, B>> {
+        // SAFETY: see `stream`.
+        unsafe { &mut *self.stream.get() }.write(buffer)
+    }
+
+    /// Waits for bytes, an end or an error, holding no buffer. Dropping the future loses nothing.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.stream().readable(false).await
+    }
+
+    /// Says that no more will be written.
+    pub fn shutdown_write(&self) {
+        // SAFETY: plain system call on an owned descriptor. A failure means that the peer is gone already.
+        unsafe { libc::shutdown(self.raw(), libc::SHUT_WR) };
+    }
+
+    /// Makes the close that follows a reset (`SO_LINGER` 0): the peer must not take what it got for a clean end (R32).
+    pub fn reset_on_close(&self) {
+        let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+        let length = size_of::<libc::linger>() as libc::socklen_t;
+        // SAFETY: pointer and length describe `linger`, which outlives the call.
+        unsafe {
+            libc::setsockopt(
+                self.raw(),
+                libc::SOL_SOCKET,
+                libc::SO_LINGER,
+                (&raw const linger).cast(),
+                length,
+            )
+        };
+    }
+
+    /// Looks at the receive queue without taking from it or waiting.
+    pub fn peek(&self) -> Peek {
+        let mut byte = 0u8;
+        // SAFETY: the pointer is to one live byte, as the length says.
+        let got =
+            unsafe { libc::recv(self.raw(), (&raw mut byte).cast(), 1, libc::MSG_PEEK | libc::MSG_DONTWAIT) };
+        match got {
+            0 => Peek::Closed,
+            1.. => Peek::Data,
+            _ if io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock => Peek::Quiet,
+            _ => Peek::Closed,
+        }
+    }
+
+    /// Copies the first bytes of the receive queue without taking them; 0 if there are none.
+    pub fn peek_bytes(&self, bytes: &mut [u8]) -> usize {
+        let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+        // SAFETY: pointer and length describe the caller's slice.
+        let got = unsafe { libc::recv(self.raw(), bytes.as_mut_ptr().cast(), bytes.len(), flags) };
+        usize::try_from(got).unwrap_or(0)
+    }
+
+    /// Whether the connection is dead in both directions: reset, or closed at both ends. A peer that has only ended its
+    /// own sending (legal after a request) is not.
+    pub fn is_dead(&self) -> bool {
+        let mut poll = libc::pollfd { fd: self.raw(), events: 0, revents: 0 };
+        // SAFETY: one live pollfd, as the count says; a timeout of 0 does not block.
+        let ready = unsafe { libc::poll(&raw mut poll, 1, 0) };
+        ready > 0 && poll.revents & (libc::POLLERR | libc::POLLHUP) != 0
+    }
+
+    /// Address of this end.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.stream().local_addr()
+    }
+
+    /// Where the client was connecting to before a netfilter REDIRECT brought it here; none without one.
+    pub fn original_destination(&self) -> Option<SocketAddr> {
+        original_v4(self.raw()).or_else(|| original_v6(self.raw()))
+    }
+
+    /// Switches keep-alive probes on; zeros leave the system's values.
+    pub fn keepalive(&self, time_s: u32, interval_s: u32, probes: u32) -> io::Result<()> {
+        let seconds = |value: u32| (value > 0).then(|| Duration::from_secs(u64::from(value)));
+        self.stream().set_tcp_keepalive(
+            seconds(time_s),
+            seconds(interval_s),
+            (probes > 0).then_some(probes),
+        )?;
+        set(self, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1)
+    }
+
+    fn raw(&self) -> RawFd {
+        self.stream().as_raw_fd()
+    }
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.raw()
+    }
+}
+
+fn original_v4(socket: RawFd) -> Option<SocketAddr> {
+    // SAFETY: all-zero is a valid sockaddr_in.
+    let mut raw: libc::sockaddr_in = unsafe { zeroed() };
+    let mut length = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+    // SAFETY: pointer and length describe `raw`.
+    let result = unsafe {
+        libc::getsockopt(socket, libc::SOL_IP, ORIGINAL_DESTINATION, (&raw mut raw).cast(), &raw mut length)
+    };
+    let address = Ipv4Addr::from(raw.sin_addr.s_addr.to_ne_bytes());
+    (result == 0).then(|| SocketAddr::from((address, u16::from_be(raw.sin_port))))
+}
+
+fn original_v6(socket: RawFd) -> Option<SocketAddr> {
+    // SAFETY: all-zero is a valid sockaddr_in6.
+    let mut raw: libc::sockaddr_in6 = unsafe { zeroed() };
+    let mut length = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
+    // SAFETY: pointer and length describe `raw`.
+    let result = unsafe {
+        libc::getsockopt(socket, libc::SOL_IPV6, ORIGINAL_DESTINATION, (&raw mut raw).cast(), &raw mut length)
+    };
+    let address = Ipv6Addr::from(raw.sin6_addr.s6_addr);
+    (result == 0).then(|| SocketAddr::from((address, u16::from_be(raw.sin6_port))))
+}
