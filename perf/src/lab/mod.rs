@@ -16,4 +16,4 @@ pub mod subject;
 pub mod tools;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

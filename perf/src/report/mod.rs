@@ -7,6 +7,9 @@ pub mod plot;
 pub mod table;
 pub mod view;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
