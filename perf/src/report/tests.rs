@@ -46,8 +46,7 @@ fn the_table_shows_medians_ratios_and_what_the_generator_bounded() {
 #[test]
 fn the_page_stands_alone_and_is_escaped() {
     let page = html::page(&sample());
-    for wanted in
-        ["<svg", "99.9 %", "polyline", "detail &lt;&amp;&gt;", "Envoy's configuration", "chip met"]
+    for wanted in ["<svg", "99.9 %", "polyline", "detail &lt;&amp;&gt;", "Envoy's configuration", "chip met"]
     {
         assert!(page.contains(wanted), "{wanted}");
     }
