@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use dromon_k8s::api::{Kind, Object};
 use dromon_k8s::translate::{GatewayIdentity, GatewaySelection, ProxyRole, ServiceListener, SidecarIdentity};
+use serde_json::Value;
+
 use dromon_k8s::{Mesh, ObjectSet, ProxyIdentity, Workload, WorkloadPort, analyze, parse, translate};
 
 fn path(name: &str) -> PathBuf {
@@ -91,7 +93,7 @@ fn golden(name: &str, set: &ObjectSet, identity: &ProxyIdentity) {
     assert_eq!(view.diagnostics, [], "{name}");
     let missing: Vec<&String> = view.missing.iter().collect();
     let content = serde_json::json!({ "resources": view.resources, "missing": missing });
-    let text = serde_json::to_string_pretty(&content).expect("a view is JSON") + "\n";
+    let text = serde_json::to_string_pretty(&said(content)).expect("a view is JSON") + "\n";
     let path = path("golden").join(format!("{name}.json"));
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
@@ -103,6 +105,25 @@ fn golden(name: &str, set: &ObjectSet, identity: &ProxyIdentity) {
         "{} is out of date: look the difference over, then UPDATE_GOLDEN=1",
         path.display()
     );
+}
+
+/// Without what says nothing: null, false, empty texts, lists and maps.
+fn said(value: Value) -> Value {
+    let says = |it: &Value| match it {
+        Value::Null | Value::Bool(false) => false,
+        Value::String(it) => !it.is_empty(),
+        Value::Array(it) => !it.is_empty(),
+        Value::Object(it) => !it.is_empty(),
+        _ => true,
+    };
+    match value {
+        Value::Array(items) => Value::Array(items.into_iter().map(said).collect()),
+        Value::Object(fields) => {
+            let fields = fields.into_iter().map(|(name, it)| (name, said(it)));
+            Value::Object(fields.filter(|(_, it)| says(it)).collect())
+        }
+        other => other,
+    }
 }
 
 #[test]

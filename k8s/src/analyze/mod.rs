@@ -1,9 +1,138 @@
-//! What is wrong or suspicious across objects.
+//! What is wrong or suspicious across objects: references to what is not there, rules that can never hold, objects that
+//! get into each other's way. What can be said of one object alone is said when it is read ([`crate::parse`]).
 
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::api::process::ProcessPort;
+use crate::api::{Kind, Object};
 use crate::diagnostic::Diagnostic;
-use crate::objects::ObjectSet;
+use crate::mesh::workloads::Labels;
+use crate::mesh::{Mesh, protocol};
+use crate::objects::{Key, ObjectSet, Workload, WorkloadPort};
+use crate::parse::nearest;
 
-/// Everything that is wrong or suspicious across a set.
-pub fn analyze(_set: &ObjectSet) -> Vec<Diagnostic> {
-    Vec::new()
+mod destination_rules;
+mod gateways;
+mod mesh_wide;
+mod references;
+mod rules;
+mod services;
+#[cfg(test)]
+mod tests;
+mod virtual_services;
+
+/// Everything that is wrong or suspicious across a set, in order of severity, file and object.
+pub fn analyze(set: &ObjectSet) -> Vec<Diagnostic> {
+    let set = with_processes(set);
+    let mesh = Mesh::new(&set);
+    let mut analysis = Analysis { set: &set, mesh: &mesh, findings: Vec::new() };
+    for (hidden, in_force) in set.hidden() {
+        let message = format!("{} has this object too, and that one is in force", in_force.file);
+        let diagnostic = Diagnostic::warning("", message).hint("keep it in one file");
+        analysis.findings.push(hidden.diagnostic(diagnostic));
+    }
+    virtual_services::analyze(&mut analysis);
+    destination_rules::analyze(&mut analysis);
+    gateways::analyze(&mut analysis);
+    services::analyze(&mut analysis);
+    mesh_wide::analyze(&mut analysis);
+    let mut findings = analysis.findings;
+    findings.sort();
+    findings.dedup();
+    findings
+}
+
+/// An analysis in the making.
+struct Analysis<'a> {
+    set: &'a ObjectSet,
+    mesh: &'a Mesh,
+    findings: Vec<Diagnostic>,
+}
+
+impl Analysis<'_> {
+    /// Reports something about an object of the set.
+    fn report(&mut self, key: &Key, diagnostic: Diagnostic) {
+        let diagnostic = match self.set.get(key) {
+            Some(sourced) => sourced.diagnostic(diagnostic),
+            None => diagnostic.on(key),
+        };
+        self.findings.push(diagnostic);
+    }
+
+    /// Whether anything of a namespace runs that selectors could choose.
+    fn runs_anything(&self, namespace: &str) -> bool {
+        self.mesh.workloads.select(namespace, &Labels::new()).next().is_some()
+    }
+
+    /// Reports a selector that chooses nothing, where there is something to choose from.
+    fn selector(&mut self, key: &Key, field: &str, labels: &Labels) {
+        let namespace = &key.namespace;
+        let is_root = *namespace == self.mesh.root_namespace;
+        if labels.is_empty() || is_root || !self.runs_anything(namespace) {
+            return;
+        }
+        if self.mesh.workloads.select(namespace, labels).next().is_none() {
+            let message = format!("no workload of `{namespace}` has the labels {}", shown(labels));
+            let hint = self.label_hint(namespace, labels);
+            self.report(key, Diagnostic::warning(field, message).hint(hint));
+        }
+    }
+
+    /// What values the workloads of a namespace have where the wanted ones were not found.
+    fn label_hint(&self, namespace: &str, labels: &Labels) -> String {
+        for (label, wanted) in labels {
+            let all = self.mesh.workloads.select(namespace, &EMPTY);
+            let mut values: Vec<String> = all.filter_map(|it| it.labels.get(label).cloned()).collect();
+            values.sort();
+            values.dedup();
+            if values.is_empty() {
+                return format!("no workload has the label `{label}` at all");
+            }
+            if !values.contains(wanted) {
+                return match nearest(wanted, values.iter().map(String::as_str)) {
+                    Some(near) => format!("did you mean `{label}: {near}`?"),
+                    None => format!("workloads have `{label}`: {}", values.join(", ")),
+                };
+            }
+        }
+        "each label is known, but no workload has all of them".to_owned()
+    }
+}
+
+static EMPTY: Labels = BTreeMap::new();
+
+/// Labels as people write them.
+fn shown(labels: &Labels) -> String {
+    let pairs: Vec<String> = labels.iter().map(|(label, value)| format!("{label}={value}")).collect();
+    pairs.join(",")
+}
+
+/// The set as it will be once its processes run: analysis is for files at rest as well.
+fn with_processes(set: &ObjectSet) -> ObjectSet {
+    let mut whole = set.clone();
+    for (at, sourced) in set.of_kind(Kind::Process).enumerate() {
+        let Object::Process(process) = &sourced.object else { continue };
+        if set.workload(&sourced.key.namespace, &sourced.key.name).is_some() {
+            continue;
+        }
+        let port = |it: &ProcessPort| WorkloadPort {
+            name: it.name.clone(),
+            number: it.container_port,
+            protocol: protocol::of_port(&it.name, None, it.container_port),
+        };
+        let offset = u32::try_from(at).unwrap_or(u32::MAX) & 0xffff;
+        whole.insert_workload(Workload {
+            name: sourced.key.name.clone(),
+            namespace: sourced.key.namespace.clone(),
+            owner: sourced.key.name.clone(),
+            labels: process.meta.labels.clone().unwrap_or_default(),
+            address: IpAddr::V4(Ipv4Addr::from_bits(Ipv4Addr::new(127, 77, 0, 0).to_bits() + offset)),
+            ports: process.spec.ports.iter().map(port).collect(),
+            service_account: process.spec.service_account_name.clone().unwrap_or_default(),
+            ready: true,
+            locality: String::new(),
+        });
+    }
+    whole
 }

@@ -51,6 +51,7 @@ pub struct MeshConfig {
     pub service_settings: Option<Value>,
     pub ca_certificates: Option<Value>,
     pub certificates: Option<Value>,
+    #[serde(rename = "meshMTLS")]
     pub mesh_mtls: Option<Value>,
     pub tls_defaults: Option<Value>,
     pub trust_domain_aliases: Option<Vec<String>>,

@@ -21,6 +21,8 @@ mod spelling;
 mod typed;
 mod yaml;
 
+pub(crate) use spelling::nearest;
+
 /// What a text held.
 #[derive(Clone, Debug, Default)]
 pub struct Parsed {

@@ -23,6 +23,11 @@ mod retry;
 mod sidecar;
 mod tcp;
 
+pub(crate) use gateway::{served, server_protocol};
+pub(crate) use http::is_authority;
+pub(crate) use rate_limit::{direction as rate_limit_direction, hosts as rate_limit_hosts};
+pub(crate) use retry::retry_on;
+
 pub use gateway::{GatewayPort, PortProtocol, gateway_ports};
 pub use identity::{
     GatewayIdentity, GatewaySelection, ProxyIdentity, ProxyRole, ServiceListener, SidecarIdentity,

@@ -1,0 +1,139 @@
+//! RateLimits, Sidecars, Telemetry and the mesh's settings.
+
+use std::collections::HashMap;
+
+use crate::api::Kind;
+use crate::api::rate_limit::Direction;
+use crate::diagnostic::Diagnostic;
+use crate::mesh::host;
+use crate::objects::Key;
+use crate::parse::nearest;
+use crate::translate::{rate_limit_direction, rate_limit_hosts};
+
+use super::Analysis;
+
+pub fn analyze(analysis: &mut Analysis<'_>) {
+    rate_limits(analysis);
+    sidecars(analysis);
+    telemetry(analysis);
+    settings(analysis);
+}
+
+fn rate_limits(analysis: &mut Analysis<'_>) {
+    let mesh = analysis.mesh;
+    for held in &mesh.rate_limits {
+        let spec = &held.rule.spec;
+        for (at, target) in spec.target_refs.iter().enumerate() {
+            let namespace = target.namespace.as_deref().unwrap_or(&held.key.namespace);
+            let exists = match target.kind.as_str() {
+                "Gateway" => {
+                    mesh.gateways.iter().any(|it| it.key.name == target.name && it.key.namespace == namespace)
+                }
+                _ => rate_limit_hosts(mesh, target, &held.key.namespace).iter().any(|it| mesh.knows_host(it)),
+            };
+            if exists {
+                continue;
+            }
+            let names: Vec<&str> = match target.kind.as_str() {
+                "Gateway" => mesh.gateways.iter().map(|it| it.key.name.as_str()).collect(),
+                _ => mesh.services.iter().map(|it| it.origin.name.as_str()).collect(),
+            };
+            let message = format!("there is no {} `{namespace}/{}`", target.kind, target.name);
+            let hint = match nearest(&target.name, names) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "the limit holds for nothing until there is one".to_owned(),
+            };
+            let field = format!("spec.targetRefs[{at}].name");
+            analysis.report(&held.key, Diagnostic::error(field, message).hint(hint));
+        }
+        // A gateway's labels are its installation's matter and need not be among the objects.
+        if let Some(selector) = &spec.selector
+            && rate_limit_direction(spec) != Direction::Gateway
+        {
+            analysis.selector(&held.key, "spec.selector.matchLabels", &selector.match_labels);
+        }
+    }
+}
+
+fn sidecars(analysis: &mut Analysis<'_>) {
+    let mesh = analysis.mesh;
+    let mut general: HashMap<&str, &Key> = HashMap::new();
+    for held in &mesh.sidecars {
+        let labels =
+            held.rule.spec.workload_selector.as_ref().map(|it| it.labels.clone()).unwrap_or_default();
+        if labels.is_empty() {
+            match general.get(held.key.namespace.as_str()) {
+                Some(other) => {
+                    let message = format!("{other} is the namespace's Sidecar already, and that one is used");
+                    let hint = "one Sidecar without `workloadSelector` a namespace";
+                    analysis
+                        .report(&held.key, Diagnostic::error("spec.workloadSelector", message).hint(hint));
+                }
+                None => {
+                    general.insert(&held.key.namespace, &held.key);
+                }
+            }
+        }
+        analysis.selector(&held.key, "spec.workloadSelector.labels", &labels);
+        for (at, egress) in held.rule.spec.egress.iter().flatten().enumerate() {
+            for (host_at, pattern) in egress.hosts.iter().enumerate() {
+                let Some((namespace, name)) = pattern.split_once('/') else { continue };
+                let namespace = if namespace == "." { held.key.namespace.as_str() } else { namespace };
+                let shows = mesh.services.iter().any(|it| {
+                    (namespace == "*" || it.namespace == namespace)
+                        && host::covers(&name.to_ascii_lowercase(), &it.host)
+                });
+                if namespace != "~" && name != "*" && !shows {
+                    let field = format!("spec.egress[{at}].hosts[{host_at}]");
+                    let message = format!("no service is meant by `{pattern}`");
+                    let hint = "hosts are full names, as in `./reviews.default.svc.cluster.local`";
+                    analysis.report(&held.key, Diagnostic::warning(field, message).hint(hint));
+                }
+            }
+        }
+    }
+}
+
+fn telemetry(analysis: &mut Analysis<'_>) {
+    let mesh = analysis.mesh;
+    for held in &mesh.telemetry {
+        if let Some(selector) = &held.rule.spec.selector {
+            analysis.selector(&held.key, "spec.selector.matchLabels", &selector.match_labels);
+        }
+        for (at, logging) in held.rule.spec.access_logging.iter().enumerate() {
+            for (provider_at, provider) in logging.providers.iter().enumerate() {
+                let known =
+                    mesh.config.extension_providers.iter().map(|it| it.name.as_str()).chain(["envoy"]);
+                if known.clone().any(|it| it == provider.name) {
+                    continue;
+                }
+                let field = format!("spec.accessLogging[{at}].providers[{provider_at}].name");
+                let message = format!("there is no provider `{}`", provider.name);
+                let hint = match nearest(&provider.name, known) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => "`envoy`, or one of the mesh's `extensionProviders`".to_owned(),
+                };
+                analysis.report(&held.key, Diagnostic::error(field, message).hint(hint));
+            }
+        }
+    }
+}
+
+fn settings(analysis: &mut Analysis<'_>) {
+    let root = &analysis.mesh.root_namespace;
+    let set = analysis.set;
+    let mut in_force = false;
+    for sourced in set.of_kind(Kind::MeshConfig) {
+        if sourced.key.namespace != *root {
+            let message = format!("the mesh's settings are read in namespace `{root}` only");
+            let hint = format!("set `metadata.namespace: {root}`");
+            analysis.report(&sourced.key, Diagnostic::warning("metadata.namespace", message).hint(hint));
+            continue;
+        }
+        if in_force {
+            let message = "the ConfigMap `dromon` holds the mesh's settings, so this one has no effect";
+            analysis.report(&sourced.key, Diagnostic::warning("metadata.name", message));
+        }
+        in_force = true;
+    }
+}
