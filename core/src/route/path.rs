@@ -1,7 +1,8 @@
 //! A compressed trie over byte strings: which of many keys a string starts with, at a cost that follows the string's
 //! length and not the number of keys.
 //!
-//! A node's children are found through a bitmap with running counts, so a step costs the same for 2 children and 200.
+//! A node's children are found through a table over the range of their first bytes, so a step costs the same for 2 children
+//! and 200.
 //! The same trie serves paths (read forward, letters' case kept or folded) and wildcard hosts (read backward).
 
 /// How a stored key must relate to the string.
@@ -21,6 +22,12 @@ pub enum Fit {
 pub trait View {
     /// The byte at this distance from the start.
     fn at(&self, index: usize) -> Option<u8>;
+
+    /// The bytes from `index` on start with `label`.
+    #[inline]
+    fn has(&self, index: usize, label: &[u8]) -> bool {
+        label.iter().enumerate().all(|(offset, byte)| self.at(index + offset) == Some(*byte))
+    }
 }
 
 /// Forward, case kept.
@@ -34,6 +41,11 @@ impl View for Forward<'_> {
     #[inline]
     fn at(&self, index: usize) -> Option<u8> {
         self.0.get(index).copied()
+    }
+
+    #[inline]
+    fn has(&self, index: usize, label: &[u8]) -> bool {
+        self.0.get(index..).is_some_and(|rest| rest.starts_with(label))
     }
 }
 
@@ -60,46 +72,29 @@ struct Item {
 
 #[derive(Debug, Default)]
 struct Node {
-    /// Bytes from the parent's end to here, in [`Trie::bytes`].
+    /// Bytes from the parent's end to here, after the one that the edge stands for, in [`Trie::bytes`].
     label: (u32, u32),
     /// What is stored here, in [`Trie::items`], ascending by value.
     items: (u32, u32),
     /// Smallest value at or below this node, so that a walk for a smaller one need not go on.
     least: u32,
-    /// Children's edges, in [`Trie::edges`]; `NONE` for a leaf.
-    edges: u32,
-}
-
-/// Children of one node, by their labels' first bytes.
-#[derive(Debug)]
-struct Edges {
-    bits: [u64; 4],
-    /// Children before each word of `bits`.
-    counts: [u8; 4],
-    /// The first child; the others follow it, in the order of their bytes.
+    /// The first child; the others follow it. 0 for a leaf, as the root is nobody's child.
     first: u32,
-}
-
-const NONE: u32 = u32::MAX;
-
-impl Edges {
-    #[inline]
-    fn child(&self, byte: u8) -> Option<u32> {
-        let word = usize::from(byte >> 6);
-        let bit = 1u64 << (byte & 63);
-        let bits = self.bits[word];
-        if bits & bit == 0 {
-            return None;
-        }
-        Some(self.first + u32::from(self.counts[word]) + (bits & (bit - 1)).count_ones())
-    }
+    /// Where the children's table starts in [`Trie::steps`].
+    steps: u32,
+    /// The least of the children's first bytes, and how many bytes the table covers from there.
+    low: u8,
+    span: u16,
+    /// How many children there are.
+    children: u16,
 }
 
 /// An immutable trie of keys with `u32` values.
 #[derive(Debug, Default)]
 pub struct Trie {
     nodes: Box<[Node]>,
-    edges: Box<[Edges]>,
+    /// By byte: the child's number, counted from 1; 0 for none.
+    steps: Box<[u16]>,
     items: Box<[Item]>,
     bytes: Box<[u8]>,
 }
@@ -120,7 +115,7 @@ impl Trie {
         builder.settle_least();
         Trie {
             nodes: builder.nodes.into(),
-            edges: builder.edges.into(),
+            steps: builder.steps.into(),
             items: builder.items.into(),
             bytes: builder.bytes.into(),
         }
@@ -160,24 +155,39 @@ impl Trie {
         best
     }
 
-    /// Calls `visit` with every node on the string's way and the length of its key, until it returns false.
+    #[inline]
+    fn child(&self, node: &Node, byte: u8) -> Option<&Node> {
+        let step = u16::from(byte.wrapping_sub(node.low));
+        if step >= node.span {
+            return None;
+        }
+        match self.steps.get(node.steps as usize + usize::from(step))? {
+            0 => None,
+            number => self.nodes.get(node.first as usize + usize::from(*number) - 1),
+        }
+    }
+
+    /// Calls `visit` with every node on the string's way that stores something, and the length of its key, until it returns false.
     #[inline]
     fn walk<'t, V: View>(&'t self, view: &V, mut visit: impl FnMut(&'t Node, usize) -> bool) {
         let Some(mut node) = self.nodes.first() else { return };
         let mut depth = 0;
         loop {
-            for byte in &self.bytes[node.label.0 as usize..node.label.1 as usize] {
-                if view.at(depth) != Some(*byte) {
+            let (from, to) = node.label;
+            if from != to {
+                let label = &self.bytes[from as usize..to as usize];
+                if !view.has(depth, label) {
                     return;
                 }
-                depth += 1;
+                depth += label.len();
             }
-            if !visit(node, depth) || node.edges == NONE {
+            if node.items.0 != node.items.1 && !visit(node, depth) || node.first == 0 {
                 return;
             }
             let Some(byte) = view.at(depth) else { return };
-            let Some(child) = self.edges[node.edges as usize].child(byte) else { return };
-            node = &self.nodes[child as usize];
+            let Some(child) = self.child(node, byte) else { return };
+            depth += 1;
+            node = child;
         }
     }
 }
@@ -196,7 +206,7 @@ fn fits<V: View>(fit: Fit, view: &V, depth: usize) -> bool {
 struct Builder {
     keys: Vec<(Vec<u8>, Fit, u32)>,
     nodes: Vec<Node>,
-    edges: Vec<Edges>,
+    steps: Vec<u16>,
     items: Vec<Item>,
     bytes: Vec<u8>,
 }
@@ -223,18 +233,15 @@ impl Builder {
             self.keys[from..from + own].iter().map(|(_, fit, value)| Item { value: *value, fit: *fit }),
         );
         self.items[start..].sort();
-        let least = self.items[start..].first().map_or(NONE, |item| item.value);
+        let least = self.items[start..].first().map_or(u32::MAX, |item| item.value);
         let children = self.groups(from + own, to, end);
-        let edges = if children.is_empty() { NONE } else { self.edges.len() as u32 };
-        if !children.is_empty() {
-            self.add_edges(&children, end, pending);
-        }
         self.nodes[node] = Node {
             label: (label, self.bytes.len() as u32),
             items: (start as u32, self.items.len() as u32),
             least,
-            edges,
+            ..Node::default()
         };
+        self.add_children(node, &children, end, pending);
     }
 
     /// Splits the keys `from..to` by their byte at `depth`.
@@ -250,38 +257,37 @@ impl Builder {
         groups
     }
 
-    fn add_edges(
+    fn add_children(
         &mut self,
+        node: usize,
         children: &[(usize, usize)],
         depth: usize,
         pending: &mut Vec<(usize, usize, usize, usize)>,
     ) {
-        let first = self.nodes.len();
-        let mut bits = [0u64; 4];
-        for (position, (from, to)) in children.iter().enumerate() {
-            let byte = self.keys[*from].0[depth];
-            bits[usize::from(byte >> 6)] |= 1 << (byte & 63);
+        let byte = |keys: &[(Vec<u8>, Fit, u32)], group: &(usize, usize)| keys[group.0].0[depth];
+        let (Some(low), Some(high)) = (children.first(), children.last()) else { return };
+        let (low, high) = (byte(&self.keys, low), byte(&self.keys, high));
+        let (first, steps) = (self.nodes.len(), self.steps.len());
+        self.steps.resize(steps + usize::from(high - low) + 1, 0);
+        for (position, group) in children.iter().enumerate() {
+            let step = byte(&self.keys, group) - low;
+            self.steps[steps + usize::from(step)] = position as u16 + 1;
             self.nodes.push(Node::default());
-            pending.push((first + position, *from, *to, depth));
+            pending.push((first + position, group.0, group.1, depth + 1));
         }
-        let mut counts = [0u8; 4];
-        for word in 1..4 {
-            counts[word] = counts[word - 1] + bits[word - 1].count_ones() as u8;
-        }
-        self.edges.push(Edges { bits, counts, first: first as u32 });
+        let node = &mut self.nodes[node];
+        (node.first, node.steps, node.low) = (first as u32, steps as u32, low);
+        node.span = u16::from(high - low) + 1;
+        node.children = children.len() as u16;
     }
 
     /// Children stand after their parents, so one pass from the end settles the smallest value below each node.
     fn settle_least(&mut self) {
         for node in (0..self.nodes.len()).rev() {
-            if self.nodes[node].edges == NONE {
-                continue;
-            }
-            let edges = &self.edges[self.nodes[node].edges as usize];
-            let count: u32 = edges.bits.iter().map(|word| word.count_ones()).sum();
-            let below =
-                (edges.first..edges.first + count).map(|child| self.nodes[child as usize].least).min();
-            self.nodes[node].least = self.nodes[node].least.min(below.unwrap_or(NONE));
+            let Node { first, children, .. } = self.nodes[node];
+            let below = self.nodes[first as usize..first as usize + usize::from(children)].iter();
+            let below = below.map(|child| child.least).min().unwrap_or(u32::MAX);
+            self.nodes[node].least = self.nodes[node].least.min(below);
         }
     }
 }
