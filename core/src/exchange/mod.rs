@@ -186,3 +186,6 @@ pub enum End {
     /// The client went away.
     DownstreamClosed,
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,11 +6,13 @@
 
 mod config;
 mod oracle;
+mod tally;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use world::{Tally, World};
+use tally::Tally;
+use world::World;
 
 /// Seeds of the ordinary run.
 const SEEDS: u64 = 256;

@@ -14,65 +14,13 @@ use dromon_core::time::Tick;
 
 use crate::config::{ADDRESSES, HOSTS, INBOUND, Mesh, OUTBOUND, TCP, host};
 use crate::oracle::{Before, Cause, Known, may_repeat, tries_max};
+use crate::tally::Tally;
 
 const ARRIVALS: u32 = 180;
 const SHARDS: usize = 3;
 const MS: u64 = 1_000_000;
 /// How far a shard's idea of now may lag behind the others'.
 const SKEW_NS: [u64; SHARDS] = [0, 300_000, 2_000_000];
-
-/// How often what happened, so that a sweep in which something never happens is noticed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    answers: BTreeMap<&'static str, u64>,
-    attempts: u64,
-    retries: u64,
-    discards: u64,
-    forwards: u64,
-    swaps: u64,
-    fetches: u64,
-    ejections: u64,
-    dropped: u64,
-}
-
-impl Tally {
-    pub fn add(&mut self, other: &Tally) {
-        for (label, count) in &other.answers {
-            *self.answers.entry(label).or_default() += count;
-        }
-        self.attempts += other.attempts;
-        self.retries += other.retries;
-        self.discards += other.discards;
-        self.forwards += other.forwards;
-        self.swaps += other.swaps;
-        self.fetches += other.fetches;
-        self.ejections += other.ejections;
-        self.dropped += other.dropped;
-    }
-
-    pub fn assert_everything_happened(&self) {
-        let counts = [self.attempts, self.retries, self.discards, self.forwards, self.swaps, self.fetches];
-        assert!(counts.iter().all(|count| *count > 100), "{self:#?}");
-        assert!(self.ejections > 100 && self.dropped > 100, "{self:#?}");
-        for reason in [
-            Reason::NoRoute,
-            Reason::UnknownHost,
-            Reason::ConfigPending,
-            Reason::NoHealthyUpstream,
-            Reason::ConnectFailed,
-            Reason::ConnectTimeout,
-            Reason::UpstreamOverflow,
-            Reason::UpstreamReset,
-            Reason::RequestTimeout,
-            Reason::PerTryTimeout,
-            Reason::FaultAbort,
-            Reason::RateLimited,
-        ] {
-            let label = reason.facts().label;
-            assert!(self.answers.get(label).is_some_and(|count| *count > 10), "{label} is rare: {self:#?}");
-        }
-    }
-}
 
 #[derive(Clone)]
 struct Request {
@@ -290,7 +238,7 @@ impl World {
             }
             Event::Flight(id, turn, happening) => {
                 if self.flights.get(&id).is_some_and(|flight| flight.turn == turn) {
-                    self.to_flight(id, happening);
+                    self.meet(id, happening);
                 }
             }
         }
@@ -401,7 +349,7 @@ impl World {
         self.carry_out(id, step);
     }
 
-    fn to_flight(&mut self, id: usize, happening: Happening) {
+    fn meet(&mut self, id: usize, happening: Happening) {
         let Some(flight) = self.flights.get_mut(&id) else { return };
         let input = match happening {
             Happening::Dropped => {
