@@ -27,6 +27,8 @@ pub struct Program {
     pub env: BTreeMap<String, String>,
     /// Where it runs; the run's own directory unless set.
     pub directory: Option<PathBuf>,
+    /// Its standard output is not passed on.
+    pub is_silent: bool,
 }
 
 /// A running process.
@@ -46,7 +48,8 @@ impl Child {
     pub fn start(program: &Program, guard: &Guard) -> io::Result<Child> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("child").arg(std::process::id().to_string()).arg("--").args(&program.command);
-        command.envs(&program.env).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let stdout = if program.is_silent { Stdio::null() } else { Stdio::piped() };
+        command.envs(&program.env).stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
         command.process_group(0).kill_on_drop(true);
         if let Some(directory) = &program.directory {
             command.current_dir(directory);

@@ -1,13 +1,13 @@
 //! `dromonctl run` from its start to its end.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::LocalSet;
 
 use super::address::Addresses;
-use super::guard::Guard;
+use super::guard;
 use super::options::{Options, Output};
 use super::output::{progress, say, seconds};
 use super::paths::RunDir;
@@ -18,6 +18,10 @@ use crate::source::folder::Folder;
 
 /// The file in the run directory that says what runs; for the other commands.
 pub const RUN_FILE: &str = "run.json";
+/// Signals so close together are one request.
+const SAME_REQUEST: Duration = Duration::from_millis(100);
+/// How long killed processes may take to be gone.
+const REAP: Duration = Duration::from_secs(2);
 /// How long the end may take beyond the proxies' drain.
 const END: Duration = Duration::from_secs(30);
 
@@ -34,7 +38,7 @@ async fn run_here(mut options: Options) -> anyhow::Result<()> {
     options.config = std::path::absolute(&options.config)?;
     let (folder, first) = Folder::open(&options.config)?;
     let run_dir = RunDir::take(options.run_dir.as_deref())?;
-    let guard = Guard::start(run_dir.removed_at_end()).context("cannot start the guard")?;
+    let guard = guard::Process::start(run_dir.removed_at_end()).context("cannot start the guard")?;
     let mut addresses = Addresses::default();
     let own = addresses.of("gateway")?.sidecar;
     let endpoints = Endpoints::of_gateway(own);
@@ -42,7 +46,7 @@ async fn run_here(mut options: Options) -> anyhow::Result<()> {
     let drain = Duration::from_secs(options.drain_seconds);
     let output = options.output;
     let programs = Programs { options, run_dir: run_dir.path().to_owned(), status };
-    let mut supervisor = Supervisor::new(programs, guard, addresses, endpoints);
+    let mut supervisor = Supervisor::new(programs, guard.guard(), addresses, endpoints);
     let events = supervisor.events();
     folder.spawn(move |batch| events.send(Event::Folder(batch)).is_ok())?;
     supervisor.start(&first);
@@ -58,16 +62,15 @@ async fn run_here(mut options: Options) -> anyhow::Result<()> {
         }
     }
     progress("");
+    signals.calm().await;
     say("ending: what is under way is finished first; once more ends it at once");
     tokio::select! {
         () = supervisor.stop() => {}
         () = signals.next() => say("ended at once"),
         () = tokio::time::sleep(drain * 2 + END) => say("the end took too long: what is left is killed"),
     }
-    if let Some(path) = run_dir.removed_at_end() {
-        // The guard removes it as well, but whoever waits for this process may look at once.
-        let _ = std::fs::remove_dir_all(path);
-    }
+    guard.finish();
+    reap();
     Ok(())
 }
 
@@ -95,6 +98,18 @@ fn announce(ready: &Ready, output: Output, supervisor: &Supervisor, run_dir: &st
     }
 }
 
+/// Collects what was killed rather than waited for, so that nothing of it is left when this process is gone.
+fn reap() {
+    let patience = Instant::now() + REAP;
+    while Instant::now() < patience {
+        match rustix::process::wait(rustix::process::WaitOptions::NOHANG) {
+            Ok(None) => std::thread::sleep(Duration::from_millis(5)),
+            Ok(Some(_)) => {}
+            Err(_) => return,
+        }
+    }
+}
+
 /// What ends a run.
 struct Signals {
     interrupt: Signal,
@@ -109,6 +124,16 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
         })
+    }
+
+    /// Lets copies of the same request pass: `timeout`, say, signals both a process and its group.
+    async fn calm(&mut self) {
+        let _ = tokio::time::timeout(SAME_REQUEST, async {
+            loop {
+                self.next().await;
+            }
+        })
+        .await;
     }
 
     async fn next(&mut self) {

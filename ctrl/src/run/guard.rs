@@ -6,33 +6,53 @@
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// The run's end of the pipe. Cheap to clone; the guard acts when the last one is gone.
+/// The run's end of the pipe. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Guard {
-    pipe: Arc<Mutex<std::process::ChildStdin>>,
+    pipe: Arc<Mutex<Option<ChildStdin>>>,
 }
 
-impl Guard {
+/// The guard's process, to be waited for.
+#[derive(Debug)]
+pub struct Process {
+    guard: Guard,
+    child: Child,
+}
+
+impl Process {
     /// Starts the guard. `remove` is deleted at the end.
     ///
     /// # Errors
     /// The process cannot be started.
-    pub fn start(remove: Option<&Path>) -> io::Result<Guard> {
+    pub fn start(remove: Option<&Path>) -> io::Result<Process> {
         use std::os::unix::process::CommandExt;
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("guard").args(remove);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         // Away from the terminal's signals: it has to outlive the run.
         let mut child = command.process_group(0).spawn()?;
-        let pipe = child.stdin.take().ok_or_else(|| io::Error::other("no pipe to the guard"))?;
-        Ok(Guard { pipe: Arc::new(Mutex::new(pipe)) })
+        let pipe = Arc::new(Mutex::new(child.stdin.take()));
+        Ok(Process { guard: Guard { pipe }, child })
     }
 
+    /// The run's end of the pipe.
+    pub fn guard(&self) -> Guard {
+        self.guard.clone()
+    }
+
+    /// Closes the pipe and waits until the guard has done its work.
+    pub fn finish(mut self) {
+        self.guard.pipe.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let _ = self.child.wait();
+    }
+}
+
+impl Guard {
     /// From now on this group must not outlive the run.
     pub fn watch(&self, group: u32) {
         self.tell('+', group);
@@ -46,7 +66,9 @@ impl Guard {
     fn tell(&self, sign: char, group: u32) {
         let mut pipe = self.pipe.lock().unwrap_or_else(PoisonError::into_inner);
         // A guard that was killed guards nothing; the children still die with their parent.
-        let _ = pipe.write_all(format!("{sign}{group}\n").as_bytes());
+        if let Some(pipe) = pipe.as_mut() {
+            let _ = pipe.write_all(format!("{sign}{group}\n").as_bytes());
+        }
     }
 }
 

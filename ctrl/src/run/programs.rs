@@ -91,7 +91,7 @@ impl Programs {
             self.status.to_string(),
         ];
         Spec {
-            program: Program { name: "controller".into(), command, ..Program::default() },
+            program: Program { name: "controller".into(), command, is_silent: true, ..Program::default() },
             readiness: Readiness::new(Question::Http(self.status, "/healthz".into())),
             restart: Restart::Always,
             patience: CONTROLLER_PATIENCE,
@@ -154,7 +154,7 @@ impl Programs {
         }
         let directory = plan.life.directory.as_ref().map(|directory| self.options.config.join(directory));
         Spec {
-            program: Program { name: plan.label(), command, env, directory },
+            program: Program { name: plan.label(), command, env, directory, is_silent: false },
             readiness: plan.life.readiness(pair),
             restart: plan.life.restart,
             patience: Duration::from_secs(10),
