@@ -289,7 +289,7 @@ fn names_long_gone_give_their_slots_back() {
 
 #[derive(Clone, Debug)]
 enum Edit {
-    Put(Resource),
+    Put(Box<Resource>),
     Remove(Kind, String),
 }
 
@@ -300,14 +300,16 @@ fn edit() -> impl Strategy<Value = Edit> {
     let address = prop_oneof![Just("10.0.0.1:1"), Just("10.0.0.2:1"), Just("10.0.0.3:1")];
     prop_oneof![
         (name(), proptest::collection::btree_set(80u16..83, 0..3), any::<bool>()).prop_map(
-            |(name, ports, routed)| { Edit::Put(host(name, &ports.into_iter().collect::<Vec<_>>(), routed)) }
+            |(name, ports, routed)| {
+                Edit::Put(Box::new(host(name, &ports.into_iter().collect::<Vec<_>>(), routed)))
+            }
         ),
         (name(), proptest::collection::vec(prop_oneof![Just(("/", "")), Just(("/v", "v1"))], 0..3))
-            .prop_map(|(name, paths)| Edit::Put(rules(name, &paths))),
-        slot().prop_map(|name| Edit::Put(destination(&name))),
+            .prop_map(|(name, paths)| Edit::Put(Box::new(rules(name, &paths)))),
+        slot().prop_map(|name| Edit::Put(Box::new(destination(&name)))),
         (slot(), proptest::collection::vec(address, 0..3))
-            .prop_map(|(name, addresses)| Edit::Put(endpoints(&name, &addresses))),
-        (1u64..3, name()).prop_map(|(requests, name)| Edit::Put(limit("n/l", requests, name))),
+            .prop_map(|(name, addresses)| Edit::Put(Box::new(endpoints(&name, &addresses)))),
+        (1u64..3, name()).prop_map(|(requests, name)| Edit::Put(Box::new(limit("n/l", requests, name)))),
         (prop_oneof![Just(Kind::Host), Just(Kind::VirtualHost)], name())
             .prop_map(|(kind, name)| Edit::Remove(kind, name.into())),
         (prop_oneof![Just(Kind::Destination), Just(Kind::Endpoints)], slot())
@@ -348,7 +350,7 @@ proptest! {
         for step in edits {
             for edit in step {
                 let applied = match edit {
-                    Edit::Put(resource) => world.snapshot.apply([update(resource)], []),
+                    Edit::Put(resource) => world.snapshot.apply([update(*resource)], []),
                     Edit::Remove(kind, name) => world.snapshot.apply([], [(kind, name)]),
                 };
                 prop_assert_eq!(applied.rejected, []);
