@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use dromon_core::config::compile::Answers;
 use dromon_core::config::snapshot::Rejection;
 use dromon_core::config::table::Table;
 use dromon_core::limits::STEWARD_EVENTS_MAX;
@@ -62,8 +63,9 @@ struct Control {
 
     phase: Phase,
     versions: u64,
-    /// DNS or a listener asks for another table although no object has changed.
-    stale: bool,
+    /// DNS may have other answers than the newest table was made of.
+    names_changed: bool,
+    answers: Arc<Answers>,
     held_since: Option<Instant>,
     /// What the newest configuration was refused for.
     rejections: Vec<Rejection>,
@@ -84,7 +86,13 @@ struct Control {
 enum Phase {
     Idle,
     Compiling,
-    RollingOut { rollout: Rollout, table: Arc<Table>, begun: Instant, told: bool },
+    /// Without a table: only sockets that could not be opened before.
+    RollingOut {
+        rollout: Rollout,
+        table: Option<Arc<Table>>,
+        begun: Instant,
+        told: bool,
+    },
 }
 
 /// Runs until the process is to end.
@@ -156,7 +164,8 @@ impl Control {
             awaiting: Vec::new(),
             phase: Phase::Idle,
             versions: 0,
-            stale: false,
+            names_changed: false,
+            answers: Arc::default(),
             held_since: None,
             rejections: Vec::new(),
             open: BTreeMap::new(),
@@ -190,8 +199,11 @@ impl Control {
         match event {
             Event::Feed(event) => self.fed(event),
             Event::Static(loaded) => self.loaded(loaded),
-            Event::NamesChanged => self.stale = true,
-            Event::Compiled(table) => self.roll_out(table).await,
+            Event::NamesChanged => self.names_changed = true,
+            Event::Compiled { table, answers } => {
+                self.answers = answers;
+                self.roll_out(table).await;
+            }
             Event::Saved(result) => self.saved(result),
             Event::Scrape(reply) => self.scrape(reply).await,
             Event::Drain => self.drain(false).await,
@@ -239,8 +251,7 @@ impl Control {
         self.ending_timed_out().await;
         self.rollout_is_slow();
         if self.retry_listeners.is_some_and(|due| due <= Instant::now()) {
-            self.retry_listeners = None;
-            self.stale = true;
+            self.open_what_failed().await;
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use dromon_core::config::compile::Answers;
 use dromon_core::config::table::Table;
 use dromon_core::config::wire::{DeltaRequest, DeltaResponse};
 use tokio::sync::{mpsc, oneshot};
@@ -19,7 +20,12 @@ pub enum Event {
     /// DNS has a first or a different answer for a destination's name.
     NamesChanged,
     /// The helper thread has compiled a table.
-    Compiled(Arc<Table>),
+    Compiled {
+        /// The table.
+        table: Arc<Table>,
+        /// The answers that it was made of.
+        answers: Arc<Answers>,
+    },
     /// The copy on disk is written, or why not.
     Saved(Result<(), String>),
     /// Somebody wants the numbers of all shards.

@@ -35,6 +35,6 @@ pub fn start(inputs: Inputs, events: mpsc::Sender<Event>) {
             seed: inputs.seed,
         });
         // The steward may end while this runs.
-        let _ = events.blocking_send(Event::Compiled(table));
+        let _ = events.blocking_send(Event::Compiled { table, answers: inputs.answers });
     });
 }

@@ -22,7 +22,7 @@ pub struct Rollout {
 }
 
 impl Rollout {
-    /// A roll-out to this many shards. Sockets are announced with [`Rollout::opened`] when they are sent.
+    /// A table's roll-out to this many shards. Sockets are announced with [`Rollout::opened`] when they are sent.
     pub fn new(version: u64, shard_count: usize, plan: &Plan) -> Rollout {
         let all: BTreeSet<ShardId> = (0..shard_count).map(ShardId).collect();
         Rollout {
@@ -33,6 +33,11 @@ impl Rollout {
             opening: BTreeMap::new(),
             open_after_close: plan.open_after_close.clone(),
         }
+    }
+
+    /// A roll-out of sockets only, for the table that every shard has.
+    pub fn of_sockets(version: u64, shard_count: usize) -> Rollout {
+        Rollout { acks: BTreeSet::new(), ..Rollout::new(version, shard_count, &Plan::default()) }
     }
 
     /// The table's version.

@@ -71,7 +71,8 @@ impl Control {
             return;
         }
         self.acknowledge();
-        if self.store.has_news() || self.stale {
+        let other_answers = std::mem::take(&mut self.names_changed) && self.dns.answers() != self.answers;
+        if self.store.has_news() || other_answers {
             self.compile();
         }
     }
@@ -94,10 +95,10 @@ impl Control {
             self.rejections.retain(|it| (it.kind, &it.name) != (rejection.kind, &rejection.name));
             self.rejections.push(rejection);
         }
+        self.list_refused();
     }
 
     fn compile(&mut self) {
-        self.stale = false;
         if self.store.snapshot().proxy().is_none() {
             self.handle.status.borrow_mut().pending = Some(match self.handle.settings.source {
                 Source::Feed(_) => "the controller has not said what this proxy listens on".into(),
@@ -123,15 +124,9 @@ impl Control {
 
     /// Sends a table to every shard, and opens and closes sockets.
     pub(super) async fn roll_out(&mut self, table: Arc<Table>) {
-        let wanted: Vec<Place> = table
-            .proxy
-            .listeners
-            .iter()
-            .map(|listener| Place { name: listener.name.as_str().into(), address: listener.address })
-            .collect();
         let names: BTreeSet<&str> = table.proxy.listeners.iter().map(|it| it.name.as_str()).collect();
         self.listener_errors.retain(|name, _| names.contains(&**name));
-        let Plan { open, close, open_after_close } = listeners::plan(&self.open, &wanted);
+        let Plan { open, close, open_after_close } = listeners::plan(&self.open, &places(&table));
         let plan = Plan { open: Vec::new(), close, open_after_close };
         let mut rollout = Rollout::new(table.version, self.mailboxes.len(), &plan);
         for shard in self.shard_ids() {
@@ -145,7 +140,22 @@ impl Control {
             }
         }
         self.open_sockets(&mut rollout, open).await;
-        self.phase = Phase::RollingOut { rollout, table, begun: Instant::now(), told: false };
+        self.phase = Phase::RollingOut { rollout, table: Some(table), begun: Instant::now(), told: false };
+        self.finish_if_complete().await;
+    }
+
+    /// Tries again to open the listeners of the table in force that have no socket.
+    pub(super) async fn open_what_failed(&mut self) {
+        let table = self.handle.status.borrow().table.clone();
+        let (Phase::Idle, Some(table)) = (&self.phase, table) else {
+            // The roll-out under way tries them itself.
+            self.retry_listeners = Some(Instant::now() + LISTENER_RETRY);
+            return;
+        };
+        let Plan { open, .. } = listeners::plan(&self.open, &places(&table));
+        let mut rollout = Rollout::of_sockets(table.version, self.mailboxes.len());
+        self.open_sockets(&mut rollout, open).await;
+        self.phase = Phase::RollingOut { rollout, table: None, begun: Instant::now(), told: false };
         self.finish_if_complete().await;
     }
 
@@ -192,18 +202,23 @@ impl Control {
             return;
         }
         let Phase::RollingOut { table, .. } = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
+        self.retry_listeners = (!self.listener_errors.is_empty()).then(|| Instant::now() + LISTENER_RETRY);
+        if let Some(table) = table {
+            self.in_force(table);
+        }
+        self.list_refused();
+    }
+
+    fn in_force(&mut self, table: Arc<Table>) {
         self.store.settle();
         let is_first = !self.has_table();
         self.access_log.set_path(table.proxy.access_log.as_ref().map_or("", |log| log.path.as_str()));
-        self.retry_listeners = (!self.listener_errors.is_empty()).then(|| Instant::now() + LISTENER_RETRY);
-        {
-            let mut status = self.handle.status.borrow_mut();
-            status.counts.tables += 1;
-            status.pending = None;
-            status.table = Some(table.clone());
-        }
         self.log.debug(format_args!("table {} is in force", table.version));
-        self.list_refused();
+        let mut status = self.handle.status.borrow_mut();
+        status.counts.tables += 1;
+        status.pending = None;
+        status.table = Some(table);
+        drop(status);
         self.blame_listeners();
         if is_first {
             self.announce();
@@ -311,4 +326,10 @@ impl Control {
             settings.admin_addr,
         ));
     }
+}
+
+/// Where a table's listeners listen.
+fn places(table: &Table) -> Vec<Place> {
+    let listeners = table.proxy.listeners.iter();
+    listeners.map(|it| Place { name: it.name.as_str().into(), address: it.address }).collect()
 }

@@ -36,8 +36,8 @@ pub struct Awaiting {
     names: BTreeSet<String>,
     /// What is wrong with it.
     lines: Vec<String>,
-    /// The snapshot's state that has all of it.
-    generation: u64,
+    /// The snapshot's state that has all of it; none while some of it is held.
+    generation: Option<u64>,
 }
 
 impl Control {
@@ -109,6 +109,7 @@ impl Control {
                 self.log.warn("the controller does not know this proxy any more; its configuration stays");
             } else {
                 self.rejections.retain(|it| it.kind != kind || it.name != name);
+                names.insert(name.clone());
                 self.store.remove(kind, name);
             }
         }
@@ -118,8 +119,7 @@ impl Control {
         }
         self.handle.status.borrow_mut().counts.refused_objects += lines.len() as u64;
         self.rejections.extend(unreadable);
-        let generation = self.store.generation();
-        self.awaiting.push(Awaiting { stream, kind, nonce, system_version, names, lines, generation });
+        self.awaiting.push(Awaiting { stream, kind, nonce, system_version, names, lines, generation: None });
     }
 
     /// A refused object finds the response that brought it.
@@ -146,11 +146,11 @@ impl Control {
         let in_force = self.store.in_force().0;
         let mut requests = Vec::new();
         for mut response in std::mem::take(&mut self.awaiting) {
-            if response.names.iter().any(|name| self.store.is_held(response.kind, name)) {
-                // What is held comes with a later state of the snapshot.
-                response.generation = self.store.generation() + 1;
+            let is_held = response.names.iter().any(|name| self.store.is_held(response.kind, name));
+            if response.generation.is_none() && !is_held {
+                response.generation = Some(self.store.generation());
             }
-            if response.generation > in_force || response.stream != number {
+            if response.generation.is_none_or(|its| its > in_force) || response.stream != number {
                 self.awaiting.push(response);
                 continue;
             }

@@ -102,6 +102,11 @@ impl Dns {
         };
         // What has no answer in time comes with a later table.
         let _ = tokio::time::timeout(budget, all_looked_up).await;
+        self.answers()
+    }
+
+    /// What is known of the watched names.
+    pub fn answers(&self) -> Arc<Answers> {
         let watched = self.watched.borrow();
         Arc::new(watched.iter().map(|(name, held)| (name.clone(), held.addresses.clone())).collect())
     }

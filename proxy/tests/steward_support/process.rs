@@ -1,0 +1,114 @@
+//! A proxy process.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+
+use super::{until, within};
+
+/// A loopback address that no other test of this run has.
+pub fn own_address() -> Ipv4Addr {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let process = std::process::id().to_le_bytes();
+    Ipv4Addr::new(127, 100 + process[1] % 100, process[0], NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// An address whose port is free now.
+pub fn free_port(ip: Ipv4Addr) -> SocketAddr {
+    TcpListener::bind((ip, 0)).and_then(|listener| listener.local_addr()).expect("a free port")
+}
+
+/// A proxy process; killed when dropped.
+pub struct Process {
+    pub child: Child,
+    pub admin: SocketAddr,
+    pub health: SocketAddr,
+    stderr: PathBuf,
+}
+
+impl Process {
+    /// Starts a proxy with its admin and readiness ports on an address of its own.
+    pub fn start(dir: &Path, id: &str, ip: Ipv4Addr, options: &[&str]) -> Process {
+        let (admin, health) = (free_port(ip), free_port(ip));
+        let stderr = dir.join(format!("stderr-{admin}"));
+        let log = std::fs::File::create(&stderr).expect("a log file");
+        let child = Command::new(env!("CARGO_BIN_EXE_dromon-proxy"))
+            .args(["--id", id, "--shards", "2", "--pin", "off", "--log-level", "debug"])
+            .args(["--admin-addr", &admin.to_string(), "--health-addr", &health.to_string()])
+            .args(options)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the proxy starts");
+        Process { child, admin, health, stderr }
+    }
+
+    /// What it has printed so far.
+    pub fn stderr(&self) -> String {
+        std::fs::read_to_string(&self.stderr).unwrap_or_default()
+    }
+
+    /// Status and body of a page.
+    pub async fn get(&self, address: SocketAddr, path: &str) -> Option<(u16, String)> {
+        request(address, "GET", path).await
+    }
+
+    /// Waits until it says that it is ready.
+    pub async fn ready(&self) {
+        until(&format!("readiness; it says {}", self.stderr()), || async {
+            self.get(self.health, "/healthz/ready").await.filter(|(status, _)| *status == 200)
+        })
+        .await;
+    }
+
+    /// Waits until it says why it is not ready, in words that hold this text.
+    pub async fn not_ready(&self, text: &str) {
+        until(&format!("not ready: {text}"), || async {
+            let (status, body) = self.get(self.health, "/healthz/ready").await?;
+            (status == 503 && body.contains(text)).then_some(())
+        })
+        .await;
+    }
+
+    /// The page of the configuration in force.
+    pub async fn config(&self) -> Value {
+        let (status, body) = self.get(self.admin, "/config").await.expect("the admin endpoint answers");
+        assert_eq!(status, 200);
+        serde_json::from_str(&body).expect("JSON")
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().expect("it runs").to_string();
+        let status = std::process::Command::new("kill").args(["-s", name, &pid]).status().expect("kill runs");
+        assert!(status.success());
+    }
+
+    /// Waits for its end: exit code, or 128 and the signal's number.
+    pub async fn end(&mut self) -> i32 {
+        let status = within("the end of the process", self.child.wait()).await.expect("a child");
+        status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
+    }
+}
+
+/// One HTTP request on a connection of its own; `None` where nobody answers.
+pub async fn request(address: SocketAddr, method: &str, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    let text =
+        format!("{method} {path} HTTP/1.1\r\nHost: proxy\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    stream.write_all(text.as_bytes()).await.ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.ok()?;
+    let status = answer.split(' ').nth(1)?.parse().ok()?;
+    let (_, body) = answer.split_once("\r\n\r\n")?;
+    Some((status, body.to_owned()))
+}
