@@ -123,8 +123,30 @@ impl Known {
         candidates
             .iter()
             .copied()
-            .find(|known| same_name(name, known.name().as_bytes()))
+            .find(|known| folds_to(name, known.name().as_bytes()))
             .unwrap_or(Known::Other)
+    }
+}
+
+/// Whether a name, in any case, is `lower`, of the same length, made of letters, digits and dashes. Compares by words: this
+/// runs for every field. Exact for tokens, of which none but a letter turns into a letter, digit or dash by the bit set here.
+fn folds_to(name: &[u8], lower: &[u8]) -> bool {
+    const CASE: u64 = 0x2020_2020_2020_2020;
+    if let (Some(tail), Some(lower_tail)) = (name.last_chunk::<8>(), lower.last_chunk::<8>()) {
+        let ((words, _), (lower_words, _)) = (name.as_chunks::<8>(), lower.as_chunks::<8>());
+        return u64::from_le_bytes(*tail) | CASE == u64::from_le_bytes(*lower_tail)
+            && words
+                .iter()
+                .zip(lower_words)
+                .all(|(word, lower)| u64::from_le_bytes(*word) | CASE == u64::from_le_bytes(*lower));
+    }
+    let half = |bytes: Option<&[u8; 4]>| bytes.map(|it| u32::from_le_bytes(*it) | CASE as u32);
+    match name.len() {
+        4.. => {
+            half(name.last_chunk()) == half(lower.last_chunk())
+                && half(name.first_chunk()) == half(lower.first_chunk())
+        }
+        _ => name.eq_ignore_ascii_case(lower),
     }
 }
 
@@ -190,6 +212,16 @@ impl Fields {
     pub(super) fn line(&self, index: usize, field: &Field) -> std::ops::Range<usize> {
         let next = self.slots.get(index + 1).map_or(usize::from(self.end), |next| next.name.start());
         field.name.start()..next
+    }
+
+    /// Every line before the end of the head, the start line too, ends in CRLF: the parser takes bare LF as well (R1).
+    pub(super) fn lines_end_in_crlf(&self, bytes: &[u8]) -> bool {
+        let crlf_before =
+            |at: usize| at.checked_sub(2).is_some_and(|from| bytes.get(from..at) == Some(b"\r\n"));
+        let end = usize::from(self.end);
+        self.slots.iter().all(|field| crlf_before(field.name.start()))
+            && crlf_before(end)
+            && crlf_before(end + 2)
     }
 
     /// Takes over what the parser split, R6 checked on the way.

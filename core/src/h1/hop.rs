@@ -37,6 +37,12 @@ pub(super) fn connection(fields: &mut Fields, bytes: &[u8]) -> Result<Options, R
         let Some(field) = fields.slots.get(index).filter(|field| field.known == Known::Connection) else {
             continue;
         };
+        // What nearly all clients say needs no list.
+        if same_name(field.value.of_bytes(bytes), b"keep-alive") {
+            options.keep_alive = true;
+            tokens += 1;
+            continue;
+        }
         for token in list(field.value.of_bytes(bytes)) {
             tokens += 1;
             if tokens > CONNECTION_TOKENS_MAX {

@@ -10,7 +10,7 @@ use super::target::{self, Form, PathPolicy};
 use super::{Body, Progress, Version, expect, explain, framing};
 use crate::exchange::RequestView;
 use crate::fault::Reason;
-use crate::limits::{FIELDS_MAX, METHOD_BYTES_MAX};
+use crate::limits::{FIELDS_MAX, LINE_BYTES_MAX, METHOD_BYTES_MAX};
 
 /// What a port allows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,40 +54,68 @@ impl RequestHead {
     /// # Errors
     /// A [`Reject`] names the rule broken and what to answer; the connection must close after the answer.
     pub fn parse(&mut self, bytes: &[u8], port: PortRules) -> Result<Progress, Reject> {
+        if self.scan.is_new() {
+            // Most heads arrive whole: one pass of the parser then does what else needs a search for the end first.
+            if let Some(end) = self.parse_at_once(bytes) {
+                return self.check(bytes, end?, port);
+            }
+        }
         let Some(end) = self.scan.advance(bytes)? else { return Ok(Progress::Incomplete) };
         let start = std::mem::take(&mut self.scan).start();
         let bytes = bytes.get(..end).unwrap_or_default();
-        let head = bytes.get(start..).unwrap_or_default();
+        match self.split(bytes, start) {
+            Some(split) => split?,
+            None => return Err(explain::request(bytes.get(start..).unwrap_or_default())),
+        };
+        self.check(bytes, end, port)
+    }
 
+    /// Splits a head that is there as a whole and has nothing unusual about its lines; none leaves it to the scan.
+    fn parse_at_once(&mut self, bytes: &[u8]) -> Option<Result<usize, Reject>> {
+        let start = if bytes.starts_with(b"\r\n") { 2 } else { 0 };
+        let window = bytes.get(..bytes.len().min(LINE_BYTES_MAX)).unwrap_or_default();
+        let end = match self.split(window, start)? {
+            Ok(end) => end,
+            Err(reject) => return self.fields.lines_end_in_crlf(window).then_some(Err(reject)),
+        };
+        let usual = self.method.start() == start && self.fields.lines_end_in_crlf(window);
+        usual.then_some(Ok(end))
+    }
+
+    /// Has the parser split a head into slots; none where it is incomplete or malformed.
+    fn split(&mut self, bytes: &[u8], start: usize) -> Option<Result<usize, Reject>> {
         let mut storage = [const { MaybeUninit::uninit() }; FIELDS_MAX];
         let mut parsed = httparse::Request::new(&mut []);
-        let (method, path, minor) = match parsed.parse_with_uninit_headers(head, &mut storage) {
-            Ok(httparse::Status::Complete(_)) => (parsed.method, parsed.path, parsed.version),
-            Ok(httparse::Status::Partial) | Err(_) => return Err(explain::request(head)),
+        let length = match parsed.parse_with_uninit_headers(bytes.get(start..)?, &mut storage) {
+            Ok(httparse::Status::Complete(length)) => length,
+            Ok(httparse::Status::Partial) | Err(_) => return None,
         };
-        let (Some(method), Some(path), Some(minor)) = (method, path, minor) else {
-            return Err(explain::request(head));
-        };
-        if method.len() > METHOD_BYTES_MAX {
-            return Err(Reject::request(Rule::R7, "method too long"));
-        }
-        self.fields.end = Span::new(end - 2, end).start() as u16;
-        self.fields.fill(parsed.headers, bytes)?;
-        self.version = if minor == 0 { Version::Http10 } else { Version::Http11 };
-        self.method = Span::of(method.as_bytes(), bytes, start);
-        self.take_target(method.as_bytes(), path.as_bytes(), bytes)?;
+        let end = start + length;
+        self.version = if parsed.version? == 0 { Version::Http10 } else { Version::Http11 };
+        self.method = Span::of(parsed.method?.as_bytes(), bytes, start);
+        self.target = Span::of(parsed.path?.as_bytes(), bytes, start);
+        self.fields.end = Span::new(end.checked_sub(2)?, end).start() as u16;
+        Some(self.fields.fill(parsed.headers, bytes).map(|()| end))
+    }
+
+    /// Everything that a head must fulfil beyond the grammar of its lines.
+    fn check(&mut self, bytes: &[u8], end: usize, port: PortRules) -> Result<Progress, Reject> {
+        self.take_target(bytes)?;
         self.take_fields(bytes, port)?;
         Ok(Progress::Complete(end))
     }
 
-    fn take_target(&mut self, method: &[u8], target: &[u8], bytes: &[u8]) -> Result<(), Reject> {
-        let parts = target::parse(method, target)?;
+    fn take_target(&mut self, bytes: &[u8]) -> Result<(), Reject> {
+        let method = self.method.of_bytes(bytes);
+        if method.len() > METHOD_BYTES_MAX {
+            return Err(Reject::request(Rule::R7, "method too long"));
+        }
+        let parts = target::parse(method, self.target.of_bytes(bytes))?;
         match method {
             b"CONNECT" => return Err(Reject::with(Rule::R27, Reason::MethodNotAllowed, "CONNECT is off")),
             b"TRACE" => return Err(Reject::with(Rule::R36, Reason::MethodNotAllowed, "TRACE is off")),
             _ => {}
         }
-        self.target = Span::of(target, bytes, 0);
         let within =
             |(start, end): (usize, usize)| Span::new(self.target.start() + start, self.target.start() + end);
         self.path = within(parts.path);

@@ -7,7 +7,7 @@ use super::hop::{self, Options};
 use super::rule::{Reject, Rule};
 use super::scan::Scan;
 use super::{Body, Progress, Version, explain, framing};
-use crate::limits::FIELDS_MAX;
+use crate::limits::{FIELDS_MAX, LINE_BYTES_MAX};
 
 /// A response head. Valid once [`ResponseHead::parse`] has returned [`Progress::Complete`]; holds offsets into the
 /// bytes that were parsed, never the bytes.
@@ -36,6 +36,12 @@ impl ResponseHead {
     /// # Errors
     /// A [`Reject`] with [`crate::fault::Reason::UpstreamProtocol`]; the upstream connection must be closed.
     pub fn parse(&mut self, bytes: &[u8], to_head: bool) -> Result<Progress, Reject> {
+        if self.scan.is_new() {
+            // Most heads arrive whole, as for requests.
+            if let Some(end) = self.parse_at_once(bytes) {
+                return self.check(bytes, end?, to_head);
+            }
+        }
         let Some(end) = self.scan.advance(bytes).map_err(Reject::by_upstream)? else {
             return Ok(Progress::Incomplete);
         };
@@ -43,22 +49,41 @@ impl ResponseHead {
             return Err(Reject::response(Rule::R2, "empty line before a response"));
         }
         let bytes = bytes.get(..end).unwrap_or_default();
+        match self.split(bytes) {
+            Some(split) => split?,
+            None => return Err(explain::response(bytes)),
+        };
+        self.check(bytes, end, to_head)
+    }
 
+    /// Splits a head that is there as a whole and has nothing unusual about its lines; none leaves it to the scan.
+    fn parse_at_once(&mut self, bytes: &[u8]) -> Option<Result<usize, Reject>> {
+        let window = bytes.get(..bytes.len().min(LINE_BYTES_MAX)).unwrap_or_default();
+        let split = window.starts_with(b"HTTP").then(|| self.split(window)).flatten()?;
+        self.fields.lines_end_in_crlf(window).then_some(split)
+    }
+
+    /// Has the parser split a head into slots; none where it is incomplete or malformed.
+    fn split(&mut self, bytes: &[u8]) -> Option<Result<usize, Reject>> {
         let mut storage = [const { MaybeUninit::uninit() }; FIELDS_MAX];
         let mut parsed = httparse::Response::new(&mut []);
         let config = httparse::ParserConfig::default();
-        match config.parse_response_with_uninit_headers(&mut parsed, bytes, &mut storage) {
-            Ok(httparse::Status::Complete(_)) => {}
-            Ok(httparse::Status::Partial) | Err(_) => return Err(explain::response(bytes)),
-        }
-        let (Some(status @ 100..=599), Some(minor)) = (parsed.code, parsed.version) else {
-            return Err(Reject::response(Rule::R33, "status out of range"));
+        let end = match config.parse_response_with_uninit_headers(&mut parsed, bytes, &mut storage) {
+            Ok(httparse::Status::Complete(end)) => end,
+            Ok(httparse::Status::Partial) | Err(_) => return None,
         };
-        self.fields.end = Span::new(end - 2, end).start() as u16;
-        self.fields.fill(parsed.headers, bytes).map_err(Reject::by_upstream)?;
-        self.status = status;
-        self.version = if minor == 0 { Version::Http10 } else { Version::Http11 };
+        self.status = parsed.code?;
+        self.version = if parsed.version? == 0 { Version::Http10 } else { Version::Http11 };
+        self.fields.end = Span::new(end.checked_sub(2)?, end).start() as u16;
         self.take_reason(parsed.reason.unwrap_or_default().as_bytes(), bytes);
+        Some(self.fields.fill(parsed.headers, bytes).map(|()| end).map_err(Reject::by_upstream))
+    }
+
+    /// Everything that a head must fulfil beyond the grammar of its lines.
+    fn check(&mut self, bytes: &[u8], end: usize, to_head: bool) -> Result<Progress, Reject> {
+        if !(100..=599).contains(&self.status) {
+            return Err(Reject::response(Rule::R33, "status out of range"));
+        }
         self.take_fields(bytes, to_head)?;
         Ok(Progress::Complete(end))
     }

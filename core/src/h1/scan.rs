@@ -22,6 +22,11 @@ pub(super) struct Scan {
 }
 
 impl Scan {
+    /// Nothing was searched yet.
+    pub(super) fn is_new(&self) -> bool {
+        self.searched == 0
+    }
+
     /// Offset of the head's first byte.
     pub(super) fn start(&self) -> usize {
         self.start as usize
