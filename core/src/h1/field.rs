@@ -128,9 +128,12 @@ impl Known {
     }
 }
 
-/// Whether a name, in any case, is `lower`, of the same length, made of letters, digits and dashes. Compares by words: this
-/// runs for every field. Exact for tokens, of which none but a letter turns into a letter, digit or dash by the bit set here.
-fn folds_to(name: &[u8], lower: &[u8]) -> bool {
+/// Whether a name or value, in any case, is `lower`, made of letters, digits and dashes. Compares by words: this runs for
+/// every field. Exact for what the parser let pass, where the bit set here makes a letter, digit or dash of nothing else.
+pub(super) fn folds_to(name: &[u8], lower: &[u8]) -> bool {
+    if name.len() != lower.len() {
+        return false;
+    }
     const CASE: u64 = 0x2020_2020_2020_2020;
     if let (Some(tail), Some(lower_tail)) = (name.last_chunk::<8>(), lower.last_chunk::<8>()) {
         let ((words, _), (lower_words, _)) = (name.as_chunks::<8>(), lower.as_chunks::<8>());
@@ -226,18 +229,19 @@ impl Fields {
 
     /// Takes over what the parser split, R6 checked on the way.
     pub(super) fn fill(&mut self, parsed: &[httparse::Header<'_>], bytes: &[u8]) -> Result<(), Reject> {
+        let mut look_alike = false;
         self.slots.clear();
-        for header in parsed {
+        self.slots.extend(parsed.iter().map(|header| {
             let name = header.name.as_bytes();
             let span = Span::of(name, bytes, 0);
             let known = Known::of(name);
-            if known == Known::Other && is_framing_look_alike(name) {
-                return Err(Reject::request(Rule::R6, "underscore look-alike of a framing field"));
-            }
-            let value = Span::of(header.value, bytes, span.end() + 1);
-            self.slots.push(Field { name: span, value, known, hop: false });
+            look_alike |= known == Known::Other && is_framing_look_alike(name);
+            Field { name: span, value: Span::of(header.value, bytes, span.end() + 1), known, hop: false }
+        }));
+        match look_alike {
+            true => Err(Reject::request(Rule::R6, "underscore look-alike of a framing field")),
+            false => Ok(()),
         }
-        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! What ends at this hop: `Connection` and what it names, `TE`, `Upgrade` (R25, R26, R38).
 
-use super::field::{Fields, Known, list, same_name};
+use super::field::{Fields, Known, folds_to, list, same_name};
 use super::request::RequestHead;
 use super::response::ResponseHead;
 use super::rule::{Reject, Rule};
@@ -14,6 +14,14 @@ pub(super) struct Options {
     pub(super) keep_alive: bool,
     pub(super) upgrade: bool,
     pub(super) te: bool,
+}
+
+impl Options {
+    /// What a lone `Connection` line says if it is one of the two that nearly all messages have.
+    pub(super) fn of_usual(value: &[u8]) -> Option<Options> {
+        let (keep_alive, close) = (folds_to(value, b"keep-alive"), folds_to(value, b"close"));
+        (keep_alive || close).then(|| Options { keep_alive, close, ..Options::default() })
+    }
 }
 
 /// Known fields that always end here; `Trailer` and `TE` are written anew where they may go on.
@@ -31,18 +39,18 @@ pub(super) const HOP_BY_HOP: u32 = Known::Connection.bit()
 /// # Errors
 /// R20 for too many tokens, R25 where a token is malformed or names a field that framing or routing rests on.
 pub(super) fn connection(fields: &mut Fields, bytes: &[u8]) -> Result<Options, Reject> {
+    let mut lines = fields.iter().filter(|field| field.known == Known::Connection);
+    if let (Some(only), None) = (lines.next(), lines.next())
+        && let Some(usual) = Options::of_usual(only.value.of_bytes(bytes))
+    {
+        return Ok(usual);
+    }
     let mut options = Options::default();
     let mut tokens = 0;
     for index in 0..fields.slots.len() {
         let Some(field) = fields.slots.get(index).filter(|field| field.known == Known::Connection) else {
             continue;
         };
-        // What nearly all clients say needs no list.
-        if same_name(field.value.of_bytes(bytes), b"keep-alive") {
-            options.keep_alive = true;
-            tokens += 1;
-            continue;
-        }
         for token in list(field.value.of_bytes(bytes)) {
             tokens += 1;
             if tokens > CONNECTION_TOKENS_MAX {

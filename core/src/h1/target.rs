@@ -121,6 +121,9 @@ fn absolute(target: &[u8], plain: bool) -> Result<Target, Reject> {
     Ok(Target { form: Form::Absolute, secure, authority: (start, end), path, plain })
 }
 
+/// A colon and five digits.
+const PORT_BYTES_MAX: usize = 6;
+
 /// Checks `host`, `host:port`, `[v6]` or `[v6]:port` (R9; RFC 3986, 3.2). No userinfo, port 1 to 65535.
 pub(super) fn authority(authority: &[u8]) -> Result<(), Reject> {
     const MALFORMED: Reject = Reject::request(Rule::R9, "malformed host");
@@ -133,7 +136,9 @@ pub(super) fn authority(authority: &[u8]) -> Result<(), Reject> {
             (good, after.get(1..).unwrap_or_default())
         }
         _ => {
-            let end = memchr::memchr(b':', authority).unwrap_or(authority.len());
+            // A port is short, so its colon is near the end; one further left is no byte of a name.
+            let colon = authority.iter().rev().take(PORT_BYTES_MAX).position(|byte| *byte == b':');
+            let end = colon.map_or(authority.len(), |back| authority.len() - 1 - back);
             let (host, port) = authority.split_at(end);
             (
                 !host.is_empty() && host.iter().fold(0, |bad, byte| bad | NOT_HOST[usize::from(*byte)]) == 0,

@@ -11,7 +11,7 @@ use crate::fault::Reason;
 pub(super) type Labels = Arc<str>;
 
 /// What tells one series of the same two sides from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Outcome {
     pub(super) protocol: Protocol,
     pub(super) response_code: u16,

@@ -8,40 +8,47 @@ use hdrhistogram::Histogram;
 
 use super::interval::{HttpCounters, Interval, TcpCounters};
 use super::labels::{self, Labels, Outcome};
-use super::record::{Protocol, Record, Reporter, Security, Sides};
+use super::record::{Protocol, Record, Sides};
 use crate::config::model;
 use crate::limits::{LATENCY_DESTINATIONS_MAX, SERIES_MAX};
 
-/// Identity of a series by the addresses of what its labels come from; nothing to hash but a few words.
+/// Identity of a series by the addresses of what its labels come from, and the rest of its labels packed into a word:
+/// nothing to hash but four words.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Identity {
     destination: usize,
     endpoint: usize,
     peer: usize,
-    reporter: Reporter,
-    security: Security,
-    outcome: Outcome,
+    rest: u64,
 }
 
 impl Identity {
-    fn new(sides: &Sides<'_>, outcome: Outcome) -> Identity {
+    fn new(sides: &Sides<'_>, outcome: &Outcome) -> Identity {
+        // Reasons and gRPC statuses are moved up by one, so that 0 is none; each part has bits of its own.
+        let rest = u64::from(outcome.response_code)
+            | outcome.reason.map_or(0, |reason| reason as u64 + 1) << 16
+            | outcome.grpc_status.map_or(0, |status| u64::from(status) + 1) << 32
+            | (sides.reporter as u64) << 48
+            | (sides.security as u64) << 52
+            | (outcome.protocol as u64) << 56;
         Identity {
             destination: sides.destination.map_or(0, |it| Arc::as_ptr(it) as usize),
             endpoint: sides.endpoint.map_or(0, |it| Arc::as_ptr(it) as usize),
             peer: sides.peer.map_or(0, |it| Arc::as_ptr(it) as usize),
-            reporter: sides.reporter,
-            security: sides.security,
-            outcome,
+            rest,
         }
     }
 }
+
+/// What an identity's addresses point to.
+type Held = (Option<Arc<model::Destination>>, Option<Arc<model::Endpoint>>, Option<Arc<model::Workload>>);
 
 /// Where an identity's counters are. Holds what the addresses point to, so that none is used anew meanwhile.
 struct Place {
     series: usize,
     /// [`NOWHERE`] for TCP and beyond the cap.
     latency: usize,
-    _held: (Option<Arc<model::Destination>>, Option<Arc<model::Endpoint>>, Option<Arc<model::Workload>>),
+    _held: Held,
 }
 
 const NOWHERE: usize = usize::MAX;
@@ -136,7 +143,7 @@ impl Recorder {
             reason: record.reason,
             grpc_status: record.grpc_status,
         };
-        let identity = Identity::new(&record.sides, outcome);
+        let identity = Identity::new(&record.sides, &outcome);
         let (series, latency) = match self.http.places.get(&identity) {
             Some(place) => (place.series, place.latency),
             None => self.place_http(identity, &record.sides, &outcome),
@@ -208,7 +215,7 @@ impl Recorder {
         reason: Option<crate::fault::Reason>,
     ) -> Option<&mut TcpCounters> {
         let outcome = Outcome { protocol: Protocol::Tcp, response_code: 0, reason, grpc_status: None };
-        let identity = Identity::new(sides, outcome);
+        let identity = Identity::new(sides, &outcome);
         let series = match self.tcp.places.get(&identity) {
             Some(place) => place.series,
             None => {

@@ -75,6 +75,9 @@ fn is_replaced(known: Known, name: &[u8], changes: &[&Changes], extra: Extra<'_>
 
 /// Writes what changes add, a later change displacing an earlier one's lines, then the extra fields.
 fn write_added(copier: &mut Copier<'_>, changes: &[&Changes], extra: Extra<'_>) {
+    if changes.is_empty() && extra.is_empty() {
+        return;
+    }
     copier.flush();
     for (index, change) in changes.iter().enumerate() {
         let later = changes.get(index + 1..).unwrap_or_default();

@@ -21,7 +21,7 @@ use crate::h1::{ResponseRef, Rule};
 pub const RESPONSE_VIA_UPSTREAM: &str = "via_upstream";
 
 /// What an access log tells of an exchange beside its [`Record`] and its heads.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Details<'a> {
     /// The wall clock when the request came, in ns since 1970.
     pub start_unix_ns: u64,
@@ -61,32 +61,6 @@ pub struct Details<'a> {
     pub route_name: &'a str,
     /// Tries made.
     pub attempts: u32,
-}
-
-impl Default for Details<'_> {
-    fn default() -> Self {
-        Details {
-            start_unix_ns: 0,
-            protocol: "",
-            rule: None,
-            request_fields: &[],
-            bytes_received: 0,
-            bytes_sent: 0,
-            request_duration_ns: None,
-            response_duration_ns: None,
-            upstream_service_ns: None,
-            upstream_failure: "",
-            connection_termination: "",
-            upstream_host: None,
-            upstream_local: None,
-            upstream_cluster: "",
-            downstream_local: None,
-            downstream_remote: None,
-            server_name: "",
-            route_name: "",
-            attempts: 0,
-        }
-    }
 }
 
 /// What an access log may ask of a response, whatever protocol it came by.
