@@ -103,6 +103,10 @@ pub const DNS_LOOKUPS_MAX: usize = 256;
 pub const DNS_TTL_S_MIN: u64 = 1;
 /// Longest time that a DNS answer is used, in seconds, whatever its TTL.
 pub const DNS_TTL_S_MAX: u64 = 60;
+/// Access-log bytes that make a batch; fewer leave after [`ACCESS_LOG_BATCH_MS`].
+pub const ACCESS_LOG_BATCH_BYTES: usize = 32 * 1024;
+/// Longest time that a shard keeps an access-log line, in milliseconds.
+pub const ACCESS_LOG_BATCH_MS: u64 = 100;
 /// Buckets of one keyed rate limit; a full bucket is free to evict.
 pub const KEYED_BUCKETS_MAX: usize = 65_536;
 /// Tries of one request in all, whatever a rule asks for.

@@ -12,6 +12,7 @@ use std::task::{Context, Poll, Waker};
 
 use dromon_core::config::model::Kind;
 use dromon_core::config::table::Table;
+use dromon_core::telemetry::Interval;
 use dromon_core::time::Tick;
 use thiserror::Error;
 
@@ -105,8 +106,10 @@ pub enum FromShard {
     Stats {
         /// Whose.
         shard: ShardId,
-        /// The counters.
+        /// The shard's own numbers.
         stats: Box<ShardStats>,
+        /// What it has counted about exchanges.
+        exchanges: Box<Interval>,
     },
     /// A request came that needs this object of the feed, which the table does not have.
     Need {

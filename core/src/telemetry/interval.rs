@@ -69,7 +69,7 @@ pub struct Percentiles {
 }
 
 /// Totals over all shards since the process started.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Merged {
     http: BTreeMap<Labels, HttpCounters>,
     tcp: BTreeMap<Labels, TcpCounters>,

@@ -67,12 +67,19 @@ pub(super) async fn receive(
         Err(NoHead::Failed(reason)) => return Received::Failed(reason),
         Err(NoHead::ClientGone) => return Received::ClientGone,
     };
+    let now = shard.now();
+    answer.answered = now;
+    answer.grpc_status = answer.head.grpc_status(answer.buffer.filled());
+    if shard.telemetry.logs() {
+        answer.log_head.clear();
+        answer.log_head.extend_from_slice(answer.buffer.filled().get(..head_bytes).unwrap_or_default());
+    }
     let input = Input::ResponseHead {
         status: answer.head.status(),
-        grpc_status: answer.head.grpc_status(answer.buffer.filled()),
+        grpc_status: answer.grpc_status,
         replayable: !flags.unrepeatable.get() && !answer.started,
     };
-    let step = exchange.handle(input, shard.now(), &mut shard.rng.borrow_mut());
+    let step = exchange.handle(input, now, &mut shard.rng.borrow_mut());
     match step {
         Step::Forward => {}
         Step::Discard(inner) => return Received::Again(*inner),
@@ -203,6 +210,8 @@ async fn switch(
     answer.out.clear();
     encode::response(&answer.head, answer.buffer.filled(), &rewrite, answer.out.vec());
     answer.started = true;
+    answer.status = answer.head.status();
+    answer.head_bytes = answer.out.len() as u64;
     if write(&client.socket, &mut answer.out).await.is_err() {
         return Received::Broken(End::DownstreamClosed);
     }
@@ -238,6 +247,8 @@ async fn forward(
     answer.framing = Framing::new(answer.head.body(), sent.body, request.head.accepts_trailers());
     answer.buffer.consume(head_bytes);
     answer.started = true;
+    answer.status = answer.head.status();
+    answer.head_bytes = answer.out.len() as u64;
     if let Err(broken) = send(client, answer, upstream, attempt).await {
         return Received::Broken(match broken {
             Broken::Truncated | Broken::Rule(_) => End::UpstreamAborted,

@@ -55,6 +55,7 @@ pub(super) async fn run(
         return Tried::BadBody(reject);
     }
     let bytes = work.answer.out.len();
+    work.times.sent = client.shard.now();
     let (written, out) = write_all(&upstream.socket, std::mem::take(&mut work.answer.out)).await;
     let sent = written.is_ok() || out.len() < bytes;
     work.answer.out = out;
@@ -181,7 +182,7 @@ fn encode_request(
     exchange: &Exchange,
     attempt: &Attempt,
 ) -> Result<(), Reject> {
-    let Work { request, upload, flags, answer } = work;
+    let Work { request, upload, flags, answer, .. } = work;
     let changes: SmallVec<[&Changes; 2]> = exchange.request_changes().into_iter().rev().flatten().collect();
     let pool = exchange.destination().map(|destination| &destination.model.pool);
     let mut digits = [0u8; 3];
@@ -242,7 +243,7 @@ async fn converse(
     upstream: &Upstream,
     attempt: &Attempt,
 ) -> Result<Received, Broken> {
-    let Work { request, upload, flags, answer } = work;
+    let Work { request, upload, flags, answer, .. } = work;
     let mut down = pin!(answer::receive(client, request, flags, answer, exchange, upstream, attempt));
     if upload.framing.is_done() {
         return Ok(down.await);

@@ -15,6 +15,8 @@ use crate::sys::socket::Socket;
 pub(super) struct Port {
     /// Connections come by REDIRECT, or from clients that use it as their HTTP proxy.
     pub(super) outbound: bool,
+    /// Requests come for this proxy's own application.
+    pub(super) inbound: bool,
     /// Requests come from outside the mesh.
     pub(super) gateway: bool,
 }

@@ -1,9 +1,8 @@
 //! Answers made here, and the care that ending a connection takes.
 
 use dromon_core::exchange::{End, Local};
-use dromon_core::fault::Reason;
 use dromon_core::h1::encode::{LocalResponse, local_response};
-use dromon_core::h1::{RequestHead, Version};
+use dromon_core::h1::{Reject, RequestHead, Version};
 use dromon_core::limits::{DRAIN_BYTES_MAX, DRAIN_MS_MAX};
 
 use super::body::write;
@@ -35,10 +34,10 @@ impl Answered {
 }
 
 /// Refuses what cannot be served as a request: answers, then closes. Nothing of it was or will be forwarded.
-pub(super) async fn refuse(client: &Client, work: &mut Work, reason: Reason, detail: &str) -> Next {
+pub(super) async fn refuse(client: &Client, work: &mut Work, reject: &Reject) -> Next {
     let expose = client.shard.table().is_some_and(|table| table.proxy.expose_reason);
-    let body = if expose { detail.as_bytes() } else { b"" };
-    let facts = reason.facts();
+    let body = if expose { reject.detail.as_bytes() } else { b"" };
+    let facts = reject.reason.facts();
     let label = [("x-dromon-reason", facts.label.as_bytes())];
     work.answer.out.clear();
     let response = LocalResponse {
@@ -51,6 +50,8 @@ pub(super) async fn refuse(client: &Client, work: &mut Work, reason: Reason, det
         to_head: false,
     };
     local_response(&response, work.answer.out.vec());
+    work.answer.status = facts.status;
+    work.answer.head_bytes = work.answer.out.len() as u64;
     if write(&client.socket, &mut work.answer.out).await.is_ok() {
         linger(client, work).await;
     }
@@ -84,6 +85,8 @@ pub(super) async fn respond(client: &Client, work: &mut Work, local: &Local, exp
         to_head: head.method().of_bytes(work.request.buffer.filled()) == b"HEAD",
     };
     local_response(&response, work.answer.out.vec());
+    work.answer.status = local.status;
+    work.answer.head_bytes = work.answer.out.len() as u64;
     match write(&client.socket, &mut work.answer.out).await {
         Ok(()) if keep_alive => Answered::KeepAlive,
         Ok(()) => Answered::Close,

@@ -1,5 +1,6 @@
 //! Client connections: what a listener does with one, from accept to close.
 
+mod account;
 mod answer;
 mod attempt;
 mod body;
@@ -56,7 +57,11 @@ fn treatment(shard: &Shard, listener: &ListenerHandle) -> Option<(Treatment, Por
     let listener = table.listeners.get(listener.index(&table)?)?;
     let kind = &listener.model.kind;
     let gateway = matches!(kind, ListenerKind::GatewayHttp | ListenerKind::GatewayTcp);
-    let port = Port { outbound: matches!(kind, ListenerKind::Outbound), gateway };
+    let port = Port {
+        outbound: matches!(kind, ListenerKind::Outbound),
+        inbound: matches!(kind, ListenerKind::Inbound { .. }),
+        gateway,
+    };
     let treatment = match kind {
         ListenerKind::GatewayHttp => Treatment::Http,
         ListenerKind::GatewayTcp => Treatment::Tcp,

@@ -2,17 +2,18 @@
 
 use dromon_core::exchange::{Arrival, End, Exchange, Input, Local, RequestView, Step};
 use dromon_core::fault::Reason;
-use dromon_core::h1::{Body, Form, PathPolicy, PortRules, Progress, Reject, RequestRef, request_id};
+use dromon_core::h1::{Body, Form, PathPolicy, PortRules, Progress, Reject, RequestRef, Rule, request_id};
 use dromon_core::limits::{HEAD_BUFFER_BYTES, HEAD_BYTES_MAX, HEAD_DEADLINE_MS};
 use dromon_core::time::Tick;
 
+use super::account;
 use super::attempt::{self, Tried};
 use super::client::Client;
 use super::framing::Framing;
 use super::http::Next;
 use super::local::{self, Answered};
 use super::work::{Request, Work};
-use crate::io::{watch, within};
+use crate::io::{Interrupted, watch, within};
 use crate::mailbox::FromShard;
 
 /// Why there is no request to serve.
@@ -32,19 +33,26 @@ pub(super) async fn serve(client: &Client, work: &mut Work) -> Next {
         Ok(()) => {}
         Err(NoRequest::Gone) => return Next::Close,
         Err(NoRequest::Refused(reject)) => {
-            return local::refuse(client, work, reject.reason, reject.detail).await;
+            return refuse(client, work, &reject).await;
         }
         Err(NoRequest::Late) => {
             let detail = "the request's head did not arrive in time";
-            return local::refuse(client, work, Reason::HeadTimeout, detail).await;
+            let reject = Reject { rule: Rule::R21, reason: Reason::HeadTimeout, detail };
+            return refuse(client, work, &reject).await;
         }
     }
     let _under_way = client.shard.gauges.requests_active.hold();
     client.requests.set(client.requests.get() + 1);
     if let Err(reject) = prepare(client, work) {
-        return local::refuse(client, work, reject.reason, reject.detail).await;
+        return refuse(client, work, &reject).await;
     }
     carry_out(client, work).await
+}
+
+async fn refuse(client: &Client, work: &mut Work, reject: &Reject) -> Next {
+    let next = local::refuse(client, work, reject).await;
+    account::refused(client, work, reject);
+    next
 }
 
 /// Reads until the head is complete and parsed.
@@ -106,6 +114,7 @@ fn prepare(client: &Client, work: &mut Work) -> Result<(), Reject> {
 async fn carry_out(client: &Client, work: &mut Work) -> Next {
     let shard = &client.shard;
     let arrived = shard.now();
+    work.times.arrived = arrived;
     let (mut exchange, mut step) = match begin(client, &work.request, arrived) {
         Ok(begun) => begun,
         Err(local) => {
@@ -118,10 +127,11 @@ async fn carry_out(client: &Client, work: &mut Work) -> Next {
             Step::Respond(local) => {
                 let answered = local::respond(client, work, &local, exchange.expose_reason()).await;
                 exchange.handle(Input::Finished(answered.end()), shard.now(), &mut shard.rng.borrow_mut());
+                account::finished(client, work, &exchange);
                 return finish(client, work, answered).await;
             }
             Step::Wait(until) => match watch(until, &client.socket, std::future::pending::<()>()).await {
-                Err(crate::io::Interrupted::Gone) => return gone(client, &mut exchange),
+                Err(Interrupted::Gone) => return gone(client, work, &mut exchange),
                 _ => exchange.handle(Input::Timer, shard.now(), &mut shard.rng.borrow_mut()),
             },
             Step::Fetch { kind, name, until } => {
@@ -141,17 +151,25 @@ async fn carry_out(client: &Client, work: &mut Work) -> Next {
             }
             Step::Attempt(attempt) => match attempt::run(client, work, &mut exchange, &attempt).await {
                 Tried::Again(step) => step,
-                Tried::Answered(answered) => return finish(client, work, answered).await,
-                Tried::Tunnel(tunnel) => return Next::Tunnel(tunnel),
+                Tried::Answered(answered) => {
+                    account::finished(client, work, &exchange);
+                    return finish(client, work, answered).await;
+                }
+                Tried::Tunnel(tunnel) => {
+                    account::finished(client, work, &exchange);
+                    return Next::Tunnel(tunnel);
+                }
                 Tried::BadBody(reject) => {
                     exchange.handle(
                         Input::Finished(End::DownstreamClosed),
                         shard.now(),
                         &mut shard.rng.borrow_mut(),
                     );
-                    return local::refuse(client, work, reject.reason, reject.detail).await;
+                    let next = local::refuse(client, work, &reject).await;
+                    account::finished(client, work, &exchange);
+                    return next;
                 }
-                Tried::ClientGone => return gone(client, &mut exchange),
+                Tried::ClientGone => return gone(client, work, &mut exchange),
             },
             Step::Discard(inner) => *inner,
             Step::Forward | Step::Done => return Next::Close,
@@ -189,9 +207,10 @@ impl Request {
     }
 }
 
-fn gone(client: &Client, exchange: &mut Exchange) -> Next {
+fn gone(client: &Client, work: &Work, exchange: &mut Exchange) -> Next {
     let shard = &client.shard;
     exchange.handle(Input::Finished(End::DownstreamClosed), shard.now(), &mut shard.rng.borrow_mut());
+    account::finished(client, work, exchange);
     Next::Close
 }
 

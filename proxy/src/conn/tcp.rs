@@ -3,6 +3,7 @@
 use dromon_core::exchange::{Attempt, End, Exchange, Input, Step};
 use dromon_core::limits::UPSTREAM_IDLE_MS;
 
+use super::account;
 use super::attempt;
 use super::client::Client;
 use crate::io::within;
@@ -32,7 +33,9 @@ pub(super) async fn relay(client: &Client, connected: Connected) {
     let Connected { mut exchange, upstream } = connected;
     let pool = exchange.destination().map(|destination| &destination.model.pool);
     let idle_ms = pool.and_then(|pool| pool.idle_timeout_ms).unwrap_or(UPSTREAM_IDLE_MS);
-    let (_, result) = relay::run(shard, &client.socket, &upstream.socket, Ahead::default(), idle_ms).await;
+    shard.telemetry.tcp_opened(&account::sides(client, &exchange));
+    let (carried, result) =
+        relay::run(shard, &client.socket, &upstream.socket, Ahead::default(), idle_ms).await;
     let end = match result {
         Ok(()) => End::Complete,
         Err(RelayError::Client) => End::DownstreamClosed,
@@ -40,6 +43,8 @@ pub(super) async fn relay(client: &Client, connected: Connected) {
         Err(RelayError::Idle) => End::TimedOut,
     };
     exchange.handle(Input::Finished(end), shard.now(), &mut shard.rng.borrow_mut());
+    let sides = account::sides(client, &exchange);
+    shard.telemetry.tcp_closed(&sides, exchange.reason(), carried.up_bytes.get(), carried.down_bytes.get());
 }
 
 /// Routes the connection and connects; none if it goes nowhere.

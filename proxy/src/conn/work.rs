@@ -6,6 +6,7 @@ use std::cell::{Cell, RefCell};
 use dromon_core::h1::request_id::RequestId;
 use dromon_core::h1::{RequestHead, ResponseHead};
 use dromon_core::limits::{HEAD_BUFFER_BYTES, REPLAY_BYTES_MAX, SPARE_WORK_MAX};
+use dromon_core::time::Tick;
 
 use super::framing::Framing;
 use crate::sys::buffer::Buffer;
@@ -17,6 +18,16 @@ pub struct Work {
     pub(super) upload: Upload,
     pub(super) flags: Flags,
     pub(super) answer: Answer,
+    pub(super) times: Times,
+}
+
+/// When things happened; [`Tick::ZERO`] for what has not.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Times {
+    /// The request's head was complete.
+    pub(super) arrived: Tick,
+    /// The latest try's head was written.
+    pub(super) sent: Tick,
 }
 
 /// The request's head. Its bytes stay until the exchange is over: tries encode it anew.
@@ -75,8 +86,18 @@ pub(super) struct Answer {
     pub(super) framing: Framing,
     /// Bytes of the answer, or of an interim one, were written to the client.
     pub(super) started: bool,
+    /// When the final head came.
+    pub(super) answered: Tick,
+    /// The status sent; 0 before one is.
+    pub(super) status: u16,
+    /// The `grpc-status` of its head.
+    pub(super) grpc_status: Option<u8>,
+    /// Bytes of head sent on.
+    pub(super) head_bytes: u64,
     /// Bytes of body sent on.
     pub(super) sent_bytes: u64,
+    /// The upstream's head as it came, where an access log may ask for it.
+    pub(super) log_head: Vec<u8>,
 }
 
 /// What was sent of a request's body, kept for another try.
@@ -129,7 +150,13 @@ impl Work {
         self.flags.uploaded.set(true);
         self.upload.sent_bytes = 0;
         self.answer.started = false;
+        self.answer.answered = Tick::ZERO;
+        self.answer.status = 0;
+        self.answer.grpc_status = None;
+        self.answer.head_bytes = 0;
         self.answer.sent_bytes = 0;
+        self.answer.log_head.clear();
+        self.times = Times::default();
     }
 }
 

@@ -28,7 +28,8 @@ pub(super) async fn run(shard: Rc<Shard>, mut inbox: Receiver<ToShard>) {
             },
             ToShard::Scrape => {
                 let stats = Box::new(shard.take_stats());
-                tell(&shard, FromShard::Stats { shard: shard.id, stats }).await;
+                let exchanges = Box::new(shard.telemetry.take());
+                tell(&shard, FromShard::Stats { shard: shard.id, stats, exchanges }).await;
             }
             ToShard::Drain { deadline } => {
                 shard.drain_until(deadline);
@@ -38,6 +39,7 @@ pub(super) async fn run(shard: Rc<Shard>, mut inbox: Receiver<ToShard>) {
             ToShard::Stop => break,
         }
     }
+    shard.telemetry.flush(&shard);
     tell(&shard, FromShard::Stopped { shard: shard.id }).await;
 }
 
@@ -77,6 +79,7 @@ async fn drained(shard: Rc<Shard>, deadline: Tick) {
     while shard.gauges.requests_active.get() > 0 && shard.now() < deadline {
         monoio::time::sleep(Duration::from_millis(DRAIN_POLL_MS)).await;
     }
+    shard.telemetry.flush(&shard);
     tell(&shard, FromShard::Drained { shard: shard.id }).await;
 }
 

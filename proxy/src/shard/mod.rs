@@ -12,6 +12,7 @@ mod plan;
 mod start;
 mod state;
 pub mod stats;
+mod telemetry;
 
 pub use accept::ListenerHandle;
 pub use plan::{Machine, plan};

@@ -12,6 +12,7 @@ use super::buffers::Buffers;
 use super::names::Names;
 use super::notify::Notify;
 use super::stats::{Gauges, ShardStats};
+use super::telemetry::Telemetry;
 use crate::conn::SpareWork;
 use crate::mailbox::{FromShard, Sender, ShardId};
 use crate::pool::Pools;
@@ -29,6 +30,8 @@ pub struct Shard {
     pub outbox: Sender<FromShard>,
     /// Random numbers.
     pub rng: RefCell<Rng>,
+    /// Counters and access log.
+    pub telemetry: Telemetry,
     /// Upstream connections.
     pub pools: Pools,
     /// Spare body buffers.
@@ -61,6 +64,7 @@ impl Shard {
             gauges: Gauges::default(),
             outbox,
             rng: RefCell::new(rng),
+            telemetry: Telemetry::default(),
             pools: Pools::default(),
             buffers: Buffers::default(),
             works: SpareWork::default(),
@@ -83,6 +87,7 @@ impl Shard {
 
     /// Puts a table in force. Gives back the one before, to be freed elsewhere.
     pub fn swap(&self, table: Arc<Table>) -> Option<Arc<Table>> {
+        self.telemetry.table_changed(&table.proxy);
         let before = self.table.replace(Some(table));
         self.table_changed.notify_all();
         before

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use dromon_core::telemetry::{Interval, Merged};
+
 use crate::mailbox::ShardId;
 use crate::shard::stats::ShardStats;
 
@@ -10,13 +12,16 @@ use crate::shard::stats::ShardStats;
 pub struct Totals {
     /// Each shard's connections and exchanges; gauges as of now, counters since its start.
     pub shards: BTreeMap<ShardId, ShardStats>,
+    /// What all shards have counted about exchanges.
+    pub exchanges: Merged,
     /// Access-log bytes that could not be written out.
     pub access_log_dropped_bytes: u64,
 }
 
 impl Totals {
     /// Adds what a shard has counted since it was last asked.
-    pub fn add(&mut self, shard: ShardId, interval: ShardStats) {
+    pub fn add(&mut self, shard: ShardId, interval: ShardStats, exchanges: Interval) {
         self.shards.entry(shard).or_default().absorb(&interval);
+        self.exchanges.add(exchanges);
     }
 }

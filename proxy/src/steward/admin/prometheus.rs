@@ -7,6 +7,7 @@ use super::stats::named;
 /// The page.
 pub fn page(status: &Status, totals: &Totals) -> String {
     let mut page = Page::default();
+    totals.exchanges.render(&[], &mut page.text);
     page.own(status, totals);
     page.text
 }

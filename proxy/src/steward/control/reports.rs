@@ -65,8 +65,8 @@ impl Control {
             FromShard::Unlistened { shard, listener } => {
                 self.with_rollout(|rollout| rollout.unlistened(shard, &listener)).await;
             }
-            FromShard::Stats { shard, stats } => {
-                self.scraping.totals.add(shard, *stats);
+            FromShard::Stats { shard, stats, exchanges } => {
+                self.scraping.totals.add(shard, *stats, *exchanges);
                 self.scraping.awaited.remove(&shard);
                 if self.scraping.awaited.is_empty() {
                     self.scraping.finish();

@@ -1,0 +1,108 @@
+//! What is counted and logged when an exchange is over.
+
+use dromon_core::exchange::Exchange;
+use dromon_core::h1::{Reject, ResponseRef, Version};
+use dromon_core::telemetry::{Details, NoMessage, Protocol, Record, Reporter, Security, Sides};
+use dromon_core::time::Tick;
+
+use super::client::Client;
+use super::work::Work;
+
+/// An exchange is over, however it went.
+pub(super) fn finished(client: &Client, work: &Work, exchange: &Exchange) {
+    let shard = &client.shard;
+    let times = &work.times;
+    let duration_ns = shard.now().0.saturating_sub(times.arrived.0);
+    let record = Record {
+        sides: sides(client, exchange),
+        protocol: Protocol::Http,
+        response_code: work.answer.status,
+        reason: exchange.reason(),
+        grpc_status: work.answer.grpc_status,
+        request_bytes: work.request.head_bytes as u64 + work.upload.sent_bytes,
+        response_bytes: work.answer.head_bytes + work.answer.sent_bytes,
+        duration_ns,
+    };
+    shard.telemetry.record(&record);
+    if shard.telemetry.logs() {
+        log(client, work, Some(exchange), None, &record);
+    }
+}
+
+/// A request was refused before it was routed.
+pub(super) fn refused(client: &Client, work: &Work, reject: &Reject) {
+    let shard = &client.shard;
+    let record = Record {
+        sides: Sides { reporter: reporter(client), ..Sides::default() },
+        response_code: work.answer.status,
+        reason: Some(reject.reason),
+        request_bytes: work.request.buffer.len() as u64,
+        response_bytes: work.answer.head_bytes,
+        ..Record::default()
+    };
+    shard.telemetry.record(&record);
+    if shard.telemetry.logs() {
+        log(client, work, None, Some(reject), &record);
+    }
+}
+
+/// Between whom an exchange is.
+pub(super) fn sides<'a>(client: &Client, exchange: &'a Exchange) -> Sides<'a> {
+    Sides {
+        reporter: reporter(client),
+        destination: exchange.destination().map(|destination| &destination.model),
+        endpoint: exchange.endpoint().map(|endpoint| &endpoint.model),
+        peer: None,
+        security: if client.port.inbound { Security::None } else { Security::Unknown },
+    }
+}
+
+fn reporter(client: &Client) -> Reporter {
+    if client.port.inbound { Reporter::Destination } else { Reporter::Source }
+}
+
+/// Writes the exchange's line. A refused head is not shown: nothing in it can be trusted to be what it seems.
+fn log(
+    client: &Client,
+    work: &Work,
+    exchange: Option<&Exchange>,
+    reject: Option<&Reject>,
+    record: &Record<'_>,
+) {
+    let times = &work.times;
+    let since = |tick: Tick| (tick != Tick::ZERO).then(|| tick.0.saturating_sub(times.arrived.0));
+    let id = work.request.id.as_ref().map(|id| ("x-request-id", id.as_slice()));
+    let destination = exchange.and_then(Exchange::destination);
+    let details = Details {
+        protocol: match (exchange, work.request.head.version()) {
+            (None, _) => "",
+            (_, Version::Http10) => "HTTP/1.0",
+            (_, Version::Http11) => "HTTP/1.1",
+        },
+        rule: reject.map(|reject| reject.rule),
+        request_fields: id.as_slice(),
+        bytes_received: work.upload.sent_bytes,
+        bytes_sent: work.answer.sent_bytes,
+        response_duration_ns: since(work.answer.answered),
+        upstream_service_ns: since(work.answer.answered)
+            .map(|_| work.answer.answered.0.saturating_sub(times.sent.0))
+            .filter(|_| times.sent != Tick::ZERO),
+        upstream_host: exchange.and_then(Exchange::endpoint).map(|endpoint| endpoint.address),
+        upstream_cluster: destination.map_or("", |destination| destination.model.name.as_str()),
+        downstream_local: client.socket.local_address().ok(),
+        downstream_remote: Some(client.peer),
+        route_name: exchange.map_or("", Exchange::route_name),
+        attempts: exchange.map_or(0, Exchange::attempts),
+        ..Details::default()
+    };
+    let telemetry = &client.shard.telemetry;
+    let view = work.request.view();
+    match (exchange.is_some(), work.answer.log_head.is_empty()) {
+        (false, _) => telemetry.log(&client.shard, record, &NoMessage, &NoMessage, details),
+        (true, true) => telemetry.log(&client.shard, record, &view, &NoMessage, details),
+        (true, false) => {
+            let answer = ResponseRef { head: &work.answer.head, bytes: &work.answer.log_head };
+            telemetry.log(&client.shard, record, &view, &answer, details);
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! A shard's counters and its access log.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dromon_core::config::model::{AccessLog, Proxy};
+use dromon_core::exchange::RequestView;
+use dromon_core::fault::Reason;
+use dromon_core::limits::{ACCESS_LOG_BATCH_BYTES, ACCESS_LOG_BATCH_MS};
+use dromon_core::telemetry::{Details, Interval, LogFormat, Record, Recorder, ResponseView, Sides};
+
+use super::state::Shard;
+use crate::mailbox::FromShard;
+use crate::sys::clock;
+
+/// Counters and access log of one shard.
+pub struct Telemetry {
+    recorder: RefCell<Recorder>,
+    format: RefCell<Option<Rc<Format>>>,
+    lines: RefCell<Vec<u8>>,
+    flushing: Cell<bool>,
+}
+
+/// An access log's format with the settings it was compiled from.
+struct Format {
+    settings: AccessLog,
+    compiled: LogFormat,
+}
+
+impl Default for Telemetry {
+    fn default() -> Telemetry {
+        Telemetry {
+            recorder: RefCell::new(Recorder::new(Arc::default())),
+            format: RefCell::default(),
+            lines: RefCell::default(),
+            flushing: Cell::new(false),
+        }
+    }
+}
+
+impl Telemetry {
+    /// A new table is in force.
+    pub fn table_changed(&self, proxy: &Proxy) {
+        self.recorder.borrow_mut().table_changed(&Arc::new(proxy.workload.clone()));
+        let mut format = self.format.borrow_mut();
+        let same = format.as_ref().map(|format| &format.settings) == proxy.access_log.as_ref();
+        if !same {
+            // A format that cannot be compiled was refused before it came here; without one there is no log.
+            *format = proxy.access_log.as_ref().and_then(|settings| {
+                let compiled = LogFormat::new(settings).ok()?;
+                Some(Rc::new(Format { settings: settings.clone(), compiled }))
+            });
+        }
+    }
+
+    /// Counts an HTTP exchange.
+    pub fn record(&self, record: &Record<'_>) {
+        self.recorder.borrow_mut().record(record);
+    }
+
+    /// Counts a TCP connection that was made.
+    pub fn tcp_opened(&self, sides: &Sides<'_>) {
+        self.recorder.borrow_mut().tcp_opened(sides);
+    }
+
+    /// Counts a TCP connection that ended, and its bytes.
+    pub fn tcp_closed(&self, sides: &Sides<'_>, reason: Option<Reason>, received: u64, sent: u64) {
+        self.recorder.borrow_mut().tcp_closed(sides, reason, received, sent);
+    }
+
+    /// Everything counted since the last time.
+    pub fn take(&self) -> Interval {
+        self.recorder.borrow_mut().take()
+    }
+
+    /// Whether there is an access log.
+    pub fn logs(&self) -> bool {
+        self.format.borrow().is_some()
+    }
+
+    /// Writes a line of the access log; it leaves with others, soon.
+    pub fn log<Q: RequestView, P: ResponseView>(
+        &self,
+        shard: &Rc<Shard>,
+        record: &Record<'_>,
+        request: &Q,
+        response: &P,
+        details: Details<'_>,
+    ) {
+        let Some(format) = self.format.borrow().clone() else { return };
+        let start_unix_ns = clock::unix_ns().saturating_sub(record.duration_ns);
+        let details = Details { start_unix_ns, ..details };
+        let mut lines = self.lines.borrow_mut();
+        format.compiled.render(record, &details, request, response, &mut lines);
+        if lines.len() >= ACCESS_LOG_BATCH_BYTES {
+            send(shard, &mut lines);
+        } else if !self.flushing.replace(true) {
+            let shard = shard.clone();
+            monoio::spawn(async move {
+                monoio::time::sleep(Duration::from_millis(ACCESS_LOG_BATCH_MS)).await;
+                shard.telemetry.flushing.set(false);
+                shard.telemetry.flush(&shard);
+            });
+        }
+    }
+
+    /// Sends the lines that wait.
+    pub fn flush(&self, shard: &Shard) {
+        send(shard, &mut self.lines.borrow_mut());
+    }
+}
+
+/// A full mailbox means that the steward is behind: lines are dropped and counted rather than kept without bound.
+fn send(shard: &Shard, lines: &mut Vec<u8>) {
+    if lines.is_empty() {
+        return;
+    }
+    let bytes = std::mem::take(lines);
+    let length = bytes.len() as u64;
+    if shard.outbox.try_send(FromShard::AccessLog(bytes)).is_err() {
+        shard.gauges.access_log_dropped_bytes.add(length);
+    }
+}
