@@ -5,6 +5,7 @@
 //! and tells the controller about it through [`local`].
 #![forbid(unsafe_code)]
 
+pub mod analyze;
 pub mod controller;
 pub mod feed;
 pub mod local;

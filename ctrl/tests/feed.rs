@@ -31,7 +31,7 @@ fn serve(path: &Path) -> Server {
     let hub = Hub::new(Box::new(move |proxy| asked.lock().unwrap().push(proxy.to_owned())));
     let listener = socket::listen(path).expect("the socket is free");
     let (stop, stopped) = oneshot::channel::<()>();
-    let log_line: server::Log = Arc::new(move |line| lines.lock().unwrap().push(line));
+    let log_line: server::Log = Arc::new(move |_, line| lines.lock().unwrap().push(line));
     tokio::spawn(server::serve(listener, hub.clone(), log_line, async {
         let _ = stopped.await;
     }));

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use dromon_ctrl::analyze;
 use dromon_ctrl::run::options::Options;
 use dromon_ctrl::run::{child, command, guard};
 
@@ -18,6 +19,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(Box<Options>),
+    Analyze(analyze::Options),
     /// Become a program that ends with its parent
     #[command(hide = true)]
     Child {
@@ -39,6 +41,9 @@ fn main() -> anyhow::Result<ExitCode> {
             runtime.block_on(command::run(*options))?;
             // Helper threads that wait for files hold nothing that has to be saved.
             runtime.shutdown_background();
+        }
+        Command::Analyze(options) => {
+            return Ok(if analyze::run(&options)? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Command::Child { parent, command } => {
             let error = child::become_child(parent, &command);

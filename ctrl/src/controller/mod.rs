@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, bail};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
+use dromon_k8s::diagnostic::Severity;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -41,9 +42,45 @@ pub struct Args {
     /// Serve /healthz, /status and /metrics here
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15014")]
     pub status_addr: SocketAddr,
+    /// What to tell on standard error
+    #[arg(long, value_enum, default_value_t = LogLevel::Info)]
+    pub log_level: LogLevel,
     /// How to say on standard output that the feed is served
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
+}
+
+/// How much is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// What is refused
+    Error,
+    /// And what is in force but not as written, or probably not as meant
+    Warn,
+    /// And who connects, and other remarks
+    Info,
+    /// As info
+    Debug,
+}
+
+impl LogLevel {
+    fn severity(self) -> Severity {
+        match self {
+            LogLevel::Error => Severity::Error,
+            LogLevel::Warn => Severity::Warning,
+            LogLevel::Info | LogLevel::Debug => Severity::Info,
+        }
+    }
+
+    /// As the command lines of our programs have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            LogLevel::Error => "error",
+            LogLevel::Warn => "warn",
+            LogLevel::Info => "info",
+            LogLevel::Debug => "debug",
+        }
+    }
 }
 
 /// Reads `unix:PATH`.
@@ -59,7 +96,12 @@ fn unix_path(text: &str) -> Result<PathBuf, String> {
 /// # Errors
 /// The folder, the socket or the status address cannot be used.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let log: Log = Arc::new(|line| eprintln!("{line}"));
+    let least = args.log_level.severity();
+    let log: Log = Arc::new(move |severity, line| {
+        if severity <= least {
+            eprintln!("{line}");
+        }
+    });
     socket::run_dir(&args.run_dir)?;
     let (folder, rules) = Folder::open(&args.config)?;
     let told = args.run_dir.join(local::DIRECTORY);

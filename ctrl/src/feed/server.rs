@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use dromon_core::config::wire::{DeltaRequest, DeltaResponse, STREAM_PATH};
 use dromon_core::limits;
+use dromon_k8s::diagnostic::Severity;
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
@@ -23,8 +24,8 @@ use super::session::Session;
 
 /// How often a silent proxy is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(10);
-/// A line for the log.
-pub type Log = Arc<dyn Fn(String) + Send + Sync>;
+/// Takes a line for the log.
+pub type Log = Arc<dyn Fn(Severity, String) + Send + Sync>;
 
 /// Serves the feed on a socket until `shutdown` resolves.
 ///
@@ -111,7 +112,7 @@ async fn converse(
         return Err(Status::invalid_argument("the first request has to say who asks (node.id)"));
     }
     let mut stream = hub.open(&proxy);
-    log(format!("{proxy} connected"));
+    log(Severity::Info, format!("{proxy} connected"));
     let mut session = Session::default();
     let mut queue: VecDeque<DeltaResponse> = VecDeque::new();
     let mut dirty = true;
@@ -146,7 +147,7 @@ async fn converse(
             },
         }
     }
-    log(format!("{proxy} disconnected"));
+    log(Severity::Info, format!("{proxy} disconnected"));
     ended.map(|_| ())
 }
 
@@ -160,7 +161,8 @@ fn take(
     let refused =
         session.handle(request).map_err(|refused| Status::resource_exhausted(refused.to_string()))?;
     for nack in &refused {
-        log(format!("{proxy} refuses {:?} {}: {}", nack.kind, nack.name, nack.reason));
+        let line = format!("{proxy} refuses {:?} {}: {}", nack.kind, nack.name, nack.reason);
+        log(Severity::Error, line);
     }
     stream.note(session, refused.len());
     Ok(())

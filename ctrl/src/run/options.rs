@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use crate::controller::LogLevel;
+
 /// Run a local mesh on a folder of YAML files: a controller, a gateway for its Gateway objects, and a sidecar around
 /// each of its Process objects
 ///
@@ -40,9 +42,9 @@ pub struct Options {
     /// How long processes may take to become ready before the rest goes on without them
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub start_seconds: u64,
-    /// error, warn, info or debug: what the proxies tell
-    #[arg(long, default_value = "warn")]
-    pub log_level: String,
+    /// What the controller and the proxies tell on standard error
+    #[arg(long, value_enum, default_value_t = LogLevel::Warn)]
+    pub log_level: LogLevel,
     /// How to say that traffic can flow
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,

@@ -89,6 +89,8 @@ impl Programs {
             text(&self.run_dir),
             "--status-addr".into(),
             self.status.to_string(),
+            "--log-level".into(),
+            self.options.log_level.name().into(),
         ];
         Spec {
             program: Program { name: "controller".into(), command, is_silent: true, ..Program::default() },
@@ -125,7 +127,7 @@ impl Programs {
         option("health-addr", health.to_string());
         option("stats-addr", stats.to_string());
         option("drain-seconds", self.options.drain_seconds.to_string());
-        option("log-level", self.options.log_level.clone());
+        option("log-level", self.options.log_level.name().into());
         if let Some(shards) = self.options.shards {
             option("shards", shards.to_string());
         }

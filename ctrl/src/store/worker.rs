@@ -163,29 +163,28 @@ impl Worker {
     }
 
     fn say(&self, found: &[Diagnostic]) {
-        for diagnostic in found.iter().filter(|found| found.severity != Severity::Info) {
-            (self.setup.log)(diagnostic.to_string());
+        for diagnostic in found {
+            (self.setup.log)(diagnostic.severity, diagnostic.to_string());
         }
     }
 
     /// Says what is new across objects; what was said before and still holds is not repeated.
     fn report(&mut self, across: &[Diagnostic]) {
-        let mut now: Vec<String> =
-            across.iter().filter(|found| found.severity != Severity::Info).map(ToString::to_string).collect();
+        let mut now: Vec<(Severity, String)> =
+            across.iter().map(|found| (found.severity, found.to_string())).collect();
         now.extend(self.store.held().iter().map(|(key, missing)| {
             let missing = missing.join(", ");
-            format!(
-                "warning: {key} waits for {missing}, which does not exist yet: it stays as it was until then"
-            )
+            let line = format!("{key} waits for {missing}: it stays as it was until that exists");
+            (Severity::Warning, format!("warning: {line}"))
         }));
-        now.extend(self.store.broken().iter().map(|(key, missing)| {
-            let missing = missing.join(", ");
-            format!("warning: {key} names {missing}, which does not exist: its requests are answered 503")
-        }));
-        for line in now.iter().filter(|line| !self.told.contains(*line)) {
-            (self.setup.log)(line.clone());
+        for (severity, line) in now.iter().filter(|(_, line)| !self.told.contains(line)) {
+            (self.setup.log)(*severity, line.clone());
         }
-        self.told = now.into_iter().collect();
+        self.told = now.into_iter().map(|(_, line)| line).collect();
+    }
+
+    fn warn(&self, line: String) {
+        (self.setup.log)(Severity::Warning, format!("warning: {line}"));
     }
 
     fn save(&mut self) {
@@ -193,15 +192,15 @@ impl Worker {
         if now == self.saved {
             return;
         }
-        match serde_json::to_vec(&now).map_err(io::Error::from) {
-            Ok(json) => match local::replace(&self.setup.last_good, &json) {
-                Ok(()) => self.saved = now,
-                Err(error) => (self.setup.log)(format!(
-                    "warning: the last good objects are not kept on disk: {}: {error}",
-                    self.setup.last_good.display()
-                )),
-            },
-            Err(error) => (self.setup.log)(format!("warning: the last good objects are not kept: {error}")),
+        let kept = serde_json::to_vec(&now)
+            .map_err(io::Error::from)
+            .and_then(|json| local::replace(&self.setup.last_good, &json));
+        match kept {
+            Ok(()) => self.saved = now,
+            Err(error) => {
+                let path = self.setup.last_good.display();
+                self.warn(format!("the last good objects are not kept on disk: {path}: {error}"));
+            }
         }
     }
 }
