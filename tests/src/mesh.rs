@@ -4,12 +4,16 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::process::Process;
 use crate::{bin, bin_dir, eventually, free_port, root};
+
+/// One mesh at a time in a test's process: each is a dozen processes, and machines that run tests are small.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// A running mesh.
 pub struct Mesh {
@@ -20,6 +24,7 @@ pub struct Mesh {
     /// Where the gateway's logical port 8080 is served.
     pub ingress: SocketAddr,
     config: TempDir,
+    _alone: MutexGuard<'static, ()>,
 }
 
 /// How to start a mesh.
@@ -72,8 +77,7 @@ impl Setup {
         self.port
     }
 
-    /// Starts the mesh without waiting for it.
-    pub fn spawn(self) -> (Process, TempDir) {
+    fn spawn(self) -> (Process, TempDir) {
         let path = format!("{}:{}", bin_dir().display(), std::env::var("PATH").unwrap_or_default());
         let mut command = Command::new(bin("dromonctl"));
         command.args(["run", "--config"]).arg(self.config.path()).args(["-o", "json"]).args(&self.arguments);
@@ -85,6 +89,7 @@ impl Setup {
     /// # Panics
     /// If it ends or does not get ready in time.
     pub fn start(self) -> Mesh {
+        let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let port = self.port;
         let (mut process, config) = self.spawn();
         let ready = eventually("the mesh to be ready", || {
@@ -94,7 +99,7 @@ impl Setup {
             process.stdout().iter().find_map(|line| serde_json::from_str::<Value>(line).ok())
         });
         assert_eq!(ready["status"], "ready", "{ready}");
-        Mesh { process, ready, ingress: SocketAddr::from(([127, 0, 0, 1], port)), config }
+        Mesh { process, ready, ingress: SocketAddr::from(([127, 0, 0, 1], port)), config, _alone: alone }
     }
 }
 

@@ -186,5 +186,5 @@ fn open_stream(front: SocketAddr) -> TcpStream {
 fn config_version(proxy: &Proxy) -> u64 {
     let answer = get(proxy.admin, "/stats?format=json", &[]).expect("an answer");
     let stats: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
-    stats["config"]["version"].as_u64().unwrap_or_else(|| panic!("no config.version in {stats}"))
+    stats["version"].as_u64().unwrap_or_else(|| panic!("no version in {stats}"))
 }

@@ -91,7 +91,7 @@ fn refused_sizes() -> Vec<(&'static str, Vec<u8>, u16)> {
         ("R20", with(&format!("X: {}\r\n", "v".repeat(9_000))), 431),
         ("R20", with(&many), 431),
         ("R20", with(&large), 431),
-        ("R20", with(&tokens), 400),
+        ("R20", with(&tokens), 431),
     ]
 }
 
