@@ -133,3 +133,17 @@ fn the_share_holds_under_concurrent_failures() {
         assert_eq!(ejected(&it).len(), 2);
     }
 }
+
+#[test]
+fn a_sweep_by_an_older_table_does_not_strand_an_endpoint() {
+    let newer = watched(3, Outlier { base_ejection_ms: 1_000, interval_ms: 1_000, ..all() });
+    let older = Destination::new(newer.model.clone(), newer.endpoints[..1].to_vec(), newer.state.clone());
+    fail(&newer, 2, Outcome::Status(500), 5, Tick::ZERO);
+    sweep(&older, Tick::from_millis(1_000));
+    let mut rng = crate::rng::Rng::new(1);
+    for now in (1_100..4_000).step_by(100).map(Tick::from_millis) {
+        sweep(&newer, now);
+        crate::balance::pick(&newer, &crate::balance::Avoid::default(), &mut rng);
+    }
+    assert_eq!(ejected(&newer), [0usize; 0]);
+}

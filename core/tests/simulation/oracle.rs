@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dromon_core::balance::{DestinationState, EndpointState};
+use dromon_core::config::model::RetryOn;
 use dromon_core::config::table::{Destination, Table};
 use dromon_core::fault::Reason;
 use dromon_core::limits::ATTEMPTS_MAX;
@@ -123,10 +124,7 @@ pub fn may_repeat(flight: &Flight, cause: Cause) -> bool {
                 let unprocessed = [Reason::ConnectFailed, Reason::ConnectTimeout, Reason::UpstreamRefused];
                 return race || unprocessed.contains(&reason);
             };
-            let plain =
-                !(on.server_error || on.gateway_error || on.reset || on.connect_failure || on.refused_stream)
-                    && !on.retriable_4xx
-                    && on.statuses.is_empty();
+            let plain = *on == RetryOn::default();
             let any = on.server_error || on.gateway_error || on.reset;
             race || match reason {
                 Reason::ConnectFailed | Reason::ConnectTimeout => any || plain || on.connect_failure,

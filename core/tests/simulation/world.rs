@@ -16,7 +16,7 @@ use crate::config::{ADDRESSES, HOSTS, INBOUND, Mesh, OUTBOUND, TCP, host};
 use crate::oracle::{Before, Cause, Known, may_repeat, tries_max};
 use crate::tally::Tally;
 
-const ARRIVALS: u32 = 180;
+const ARRIVALS: u32 = 140;
 const SHARDS: usize = 3;
 const MS: u64 = 1_000_000;
 /// How far a shard's idea of now may lag behind the others'.
