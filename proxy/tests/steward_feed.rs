@@ -172,7 +172,7 @@ async fn a_proxy_restarts_from_its_copy_on_disk_without_a_controller() {
     let copy = state.join("last-good.json");
     until("the copy", || async { copy.exists().then_some(()) }).await;
     drop(link);
-    drop(process);
+    process.kill().await;
     controller.crash().await;
 
     let process = Process::start(dir.path(), SIDECAR, ip, &options);
@@ -185,7 +185,7 @@ async fn a_proxy_restarts_from_its_copy_on_disk_without_a_controller() {
     let mut link = controller.link().await;
     let opening = link.opening(&ALWAYS).await;
     assert_eq!(opening[Kind::Host.type_url()].initial_resource_versions["a"], "1");
-    drop(process);
+    process.kill().await;
     controller.crash().await;
 
     let mut damaged = std::fs::read(&copy).expect("a copy");

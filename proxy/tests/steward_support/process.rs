@@ -86,6 +86,11 @@ impl Process {
         serde_json::from_str(&body).expect("JSON")
     }
 
+    /// Ends it without a word, as a crash does.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("it can be killed");
+    }
+
     /// Sends a signal.
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().expect("it runs").to_string();

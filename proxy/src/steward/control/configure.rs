@@ -32,6 +32,10 @@ const NEW_NAMES_MAX: Duration = Duration::from_millis(50);
 const SLOW_ROLLOUT: Duration = Duration::from_secs(5);
 /// How long changes are gathered before the copy on disk is replaced.
 const SAVE_DELAY: Duration = Duration::from_millis(300);
+/// How long a port that is taken is waited for before it is called taken: the kernel closes the sockets of an io_uring a
+/// moment after its process has ended, so a proxy that is started again at once still finds its predecessor's.
+const PREDECESSOR_MAX: Duration = Duration::from_millis(500);
+const PREDECESSOR_POLL: Duration = Duration::from_millis(10);
 /// Time between two tries to open a listener whose port is taken.
 const LISTENER_RETRY: Duration = Duration::from_secs(1);
 
@@ -161,8 +165,17 @@ impl Control {
 
     /// Opens sockets and hands them out. A port that is taken costs that listener only.
     pub(super) async fn open_sockets(&mut self, rollout: &mut Rollout, places: Vec<Place>) {
+        let patient_until = Instant::now() + PREDECESSOR_MAX;
         for Place { name, address } in places {
-            let (bound, error) = match sockets::open(address, self.mailboxes.len()) {
+            let mut opened = sockets::open(address, self.mailboxes.len());
+            while is_taken(&opened)
+                && !self.listener_errors.contains_key(&name)
+                && Instant::now() < patient_until
+            {
+                tokio::time::sleep(PREDECESSOR_POLL).await;
+                opened = sockets::open(address, self.mailboxes.len());
+            }
+            let (bound, error) = match opened {
                 Ok((bound, opened)) => {
                     rollout.opened(name.clone());
                     self.open.insert(name.clone(), address);
@@ -326,6 +339,10 @@ impl Control {
             settings.admin_addr,
         ));
     }
+}
+
+fn is_taken<T>(opened: &std::io::Result<T>) -> bool {
+    opened.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
 }
 
 /// Where a table's listeners listen.
