@@ -67,14 +67,14 @@ async fn a_refused_object_is_named_with_its_origins_and_the_rest_applies() {
     let at = free_port(ip);
     link.send(Kind::Proxy, "1", &[proxy(GATEWAY, &[("gateway/80", at)])], &[]);
     let good = answering("gateway/80", "good.example", "good");
-    let first = link.send(Kind::VirtualHost, "1", &[good.clone()], &[]);
+    let first = link.send(Kind::VirtualHost, "1", std::slice::from_ref(&good), &[]);
     link.send_nothing(&[Kind::RateLimit, Kind::Endpoints, Kind::Destination, Kind::Host]);
     assert_eq!(link.answer(&first).await, None);
 
     let mut broken = answering("gateway/80", "good.example", "changed");
     broken["http"][0]["matches"] = json!([{"uri": {"regex": "("}}]);
     let other = answering("gateway/80", "other.example", "other");
-    let second = link.send(Kind::VirtualHost, "2", &[broken, other.clone()], &[]);
+    let second = link.send(Kind::VirtualHost, "2", &[broken, other], &[]);
     let refusal = link.answer(&second).await.expect("a NACK");
     assert_eq!(refusal.lines().count(), 1, "{refusal}");
     assert!(refusal.starts_with("VirtualHost gateway/80/good.example: "), "{refusal}");

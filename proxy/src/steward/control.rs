@@ -260,7 +260,7 @@ impl Control {
         let Some(mailbox) = self.mailboxes.get(shard.0) else { return };
         match tokio::time::timeout(Duration::from_secs(5), mailbox.send(message)).await {
             Ok(Ok(())) => {}
-            Ok(Err(_)) => self.lost(shard).await,
+            Ok(Err(_)) => self.lost(shard),
             Err(_) => self.log.error(format_args!("shard {} takes no messages", shard.0)),
         }
     }

@@ -40,11 +40,6 @@ impl Rollout {
         Rollout { acks: BTreeSet::new(), ..Rollout::new(version, shard_count, &Plan::default()) }
     }
 
-    /// The table's version.
-    pub fn version(&self) -> u64 {
-        self.version
-    }
-
     /// Sockets for this listener have been sent to every shard.
     pub fn opened(&mut self, listener: Arc<str>) {
         self.opening.insert(listener, (0..self.shard_count).map(ShardId).collect());
@@ -66,18 +61,6 @@ impl Rollout {
     pub fn unlistened(&mut self, shard: ShardId, listener: &str) -> Vec<Place> {
         strike(&mut self.closing, shard, listener);
         if self.closing.is_empty() { std::mem::take(&mut self.open_after_close) } else { Vec::new() }
-    }
-
-    /// A shard's mailbox is gone: nothing is awaited of it.
-    pub fn lost(&mut self, shard: ShardId) -> Vec<Place> {
-        self.acks.remove(&shard);
-        let names: Vec<Arc<str>> = self.opening.keys().chain(self.closing.keys()).cloned().collect();
-        let mut free = Vec::new();
-        for name in names {
-            self.listening(shard, &name);
-            free.extend(self.unlistened(shard, &name));
-        }
-        free
     }
 
     /// Nothing is awaited any more.

@@ -287,7 +287,7 @@ impl Control {
     }
 
     fn save_if_due(&mut self) {
-        if self.saving || !self.save_at.is_some_and(|due| due <= Instant::now()) {
+        if self.saving || self.save_at.is_none_or(|due| due > Instant::now()) {
             return;
         }
         self.save_at = None;

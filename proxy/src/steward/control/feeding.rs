@@ -86,7 +86,7 @@ impl Control {
             Ok(response) => response,
             Err(refusal) => {
                 self.handle.status.borrow_mut().counts.nacks += 1;
-                return self.send(vec![refusal]);
+                return self.send(vec![*refusal]);
             }
         };
         if let Some(stream) = &mut self.stream {

@@ -140,14 +140,6 @@ impl Control {
         }
     }
 
-    /// A shard's mailbox is gone.
-    pub(super) async fn lost(&mut self, shard: ShardId) {
-        if let Some(known) = self.handle.status.borrow_mut().shards.get_mut(shard.0) {
-            known.lost = true;
-        }
-        self.scraping.awaited.remove(&shard);
-    }
-
     /// A thread that has ended without having been told to has panicked: the process must not go on with a part of its
     /// sockets unattended, so it ends, and its supervisor starts it anew.
     pub(super) fn look_after_threads(&mut self) {
@@ -156,6 +148,17 @@ impl Control {
         }
         if let Some(shard) = self.threads.iter().position(std::thread::JoinHandle::is_finished) {
             self.log.error(format_args!("shard {shard} has ended unexpectedly; the process ends with it"));
+            self.ending.fail();
+        }
+    }
+
+    /// A shard's mailbox is gone.
+    pub(super) fn lost(&mut self, shard: ShardId) {
+        if let Some(known) = self.handle.status.borrow_mut().shards.get_mut(shard.0) {
+            known.lost = true;
+        }
+        if !self.ending.is_stopping() {
+            self.log.error(format_args!("shard {} is gone; the process ends with it", shard.0));
             self.ending.fail();
         }
     }

@@ -87,12 +87,6 @@ impl Session {
         }
         requests
     }
-
-    /// Whether this name has been asked for on this stream.
-    pub fn has_subscribed(&self, kind: Kind, name: &str) -> bool {
-        let names = &self.subscribed[kind as usize];
-        names.contains("*") || names.contains(name)
-    }
 }
 
 fn wanted_names(wanted: &Wanted) -> BTreeSet<String> {
@@ -103,10 +97,10 @@ fn wanted_names(wanted: &Wanted) -> BTreeSet<String> {
 }
 
 /// Reads a response. An unknown type yields its nonce and type URL, to be refused.
-pub fn read(response: DeltaResponse) -> Result<Response, DeltaRequest> {
+pub fn read(response: DeltaResponse) -> Result<Response, Box<DeltaRequest>> {
     let Some(kind) = Kind::from_type_url(&response.type_url) else {
         let message = format!("{}: this proxy knows no such type", response.type_url);
-        return Err(refuse_type(response.type_url, response.nonce, message));
+        return Err(Box::new(refuse_type(response.type_url, response.nonce, message)));
     };
     let mut read = Response {
         kind,

@@ -31,11 +31,3 @@ fn sockets_that_wait_for_a_close_are_let_go_once() {
     assert!(rollout.is_complete());
     assert!(rollout.unlistened(ShardId(1), "old").is_empty());
 }
-
-#[test]
-fn a_lost_shard_holds_nothing_up() {
-    let plan = Plan { open: vec![], close: vec!["old".into()], open_after_close: vec![place("new")] };
-    let mut rollout = Rollout::new(1, 1, &plan);
-    assert_eq!(rollout.lost(ShardId(0)), [place("new")]);
-    assert!(rollout.is_complete());
-}
