@@ -11,6 +11,8 @@ pub mod diagnostic;
 pub mod mesh;
 pub mod objects;
 pub mod parse;
+#[cfg(test)]
+mod testing;
 pub mod translate;
 
 pub use diagnostic::{Diagnostic, Severity};

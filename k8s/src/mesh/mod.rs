@@ -14,6 +14,7 @@ use crate::api::virtual_service::VirtualService;
 use crate::api::{Kind, Object, Rule};
 use crate::objects::{Key, ObjectSet, Sourced};
 
+mod delegate;
 pub mod destination_rules;
 mod entries;
 pub mod export;
@@ -21,8 +22,11 @@ pub mod host;
 mod kube_services;
 pub mod protocol;
 pub mod service;
+#[cfg(test)]
+mod tests;
 pub mod workloads;
 
+pub use delegate::Route;
 use destination_rules::DestinationRules;
 use export::Export;
 use service::Service;
@@ -54,6 +58,8 @@ pub struct HeldVirtualService {
     pub gateways: Vec<String>,
     /// Who sees it.
     pub export: Export,
+    /// HTTP routes in force, delegated ones in place.
+    pub http: Vec<Route>,
 }
 
 /// The index.
@@ -122,8 +128,7 @@ impl Mesh {
         let mut wildcards: Vec<usize> =
             (0..services.len()).filter(|at| services[*at].host.starts_with('*')).collect();
         wildcards.sort_by_key(|at| std::cmp::Reverse(services[*at].host.len()));
-        let virtual_services: Vec<HeldVirtualService> =
-            held!(set, VirtualService).into_iter().map(|it| virtual_service(it, &config)).collect();
+        let virtual_services = virtual_services(held!(set, VirtualService), &config);
         let mut by_gateway: HashMap<String, Vec<usize>> = HashMap::new();
         for (at, virtual_service) in virtual_services.iter().enumerate() {
             for gateway in &virtual_service.gateways {
@@ -186,19 +191,30 @@ fn mesh_config(set: &ObjectSet, root_namespace: &str) -> MeshConfig {
     }
 }
 
-fn virtual_service(held: Held<VirtualService>, config: &MeshConfig) -> HeldVirtualService {
-    let namespace = held.key.namespace.as_str();
-    let spec = &held.rule.spec;
-    let gateways = match spec.gateways.is_empty() {
-        true => vec![MESH_GATEWAY.to_owned()],
-        false => spec.gateways.iter().map(|it| gateway_name(it, namespace)).collect(),
+fn virtual_services(all: Vec<Held<VirtualService>>, config: &MeshConfig) -> Vec<HeldVirtualService> {
+    let export = |it: &Held<VirtualService>| {
+        Export::new(&it.rule.spec.export_to, &config.default_virtual_service_export_to, &it.key.namespace)
     };
-    HeldVirtualService {
-        hosts: spec.hosts.iter().map(|it| host::resolve(it, namespace)).collect(),
-        gateways,
-        export: Export::new(&spec.export_to, &config.default_virtual_service_export_to, namespace),
-        held,
-    }
+    let all: Vec<(Held<VirtualService>, Export)> =
+        all.into_iter().map(|it| (it.clone(), export(&it))).collect();
+    let resolved = |(held, export): &(Held<VirtualService>, Export)| {
+        let namespace = held.key.namespace.as_str();
+        let spec = &held.rule.spec;
+        let gateways = match (spec.hosts.is_empty(), spec.gateways.is_empty()) {
+            // Only there to be delegated to.
+            (true, _) => Vec::new(),
+            (false, true) => vec![MESH_GATEWAY.to_owned()],
+            (false, false) => spec.gateways.iter().map(|it| gateway_name(it, namespace)).collect(),
+        };
+        HeldVirtualService {
+            hosts: spec.hosts.iter().map(|it| host::resolve(it, namespace)).collect(),
+            gateways,
+            export: export.clone(),
+            http: delegate::routes(held, &all),
+            held: held.clone(),
+        }
+    };
+    all.iter().map(resolved).collect()
 }
 
 /// A gateway's name in full: `mesh`, or `namespace/name`. The old form `name.namespace.svc.…` is understood.

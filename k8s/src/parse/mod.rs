@@ -18,6 +18,8 @@ mod check;
 mod fields;
 mod kinds;
 mod spelling;
+#[cfg(test)]
+mod tests;
 mod typed;
 mod yaml;
 

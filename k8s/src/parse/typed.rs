@@ -157,7 +157,7 @@ fn typed<T: DeserializeOwned>(value: Value, diagnostics: &mut Vec<Diagnostic>) -
             let path = track.path().to_string();
             let path = if path == "." { String::new() } else { path };
             let message = error.to_string();
-            let hint = enum_hint(&message);
+            let hint = type_hint(&message);
             let diagnostic = Diagnostic::error(path, message);
             diagnostics.push(match hint {
                 Some(hint) => diagnostic.hint(hint),
@@ -194,8 +194,11 @@ fn unknown_field<T: DeserializeOwned>(path: &str) -> Diagnostic {
     }
 }
 
-/// serde's `unknown variant` names what was possible; the nearest of it is the hint.
-fn enum_hint(message: &str) -> Option<String> {
+/// What serde's error suggests: `unknown variant` names what was possible, and the nearest of it is the hint.
+fn type_hint(message: &str) -> Option<String> {
+    if message.starts_with("invalid type: ") && message.ends_with("expected a string") {
+        return Some("put the value in quotes".to_owned());
+    }
     let rest = message.strip_prefix("unknown variant `")?;
     let (given, rest) = rest.split_once('`')?;
     let candidates: Vec<&str> = rest.split('`').skip(1).step_by(2).collect();

@@ -10,7 +10,7 @@ use dromon_core::config::model::{
 use crate::api::scalar::StringMatch as Condition;
 use crate::api::virtual_service::{self as api, DerivePort};
 use crate::mesh::workloads::has_all;
-use crate::mesh::{HeldVirtualService, gateway_name, host};
+use crate::mesh::{HeldVirtualService, Route, gateway_name, host};
 
 use super::{Builder, retry};
 
@@ -27,18 +27,14 @@ impl Builder<'_> {
     /// The rules of a VirtualService that can ever hold at this proxy, in their order. Their destinations become
     /// part of the view.
     pub(super) fn http_rules(&mut self, service: &HeldVirtualService, place: Place<'_>) -> Vec<HttpRule> {
-        let routes = service.held.rule.spec.http.iter().enumerate();
-        routes.filter_map(|(at, route)| self.http_rule(service, at, route, place)).collect()
+        service.http.iter().filter_map(|it| self.http_rule(it, place)).collect()
     }
 
     fn http_rule(
         &mut self,
-        service: &HeldVirtualService,
-        at: usize,
-        route: &api::HttpRoute,
+        Route { origin, namespace, route }: &Route,
         place: Place<'_>,
     ) -> Option<HttpRule> {
-        let namespace = &service.held.key.namespace;
         let mut matches = Vec::with_capacity(route.matches.len());
         for condition in &route.matches {
             if self.applies(condition, namespace, place) {
@@ -54,7 +50,7 @@ impl Builder<'_> {
         }
         Some(HttpRule {
             name: route.name.clone(),
-            origin: format!("{} spec.http[{at}]", service.held.key),
+            origin: origin.clone(),
             matches,
             action: self.action(route, namespace, place),
             rewrite: rewrite(route),

@@ -14,6 +14,8 @@ use crate::objects::ObjectSet;
 
 mod destination;
 mod gateway;
+#[cfg(test)]
+mod gateway_tests;
 mod http;
 mod identity;
 mod policy;
@@ -22,6 +24,8 @@ mod rate_limit;
 mod retry;
 mod sidecar;
 mod tcp;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use gateway::{served, server_protocol};
 pub(crate) use http::is_authority;

@@ -13,6 +13,8 @@ mod mesh;
 mod policy;
 mod service;
 mod service_entry;
+#[cfg(test)]
+mod tests;
 mod virtual_service;
 
 /// Where readers are sent for what is carried out.

@@ -1,0 +1,162 @@
+//! Helpers of this crate's tests.
+
+use std::net::SocketAddr;
+
+use dromon_core::config::model::{
+    Destination, Endpoints, Host, HttpRule, Proxy, RateLimit, Resource, VirtualHost, destination_name,
+};
+
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::objects::{ObjectSet, Workload, WorkloadPort};
+use crate::translate::{
+    GatewayIdentity, GatewaySelection, ProxyIdentity, ProxyRole, ServiceListener, SidecarIdentity, View,
+};
+use crate::{Mesh, mesh, parse, translate};
+
+/// The set of a text, which must be free of errors.
+pub fn set(text: &str) -> ObjectSet {
+    let parsed = parse::text("test.yaml", text);
+    let errors: Vec<_> = parsed.diagnostics.iter().filter(|it| it.severity == Severity::Error).collect();
+    assert!(errors.is_empty(), "{errors:#?}");
+    let mut set = ObjectSet::new();
+    parsed.objects.into_iter().for_each(|it| set.insert(it));
+    set
+}
+
+/// Adds a ready workload of namespace `default` with a port `http`.
+pub fn workload(set: &mut ObjectSet, name: &str, labels: &[(&str, &str)], address: &str, port: u16) {
+    set.insert_workload(Workload {
+        name: name.to_owned(),
+        namespace: "default".to_owned(),
+        owner: name.to_owned(),
+        labels: labels.iter().map(|(label, value)| (label.to_string(), value.to_string())).collect(),
+        address: address.parse().expect("an address"),
+        ports: vec![WorkloadPort {
+            name: "http".to_owned(),
+            number: port,
+            protocol: mesh::protocol::of_port("http", None, port),
+        }],
+        service_account: "default".to_owned(),
+        ready: true,
+        locality: String::new(),
+    });
+}
+
+/// A sidecar of namespace `default`.
+pub fn sidecar(labels: &[(&str, &str)]) -> ProxyIdentity {
+    ProxyIdentity {
+        name: "client".to_owned(),
+        namespace: "default".to_owned(),
+        owner: "client".to_owned(),
+        labels: labels.iter().map(|(label, value)| (label.to_string(), value.to_string())).collect(),
+        service_account: "default".to_owned(),
+        role: ProxyRole::Sidecar(SidecarIdentity {
+            address: "127.77.0.9".parse().expect("an address"),
+            application: "127.78.0.9".parse().expect("an address"),
+            ports: Vec::new(),
+            outbound: None,
+            clients: Vec::<ServiceListener>::new(),
+        }),
+    }
+}
+
+/// A gateway of namespace `istio-system`, label `istio: ingressgateway`, with some ports open at 10,000 more.
+pub fn gateway(ports: &[u16]) -> ProxyIdentity {
+    let opened = |port: &u16| (*port, SocketAddr::from(([127, 0, 0, 1], port + 10_000)));
+    ProxyIdentity {
+        name: "ingress".to_owned(),
+        namespace: "istio-system".to_owned(),
+        owner: "ingress".to_owned(),
+        labels: [("istio".to_owned(), "ingressgateway".to_owned())].into(),
+        service_account: "ingress".to_owned(),
+        role: ProxyRole::Gateway(GatewayIdentity {
+            selection: GatewaySelection::ByLabels,
+            ports: ports.iter().map(opened).collect(),
+        }),
+    }
+}
+
+/// A view with its resources at hand.
+pub struct Seen(pub View);
+
+/// Translates a set.
+pub fn seen(set: &ObjectSet, identity: &ProxyIdentity) -> Seen {
+    Seen(translate(&Mesh::new(set), identity))
+}
+
+macro_rules! of_kind {
+    ($name:ident, $kind:ident) => {
+        /// The resource of that name.
+        pub fn $name(&self, name: &str) -> &$kind {
+            self.find(name, |it| match it {
+                Resource::$kind(it) if it.name == name => Some(it),
+                _ => None,
+            })
+        }
+    };
+}
+
+impl Seen {
+    of_kind!(host, Host);
+    of_kind!(virtual_host, VirtualHost);
+    of_kind!(rate_limit, RateLimit);
+
+    fn find<'a, T>(&'a self, name: &str, wanted: impl Fn(&'a Resource) -> Option<&'a T>) -> &'a T {
+        self.0
+            .resources
+            .iter()
+            .find_map(wanted)
+            .unwrap_or_else(|| panic!("no {name} among {:#?}", self.names()))
+    }
+
+    /// The proxy itself.
+    pub fn proxy(&self) -> &Proxy {
+        self.find("proxy", |it| match it {
+            Resource::Proxy(it) => Some(it),
+            _ => None,
+        })
+    }
+
+    /// Rules of a virtual host.
+    pub fn http(&self, name: &str) -> &[HttpRule] {
+        &self.virtual_host(name).http
+    }
+
+    /// A destination.
+    pub fn destination(&self, host: &str, port: u16, subset: &str) -> &Destination {
+        let name = destination_name(port, subset, host);
+        self.find(&name, |it| match it {
+            Resource::Destination(it) if it.name == name => Some(it),
+            _ => None,
+        })
+    }
+
+    /// `address:port` of a destination's endpoints.
+    pub fn endpoints(&self, host: &str, port: u16, subset: &str) -> Vec<String> {
+        let name = destination_name(port, subset, host);
+        let found: &Endpoints = self.find(&name, |it| match it {
+            Resource::Endpoints(it) if it.name == name => Some(it),
+            _ => None,
+        });
+        found.endpoints.iter().map(|it| format!("{}:{}", it.address, it.port)).collect()
+    }
+
+    /// Kinds and names of everything.
+    pub fn names(&self) -> Vec<String> {
+        self.0.resources.iter().map(|it| format!("{:?} {}", it.kind(), it.name())).collect()
+    }
+
+    /// Names of one kind.
+    pub fn names_of(&self, kind: &str) -> Vec<String> {
+        let prefix = format!("{kind} ");
+        self.names().iter().filter_map(|it| it.strip_prefix(&prefix).map(str::to_owned)).collect()
+    }
+}
+
+/// Findings as `severity object field: message (hint)`.
+pub fn told(findings: &[Diagnostic]) -> Vec<String> {
+    findings
+        .iter()
+        .map(|it| format!("{:?} {} {}: {} ({})", it.severity, it.object, it.field, it.message, it.hint))
+        .collect()
+}
