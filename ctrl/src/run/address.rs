@@ -39,6 +39,8 @@ pub struct Addresses {
     blocks: Vec<Block>,
     by_name: BTreeMap<String, Pair>,
     next: u8,
+    /// Held while the run has the well-known ports of 127.0.0.1.
+    well_known: Option<UnixListener>,
 }
 
 #[derive(Debug)]
@@ -71,6 +73,20 @@ impl Addresses {
         self.by_name.insert(name.to_owned(), pair);
         Ok(pair)
     }
+
+    /// Whether this run has the well-known ports (15000 and its like) of 127.0.0.1: the first run on a machine does.
+    pub fn well_known(&mut self) -> bool {
+        if self.well_known.is_none() {
+            self.well_known = own(&Ipv4Addr::LOCALHOST.to_string());
+        }
+        self.well_known.is_some()
+    }
+}
+
+/// Owns a name on this machine's loopback network until the listener is dropped; none when somebody else does.
+fn own(name: &str) -> Option<UnixListener> {
+    let name = SocketAddr::from_abstract_name(format!("dromon/{name}")).ok()?;
+    UnixListener::bind_addr(&name).ok()
 }
 
 /// Takes the first free block at or after `from`.

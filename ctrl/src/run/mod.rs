@@ -20,4 +20,6 @@ pub mod ports;
 pub mod probe;
 pub mod programs;
 pub mod supervisor;
+#[cfg(test)]
+mod tests;
 pub mod workload;

@@ -60,10 +60,11 @@ impl Endpoints {
         }
     }
 
-    /// The gateway's: on 127.0.0.1, each on the gateway's own address where another run has that already.
-    pub fn of_gateway(own: Ipv4Addr) -> Endpoints {
+    /// The gateway's: on 127.0.0.1 if this run has the well-known ports there, each on the gateway's own address where it
+    /// is taken nevertheless.
+    pub fn of_gateway(own: Ipv4Addr, well_known: bool) -> Endpoints {
         let own = Endpoints::at(own);
-        let choose = |own: SocketAddr| free_or(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), own.port()), own);
+        let choose = |own: SocketAddr| well_known_or(own, well_known);
         Endpoints {
             admin: choose(own.admin),
             health: choose(own.health),
@@ -73,9 +74,10 @@ impl Endpoints {
     }
 }
 
-/// The first address if its port is free, else the second.
-pub fn free_or(first: SocketAddr, second: SocketAddr) -> SocketAddr {
-    if std::net::TcpListener::bind(first).is_ok() { first } else { second }
+/// The same port of 127.0.0.1 if it may be used and is free, else the one given.
+pub fn well_known_or(own: SocketAddr, well_known: bool) -> SocketAddr {
+    let local = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), own.port());
+    if well_known && std::net::TcpListener::bind(local).is_ok() { local } else { own }
 }
 
 impl Programs {
