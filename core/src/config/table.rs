@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::balance::{DestinationState, EndpointState, Shares};
 use crate::config::compile::LimitSet;
 use crate::config::model;
+use crate::config::snapshot::Snapshot;
 use crate::route::host::{DomainMap, HostIndex};
 use crate::route::rank::RuleSet;
 use crate::route::rule::{CompiledLimit, CompiledRule, CompiledTcpRule};
@@ -32,6 +33,8 @@ pub struct Table {
 /// The table's shared parts.
 #[derive(Debug, Clone)]
 pub(crate) struct Parts {
+    /// What the table was made of.
+    pub source: Snapshot,
     pub hosts: Arc<HostIndex>,
     /// By slot.
     pub virtual_hosts: Vec<Slot<VirtualHost>>,
@@ -193,6 +196,8 @@ pub struct Destination {
     pub shares: Shares,
     /// The object that the endpoints come from.
     pub(crate) source: Option<Arc<model::Endpoints>>,
+    /// DNS has a say in its endpoints.
+    pub(crate) by_name: bool,
 }
 
 impl Destination {
@@ -203,7 +208,7 @@ impl Destination {
         state: Arc<DestinationState>,
     ) -> Destination {
         let shares = Shares::new(&endpoints);
-        Destination { model, endpoints, state, shares, source: None }
+        Destination { model, endpoints, state, shares, source: None, by_name: false }
     }
 }
 

@@ -7,55 +7,60 @@ use hashbrown::HashMap;
 
 use crate::config::compile::{Answers, Build, Inputs};
 use crate::config::model::{self, Balancer, Discovery, Kind};
-use crate::config::snapshot::Snapshot;
-use crate::config::table::{Destination, Endpoint, Parts, Slot};
+use crate::config::table::{Destination, Endpoint, NameSlots, Parts, Slot};
 
-/// Compiles all destinations, by slot. One whose endpoints have not come has not come.
+/// Compiles all destinations, by slot. Where the table before knew the same names to be absent, only what differs is looked
+/// at.
 pub(super) fn compile_destinations(
     build: &mut Build,
     inputs: &Inputs<'_>,
     old: Option<&Parts>,
 ) -> Vec<Slot<Destination>> {
     let snapshot = inputs.snapshot;
-    let here: Vec<(u32, Arc<Destination>)> = snapshot
-        .destinations()
-        .iter()
-        .filter_map(|(name, held)| {
-            let slot = build.destination(name).0;
-            let endpoints = snapshot.endpoints().get(name).map(|held| held.body());
-            if endpoints.is_none()
-                && needs_endpoints(held.body())
-                && !snapshot.is_absent(Kind::Endpoints, name)
-            {
-                return None;
-            }
-            let shared = old.and_then(|old| old.destinations.get(slot as usize)?.here());
-            if let Some(same) = shared.filter(|it| unchanged(it, held.body(), endpoints, inputs.answers)) {
-                return Some((slot, Arc::clone(same)));
-            }
-            let before = inputs.previous.and_then(|table| table.destination_named(name)).map(|it| &**it);
-            let mut joined = join(Arc::clone(held.body()), endpoints.map(|it| &**it), inputs.answers, before);
-            joined.source = endpoints.cloned();
-            Some((slot, Arc::new(joined)))
-        })
-        .collect();
-    let mut slots = absent_slots(build, snapshot);
-    for (slot, destination) in here {
-        slots[slot as usize] = Slot::Here(destination);
+    let comparable = [Kind::Destination, Kind::Endpoints];
+    let Some(old) = old.filter(|old| old.source.same_absence(snapshot, &comparable)) else {
+        snapshot.destinations().keys().for_each(|name| _ = build.destination(name));
+        let names = &build.names.destinations;
+        return (0..names.len() as u32).map(|slot| compile_slot(names, inputs, old, slot)).collect();
+    };
+    let changed: Vec<&str> = old.source.changed_destinations(snapshot).collect();
+    changed.iter().filter(|name| snapshot.destinations().contains_key(**name)).for_each(|name| {
+        build.destination(name);
+    });
+    let names = &build.names.destinations;
+    let mut slots = old.destinations.clone();
+    slots.resize(names.len(), Slot::NotLoaded);
+    let by_name = old.destinations.iter().enumerate();
+    let by_name =
+        by_name.filter(|(_, slot)| slot.here().is_some_and(|it| it.by_name)).map(|(slot, _)| slot as u32);
+    let new = old.destinations.len() as u32..names.len() as u32;
+    for slot in changed.iter().filter_map(|name| names.get(name)).chain(by_name).chain(new) {
+        slots[slot as usize] = compile_slot(names, inputs, Some(old), slot);
     }
     slots
 }
 
-fn absent_slots(build: &Build, snapshot: &Snapshot) -> Vec<Slot<Destination>> {
-    let names = &build.names.destinations;
-    (0..names.len() as u32)
-        .map(|slot| match names.name(slot) {
-            // One that is here without its endpoints has not come either.
-            Some(name) if snapshot.destinations().contains_key(name) => Slot::NotLoaded,
-            Some(name) if !snapshot.is_absent(Kind::Destination, name) => Slot::NotLoaded,
-            _ => Slot::Absent,
-        })
-        .collect()
+/// One destination. One whose endpoints have not come has not come.
+fn compile_slot(names: &NameSlots, inputs: &Inputs<'_>, old: Option<&Parts>, slot: u32) -> Slot<Destination> {
+    let snapshot = inputs.snapshot;
+    let Some(name) = names.name(slot) else { return Slot::Absent };
+    let Some(held) = snapshot.destinations().get(name) else {
+        return if snapshot.is_absent(Kind::Destination, name) { Slot::Absent } else { Slot::NotLoaded };
+    };
+    let endpoints = snapshot.endpoints().get(name).map(|held| held.body());
+    if endpoints.is_none() && needs_endpoints(held.body()) && !snapshot.is_absent(Kind::Endpoints, name) {
+        return Slot::NotLoaded;
+    }
+    let shared = old.and_then(|old| old.destinations.get(slot as usize)?.here());
+    if let Some(same) = shared.filter(|it| unchanged(it, held.body(), endpoints, inputs.answers)) {
+        return Slot::Here(Arc::clone(same));
+    }
+    let before = inputs.previous.and_then(|table| table.destination_named(name)).map(|it| &**it);
+    let mut joined = join(Arc::clone(held.body()), endpoints.map(|it| &**it), inputs.answers, before);
+    joined.source = endpoints.cloned();
+    joined.by_name =
+        endpoints.is_some_and(|it| it.endpoints.iter().any(|it| it.address.parse::<IpAddr>().is_err()));
+    Slot::Here(Arc::new(joined))
 }
 
 fn needs_endpoints(destination: &model::Destination) -> bool {
@@ -77,9 +82,7 @@ fn unchanged(
         return false;
     }
     // DNS answers may have changed under the same objects.
-    let by_name =
-        endpoints.is_some_and(|it| it.endpoints.iter().any(|it| it.address.parse::<IpAddr>().is_err()));
-    !by_name
+    !old.by_name
         || addresses(model, endpoints.map(|it| &**it), answers)
             .map(|(address, _)| address)
             .eq(old.endpoints.iter().map(|endpoint| endpoint.address))

@@ -70,7 +70,8 @@ fn compile_once(inputs: &Inputs<'_>, shared: Option<&Table>) -> Table {
     };
     let limits = limits::compile_limits(inputs, inputs.previous.map(|table| &table.parts.limits));
     let hosts = compile_hosts(&mut build, snapshot, &limits, old);
-    let virtual_hosts = compile_virtual_hosts(&mut build, snapshot, &proxy, old);
+    let virtual_hosts =
+        compile_virtual_hosts(&mut build, snapshot, &proxy, shared.map(|table| (&table.parts, &table.proxy)));
     let destinations = destinations::compile_destinations(&mut build, inputs, old);
     let listeners =
         listeners::compile_listeners(inputs, &proxy, &limits, &build.names, &virtual_hosts, shared);
@@ -80,7 +81,9 @@ fn compile_once(inputs: &Inputs<'_>, shared: Option<&Table>) -> Table {
         None => (plain_rule(Arc::clone(&build.retries)), plain_rule(Arc::default())),
     };
     let names = build.names;
-    let parts = Parts { hosts, virtual_hosts, destinations, names, limits, default_rule, inbound_rule };
+    let source = snapshot.clone();
+    let parts =
+        Parts { source, hosts, virtual_hosts, destinations, names, limits, default_rule, inbound_rule };
     Table { version: inputs.version, proxy, listeners, parts }
 }
 
@@ -167,37 +170,60 @@ fn compile_hosts(
     Arc::new(HostIndex::build(entries.collect()))
 }
 
+/// Compiles all rules, by slot. Where nothing that concerns all of them has changed, only what differs is looked at.
 fn compile_virtual_hosts(
+    build: &mut Build,
+    snapshot: &Snapshot,
+    proxy: &Arc<model::Proxy>,
+    old: Option<(&Parts, &Arc<model::Proxy>)>,
+) -> Vec<Slot<VirtualHost>> {
+    let old = old.filter(|(old, _)| Arc::ptr_eq(&old.default_rule.retries, &build.retries));
+    let comparable = |old: &Parts| old.source.same_absence(snapshot, &[Kind::VirtualHost]);
+    let same = old.filter(|(old, before)| comparable(old) && Arc::ptr_eq(before, proxy));
+    let old = old.map(|(old, _)| old);
+    let Some((before, _)) = same else {
+        snapshot.virtual_hosts().keys().for_each(|name| _ = build.virtual_host(name));
+        let slots = 0..build.names.virtual_hosts.len() as u32;
+        return slots.map(|slot| compile_rules(build, snapshot, proxy, old, slot)).collect();
+    };
+    let changed: Vec<&str> = before.source.changed_virtual_hosts(snapshot).collect();
+    changed.iter().filter(|name| snapshot.virtual_hosts().contains_key(**name)).for_each(|name| {
+        build.virtual_host(name);
+    });
+    let mut slots = before.virtual_hosts.clone();
+    let count = build.names.virtual_hosts.len();
+    let new = slots.len() as u32..count as u32;
+    let touched = changed.iter().filter_map(|name| build.names.virtual_hosts.get(name));
+    let touched: Vec<u32> = touched.chain(new).collect();
+    slots.resize(count, Slot::NotLoaded);
+    for slot in touched {
+        slots[slot as usize] = compile_rules(build, snapshot, proxy, old, slot);
+    }
+    slots
+}
+
+/// The rules of one slot; the old ones where their object and the ports that it depends on are the same.
+fn compile_rules(
     build: &mut Build,
     snapshot: &Snapshot,
     proxy: &model::Proxy,
     old: Option<&Parts>,
-) -> Vec<Slot<VirtualHost>> {
-    let same_retries = old.is_some_and(|old| Arc::ptr_eq(&old.default_rule.retries, &build.retries));
-    let mut compiled: Vec<(u32, Arc<VirtualHost>)> = Vec::with_capacity(snapshot.virtual_hosts().len());
-    for (name, held) in snapshot.virtual_hosts() {
-        let slot = build.virtual_host(name);
-        let ports = arrival_ports(held.body(), snapshot, proxy);
-        let before =
-            old.filter(|_| same_retries).and_then(|old| old.virtual_hosts.get(slot as usize)?.here());
-        match before.filter(|it| Arc::ptr_eq(&it.model, held.body()) && it.ports == ports) {
-            Some(same) => compiled.push((slot, Arc::clone(same))),
-            // Cannot fail: the snapshot compiled it when it took it over.
-            None => compiled.extend(
-                rules::compile_virtual_host(build, name, held.body(), ports).map(|it| (slot, Arc::new(it))),
-            ),
-        }
+    slot: u32,
+) -> Slot<VirtualHost> {
+    let Some(name) = build.names.virtual_hosts.name(slot).cloned() else { return Slot::Absent };
+    let Some(held) = snapshot.virtual_hosts().get(&name) else {
+        return if snapshot.is_absent(Kind::VirtualHost, &name) { Slot::Absent } else { Slot::NotLoaded };
+    };
+    let ports = arrival_ports(held.body(), snapshot, proxy);
+    let before = old.and_then(|old| old.virtual_hosts.get(slot as usize)?.here());
+    match before.filter(|it| Arc::ptr_eq(&it.model, held.body()) && it.ports == ports) {
+        Some(same) => Slot::Here(Arc::clone(same)),
+        // Always there: the snapshot compiled it when it took it over.
+        None => match rules::compile_virtual_host(build, &name, held.body(), ports) {
+            Some(rules) => Slot::Here(Arc::new(rules)),
+            None => Slot::Absent,
+        },
     }
-    let mut slots: Vec<Slot<VirtualHost>> = (0..build.names.virtual_hosts.len() as u32)
-        .map(|slot| match build.names.virtual_hosts.name(slot) {
-            Some(name) if !snapshot.is_absent(Kind::VirtualHost, name) => Slot::NotLoaded,
-            _ => Slot::Absent,
-        })
-        .collect();
-    for (slot, rules) in compiled {
-        slots[slot as usize] = Slot::Here(rules);
-    }
-    slots
 }
 
 /// The ports that requests for a virtual host can come for.

@@ -4,6 +4,7 @@
 mod check;
 mod diff;
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -102,18 +103,19 @@ impl<T> Held<T> {
 /// Objects of one kind, by name.
 pub type HeldMap<T> = BTreeMap<Arc<str>, Held<T>>;
 
-/// Valid objects of all kinds. Clones share the objects.
+/// Valid objects of all kinds. Clones share everything until one of them changes, so a clone is cheap, and what has not
+/// changed between two is found by address.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     whole: bool,
-    proxies: HeldMap<model::Proxy>,
-    endpoints: HeldMap<model::Endpoints>,
-    destinations: HeldMap<model::Destination>,
-    rate_limits: HeldMap<model::RateLimit>,
-    virtual_hosts: HeldMap<model::VirtualHost>,
-    hosts: HeldMap<model::Host>,
+    proxies: Arc<HeldMap<model::Proxy>>,
+    endpoints: Arc<HeldMap<model::Endpoints>>,
+    destinations: Arc<HeldMap<model::Destination>>,
+    rate_limits: Arc<HeldMap<model::RateLimit>>,
+    virtual_hosts: Arc<HeldMap<model::VirtualHost>>,
+    hosts: Arc<HeldMap<model::Host>>,
     /// Names known not to exist, by kind.
-    absent: [BTreeSet<Arc<str>>; Kind::ALL.len()],
+    absent: [Arc<BTreeSet<Arc<str>>>; Kind::ALL.len()],
 }
 
 impl Snapshot {
@@ -137,7 +139,10 @@ impl Snapshot {
         let mut applied = Applied::default();
         for (kind, name) in removals {
             let there = self.remove(kind, &name);
-            let news = self.absent[kind as usize].insert(name.as_str().into());
+            let news = !self.absent[kind as usize].contains(name.as_str());
+            if news {
+                Arc::make_mut(&mut self.absent[kind as usize]).insert(name.as_str().into());
+            }
             applied.changed |= there || news;
             applied.accepted.push((kind, name));
         }
@@ -145,7 +150,7 @@ impl Snapshot {
             let (kind, name) = (update.resource.kind(), update.resource.name().to_owned());
             match check::check(&update.resource) {
                 Ok(()) => {
-                    applied.changed |= self.insert(update) | self.absent[kind as usize].remove(name.as_str());
+                    applied.changed |= self.insert(update) | self.no_longer_absent(kind, &name);
                     applied.accepted.push((kind, name));
                 }
                 Err(reason) => {
@@ -159,8 +164,32 @@ impl Snapshot {
 
     /// Forgets an object that is no longer asked for: whether it exists is then unknown.
     pub fn forget(&mut self, kind: Kind, name: &str) -> bool {
-        self.absent[kind as usize].remove(name);
+        self.no_longer_absent(kind, name);
         self.remove(kind, name)
+    }
+
+    fn no_longer_absent(&mut self, kind: Kind, name: &str) -> bool {
+        let absent = &mut self.absent[kind as usize];
+        absent.contains(name) && Arc::make_mut(absent).remove(name)
+    }
+
+    /// The same names of these kinds are known not to exist.
+    pub(crate) fn same_absence(&self, other: &Snapshot, kinds: &[Kind]) -> bool {
+        let same = |kind: &Kind| Arc::ptr_eq(&self.absent[*kind as usize], &other.absent[*kind as usize]);
+        self.whole == other.whole && kinds.iter().all(same)
+    }
+
+    /// Names of the destinations that differ, or whose endpoints do.
+    pub(crate) fn changed_destinations<'a>(&'a self, other: &'a Snapshot) -> impl Iterator<Item = &'a str> {
+        let own = changed(&self.destinations, &other.destinations).into_iter();
+        own.chain(changed(&self.endpoints, &other.endpoints))
+    }
+
+    /// Names of the virtual hosts that differ, or whose hosts do.
+    pub(crate) fn changed_virtual_hosts<'a>(&'a self, other: &'a Snapshot) -> impl Iterator<Item = &'a str> {
+        changed(&self.virtual_hosts, &other.virtual_hosts)
+            .into_iter()
+            .chain(changed(&self.hosts, &other.hosts))
     }
 
     /// There is no such object, as far as the controller has said.
@@ -169,13 +198,16 @@ impl Snapshot {
     }
 
     fn remove(&mut self, kind: Kind, name: &str) -> bool {
+        fn take<T>(map: &mut Arc<HeldMap<T>>, name: &str) -> bool {
+            map.contains_key(name) && Arc::make_mut(map).remove(name).is_some()
+        }
         match kind {
-            Kind::Proxy => self.proxies.remove(name).is_some(),
-            Kind::Endpoints => self.endpoints.remove(name).is_some(),
-            Kind::Destination => self.destinations.remove(name).is_some(),
-            Kind::RateLimit => self.rate_limits.remove(name).is_some(),
-            Kind::VirtualHost => self.virtual_hosts.remove(name).is_some(),
-            Kind::Host => self.hosts.remove(name).is_some(),
+            Kind::Proxy => take(&mut self.proxies, name),
+            Kind::Endpoints => take(&mut self.endpoints, name),
+            Kind::Destination => take(&mut self.destinations, name),
+            Kind::RateLimit => take(&mut self.rate_limits, name),
+            Kind::VirtualHost => take(&mut self.virtual_hosts, name),
+            Kind::Host => take(&mut self.hosts, name),
         }
     }
 
@@ -185,7 +217,7 @@ impl Snapshot {
         match update.resource {
             Resource::Proxy(it) => {
                 // Exactly one: a renamed one replaces the old.
-                self.proxies.retain(|name, _| **name == *it.name);
+                Arc::make_mut(&mut self.proxies).retain(|name, _| **name == *it.name);
                 put(&mut self.proxies, it.name.as_str().into(), version, it)
             }
             Resource::Endpoints(it) => put(&mut self.endpoints, it.name.as_str().into(), version, it),
@@ -270,8 +302,32 @@ impl Snapshot {
     }
 }
 
-fn put<T: PartialEq>(map: &mut HeldMap<T>, name: Arc<str>, version: &str, body: T) -> bool {
-    let version = version.into();
+/// Names whose objects differ, in order.
+fn changed<'a, T>(before: &'a Arc<HeldMap<T>>, after: &'a Arc<HeldMap<T>>) -> Vec<&'a str> {
+    let mut names = Vec::new();
+    if Arc::ptr_eq(before, after) {
+        return names;
+    }
+    let (mut old, mut new) = (before.iter().peekable(), after.iter().peekable());
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (None, None) => return names,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some((one, _)), Some((other, _))) if Arc::ptr_eq(one, other) => Ordering::Equal,
+            (Some((one, _)), Some((other, _))) => one.cmp(other),
+        };
+        let one = if order.is_le() { old.next() } else { None };
+        let other = if order.is_ge() { new.next() } else { None };
+        match (one, other) {
+            (Some((_, one)), Some((_, other))) if Arc::ptr_eq(&one.body, &other.body) => {}
+            (one, other) => names.extend(one.or(other).map(|(name, _)| &**name)),
+        }
+    }
+}
+
+fn put<T: PartialEq>(map: &mut Arc<HeldMap<T>>, name: Arc<str>, version: &str, body: T) -> bool {
+    let (map, version) = (Arc::make_mut(map), version.into());
     match map.get_mut(&name) {
         Some(held) if *held.body == body => {
             held.version = version;
