@@ -170,12 +170,13 @@ impl Exchange {
             .or_else(|| self.rule.as_ref()?.rewrite.as_ref()?.authority.as_ref())
     }
 
-    /// Changes to the request's headers, to be carried out in this order: the rule's, the chosen destination's.
+    /// Changes to the request's headers: the rule's, then the chosen destination's. Envoy carries out the most specific
+    /// first, so the destination's come before the rule's.
     pub fn request_changes(&self) -> [Option<&Changes>; 2] {
         self.header_ops().map(|ops| ops.and_then(|ops| ops.request.get()))
     }
 
-    /// Changes to the response's headers, to be carried out in this order: the rule's, the chosen destination's.
+    /// Changes to the response's headers, as [`Exchange::request_changes`] gives those of the request.
     pub fn response_changes(&self) -> [Option<&Changes>; 2] {
         self.header_ops().map(|ops| ops.and_then(|ops| ops.response.get()))
     }

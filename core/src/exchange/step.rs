@@ -190,11 +190,16 @@ impl Exchange {
         match end {
             End::Complete => {}
             End::UpstreamAborted => {
-                self.account(Outcome::Broken, now);
+                // A TCP server may end a connection as it likes.
+                if !self.tcp {
+                    self.account(Outcome::Broken, now);
+                }
                 self.reason = Some(Reason::UpstreamReset);
             }
             End::TimedOut => {
-                self.account(Outcome::TimedOut, now);
+                if !self.tcp {
+                    self.account(Outcome::TimedOut, now);
+                }
                 self.reason = Some(Reason::RequestTimeout);
             }
             End::DownstreamClosed => self.reason = Some(self.reason.unwrap_or(Reason::DownstreamClosed)),

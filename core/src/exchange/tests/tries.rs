@@ -239,3 +239,59 @@ fn an_input_that_does_not_fit_ends_the_exchange_and_leaks_nothing() {
     assert!(exchange.is_over());
     assert_eq!(bench.active(), 0);
 }
+
+/// Runs exchanges of all kinds on a shard of its own; every so often one is dropped mid-way.
+fn run_shard(table: &Arc<crate::config::table::Table>, seed: u64, cap: u32) {
+    let bench = Bench { table: Arc::clone(table), rng: Rng::new(seed), now: Tick::from_millis(1) };
+    let arrival = bench.arrival(0);
+    let Bench { mut rng, mut now, .. } = bench;
+    let destination = table.destination_named(&model::destination_name(9080, "", HOST)).unwrap();
+    let mut under_way: Vec<(Exchange, Step)> = Vec::new();
+    for _ in 0..4_000 {
+        now = now.plus_millis(1);
+        assert!(destination.state.requests() <= cap);
+        let path = b"/reviews/1";
+        under_way.push(Exchange::begin(table, &arrival, &GET, path, now, &mut rng));
+        let place = rng.below(under_way.len() as u32) as usize;
+        let (mut exchange, step) = under_way.swap_remove(place);
+        let input = match (step, rng.below(4)) {
+            (_, 0) => continue,
+            (Step::Wait(_), _) => Input::Timer,
+            (Step::Attempt(_), 1) => head(503),
+            (Step::Attempt(_), 2) => refused(),
+            (Step::Attempt(_), _) => head(200),
+            _ => Input::Finished(End::Complete),
+        };
+        let mut step = exchange.handle(input, now.plus_millis(500), &mut rng);
+        if let Step::Discard(inner) = step {
+            step = *inner;
+        }
+        exchange.check_invariants();
+        if !exchange.is_over() && under_way.len() < 12 {
+            under_way.push((exchange, step));
+        }
+    }
+}
+
+#[test]
+fn shards_at_once_stay_below_the_caps_and_leave_nothing_counted() {
+    let bench = Mesh::with(|mesh| {
+        mesh.destination.pool.http2_max_requests = Some(9);
+        mesh.destination.outlier =
+            Some(Outlier { consecutive_5xx: 3, max_ejection_percent: 67, ..Outlier::default() });
+        mesh.rule.retries = Some(Retries {
+            attempts: 3,
+            on: RetryOn { server_error: true, ..RetryOn::default() },
+            ..Retries::default()
+        });
+    });
+    std::thread::scope(|scope| {
+        for seed in 0..4 {
+            let table = &bench.table;
+            scope.spawn(move || run_shard(table, seed, 9));
+        }
+    });
+    let state = Arc::clone(&bench.destination().state);
+    assert_eq!((bench.active(), state.requests(), state.retries()), (0, 0, 0));
+    assert!(state.overflows_total() > 0 && state.ejections_total() > 0 && state.retry_overflows_total() > 0);
+}
