@@ -95,14 +95,17 @@ impl Link {
         within("a request", self.requests.message()).await.expect("a stream").expect("a request")
     }
 
-    /// The next request of this kind that is no answer to a response; others are passed over.
-    pub async fn subscription(&mut self, kind: Kind) -> DeltaRequest {
-        loop {
+    /// The next requests that are no answers, until each of these kinds has been asked for: the names.
+    pub async fn asked(&mut self, kinds: &[Kind]) -> HashMap<Kind, Vec<String>> {
+        let mut asked = HashMap::new();
+        while !kinds.iter().all(|kind| asked.contains_key(kind)) {
             let request = self.request().await;
-            if request.type_url == kind.type_url() && request.response_nonce.is_empty() {
-                return request;
+            let kind = Kind::from_type_url(&request.type_url).expect("a known type");
+            if request.response_nonce.is_empty() {
+                asked.insert(kind, request.resource_names_subscribe);
             }
         }
+        asked
     }
 
     /// The subscriptions that a stream begins with, by type.

@@ -9,6 +9,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 /// Longest wait for anything that must happen.
 pub const DEADLINE: Duration = Duration::from_secs(15);
@@ -48,6 +50,56 @@ pub fn proxy(id: &str, listeners: &[(&str, SocketAddr)]) -> Value {
         })
         .collect();
     json!({"name": id, "role": role, "listeners": listeners})
+}
+
+/// A sidecar's `Proxy` object with an outbound listener.
+pub fn calling(id: &str, outbound: SocketAddr) -> Value {
+    let kind = json!({"type": "outbound"});
+    let listener = json!({"name": "outbound", "address": outbound, "logicalPort": 15001, "kind": kind});
+    json!({"name": id, "role": "Sidecar", "listeners": [listener]})
+}
+
+/// A sidecar's `VirtualHost` that sends everything to a subset of its host.
+pub fn routing(host: &str, subset: &str) -> Value {
+    let destinations = json!([{"host": host, "subset": subset, "weight": 1}]);
+    json!({
+        "name": host, "origins": [format!("VirtualService/default/{host}")],
+        "http": [{"action": {"type": "route", "destinations": destinations}}],
+    })
+}
+
+/// The `Endpoints` and the `Destination` of a name.
+pub fn destination(name: &str, discovery: &str, endpoint: SocketAddr) -> [Value; 2] {
+    named_destination(name, discovery, &endpoint.ip().to_string(), endpoint.port())
+}
+
+/// The same, with an endpoint that has a name for an address.
+pub fn named_destination(name: &str, discovery: &str, address: &str, port: u16) -> [Value; 2] {
+    let endpoints = json!({"name": name, "endpoints": [{"address": address, "port": port}]});
+    [endpoints, json!({"name": name, "protocol": "HTTP", "discovery": discovery})]
+}
+
+/// An HTTP server that answers every request with this body.
+pub async fn origin(body: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (mut head, mut buffer) = (Vec::new(), [0; 1024]);
+                while let Ok(len @ 1..) = stream.read(&mut buffer).await {
+                    head.extend_from_slice(&buffer[..len]);
+                    if head.ends_with(b"\r\n\r\n") {
+                        head.clear();
+                        let answer =
+                            format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                        let _ = stream.write_all(answer.as_bytes()).await;
+                    }
+                }
+            });
+        }
+    });
+    address
 }
 
 /// A `Host` object.

@@ -105,11 +105,25 @@ impl Process {
     }
 }
 
+/// A GET by way of a proxy: absolute-form.
+pub async fn get_through(proxy: SocketAddr, authority: impl Into<String>) -> Option<(u16, String)> {
+    let authority = authority.into();
+    exchange(
+        proxy,
+        format!("GET http://{authority}/ HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n"),
+    )
+    .await
+}
+
 /// One HTTP request on a connection of its own; `None` where nobody answers.
 pub async fn request(address: SocketAddr, method: &str, path: &str) -> Option<(u16, String)> {
+    let length = if method == "POST" { "Content-Length: 0\r\n" } else { "" };
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: proxy\r\nConnection: close\r\n{length}\r\n");
+    exchange(address, head).await
+}
+
+async fn exchange(address: SocketAddr, text: String) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(address).await.ok()?;
-    let text =
-        format!("{method} {path} HTTP/1.1\r\nHost: proxy\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
     stream.write_all(text.as_bytes()).await.ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.ok()?;

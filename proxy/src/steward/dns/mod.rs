@@ -173,7 +173,7 @@ impl Dns {
         let under_way = asked.values().filter(|it| matches!(it, Asked::UnderWay { .. })).count();
         if under_way >= DNS_LOOKUPS_MAX {
             let error = format!("{DNS_LOOKUPS_MAX} names are being looked up already");
-            return tell(&mailbox, &host, Err(error), clock::now());
+            return tell(&mailbox, &host, Err(error), clock::now() + RETRY);
         }
         make_room(&mut asked);
         asked.insert(host.clone(), Asked::UnderWay { waiting: vec![mailbox], last_good });

@@ -1,0 +1,154 @@
+//! What a sidecar asks for when it is used, and the names it looks up: through the whole proxy.
+
+mod steward_support;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use dromon_core::config::model::Kind;
+use serde_json::{Value, json};
+use steward_support::controller::{Controller, Link};
+use steward_support::process::{Process, free_port, get_through, own_address};
+use steward_support::{calling, destination, host, named_destination, origin, routing, until, within};
+
+const ID: &str = "sidecar~productpage.default";
+
+/// A sidecar with an outbound listener that knows these hosts, its controller and its stream.
+async fn sidecar(dir: &Path, options: &[&str], hosts: &[Value]) -> (Process, Controller, Link, SocketAddr) {
+    let mut controller = Controller::start(&dir.join("feed.sock"));
+    let ip = own_address();
+    let outbound = free_port(ip);
+    let feed = format!("unix:{}", controller.path.display());
+    let process = Process::start(dir, ID, ip, &[&["--feed", feed.as_str()], options].concat());
+    let mut link = controller.link().await;
+    let opening = link.opening(&[Kind::Proxy, Kind::RateLimit, Kind::Host]).await;
+    assert_eq!(opening.len(), 3, "an unused sidecar asks for no bodies");
+    link.send(Kind::Proxy, "1", &[calling(ID, outbound)], &[]);
+    link.send_nothing(&[Kind::RateLimit]);
+    link.send(Kind::Host, "1", hosts, &[]);
+    process.ready().await;
+    (process, controller, link, outbound)
+}
+
+#[tokio::test]
+async fn a_first_request_fetches_rules_and_all_that_they_name_and_is_then_served() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let hosts = [host("reviews", true), host("ratings", true)];
+    let (_process, _controller, mut link, outbound) = sidecar(dir.path(), &[], &hosts).await;
+    let upstream = origin("reviews v1").await;
+    let answer = tokio::spawn(get_through(outbound, "reviews:9080"));
+    assert_eq!(link.asked(&[Kind::VirtualHost]).await[&Kind::VirtualHost], ["reviews"]);
+    let rules = link.send(Kind::VirtualHost, "1", &[routing("reviews", "v1")], &[]);
+    let asked = link.asked(&[Kind::Destination, Kind::Endpoints]).await;
+    let name = "outbound|9080|v1|reviews";
+    assert_eq!(
+        (&*asked[&Kind::Destination], &*asked[&Kind::Endpoints]),
+        (&[name.into()][..], &[name.into()][..])
+    );
+    let [endpoints, of] = destination(name, "STATIC", upstream);
+    link.send(Kind::Destination, "1", &[of], &[]);
+    link.send(Kind::Endpoints, "1", &[endpoints], &[]);
+    let answer = within("the answer", answer).await.expect("no panic").expect("an answer");
+    assert_eq!(answer, (200, "reviews v1".into()));
+    assert_eq!(link.answer(&rules).await, None, "the rules are acknowledged with their destinations");
+}
+
+#[tokio::test]
+async fn a_host_without_rules_needs_one_destination_and_another_request_needs_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut two_ports = host("details", false);
+    two_ports["ports"] = json!([{"number": 80, "protocol": "HTTP"}, {"number": 9080, "protocol": "HTTP"}]);
+    let (process, _controller, mut link, outbound) = sidecar(dir.path(), &[], &[two_ports]).await;
+    let upstream = origin("details").await;
+    let first = tokio::spawn(get_through(outbound, "details:9080"));
+    let second = tokio::spawn(get_through(outbound, "details:9080"));
+    let asked = link.asked(&[Kind::Destination, Kind::Endpoints]).await;
+    assert_eq!(asked[&Kind::Destination], ["outbound|9080||details"], "of the port in use");
+    let [endpoints, of] = destination("outbound|9080||details", "STATIC", upstream);
+    link.send(Kind::Endpoints, "1", &[endpoints], &[]);
+    link.send(Kind::Destination, "1", &[of], &[]);
+    for answer in [first, second] {
+        let answer = within("the answer", answer).await.expect("no panic").expect("an answer");
+        assert_eq!(answer, (200, "details".into()));
+    }
+    let before = process.config().await["version"].clone();
+    assert_eq!(get_through(outbound, "details:9080").await, Some((200, "details".into())));
+    assert_eq!(process.config().await["version"], before, "what is here is not fetched again");
+}
+
+#[tokio::test]
+async fn what_does_not_exist_is_answered_at_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (_process, _controller, mut link, outbound) =
+        sidecar(dir.path(), &[], &[host("reviews", true)]).await;
+    let begun = Instant::now();
+    let answer = tokio::spawn(get_through(outbound, "reviews:9080"));
+    link.asked(&[Kind::VirtualHost]).await;
+    link.send(Kind::VirtualHost, "1", &[routing("reviews", "v9")], &[]);
+    link.asked(&[Kind::Destination, Kind::Endpoints]).await;
+    let name = "outbound|9080|v9|reviews";
+    link.send(Kind::Endpoints, "1", &[], &[name]);
+    link.send(Kind::Destination, "1", &[], &[name]);
+    let (status, _) = within("the answer", answer).await.expect("no panic").expect("an answer");
+    assert_eq!(status, 503);
+    assert!(begun.elapsed() < Duration::from_secs(2), "nobody waited for what will not come");
+}
+
+#[tokio::test]
+async fn what_was_in_use_is_served_after_a_restart_without_a_controller() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let state = dir.path().join("state").display().to_string();
+    let options = ["--state-dir", state.as_str()];
+    let (process, controller, mut link, outbound) =
+        sidecar(dir.path(), &options, &[host("details", false)]).await;
+    let upstream = origin("details").await;
+    let answer = tokio::spawn(get_through(outbound, "details:9080"));
+    link.asked(&[Kind::Destination, Kind::Endpoints]).await;
+    let [endpoints, of] = destination("outbound|9080||details", "STATIC", upstream);
+    link.send(Kind::Endpoints, "1", &[endpoints], &[]);
+    link.send(Kind::Destination, "1", &[of], &[]);
+    within("the answer", answer).await.expect("no panic").expect("an answer");
+    let copy = Path::new(&state).join("last-good.json");
+    until("the copy to have it", || async {
+        let text = std::fs::read_to_string(&copy).ok()?;
+        text.contains("outbound|9080||details").then_some(())
+    })
+    .await;
+    drop(link);
+    process.kill().await;
+    controller.crash().await;
+    let feed = format!("unix:{}", dir.path().join("feed.sock").display());
+    let options = ["--feed", feed.as_str(), "--state-dir", state.as_str()];
+    let process = Process::start(dir.path(), ID, own_address(), &options);
+    process.ready().await;
+    assert_eq!(get_through(outbound, "details:9080").await, Some((200, "details".into())));
+    let mut controller = Controller::start(&dir.path().join("feed.sock"));
+    let mut link = controller.link().await;
+    let opening = link.opening(&[Kind::Host, Kind::Destination, Kind::Endpoints]).await;
+    let asked = &opening[Kind::Destination.type_url()];
+    assert_eq!(asked.resource_names_subscribe, ["outbound|9080||details"]);
+    assert_eq!(asked.initial_resource_versions["outbound|9080||details"], "1");
+}
+
+#[tokio::test]
+async fn names_are_looked_up_for_destinations_and_for_hosts_outside_the_index() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (path, ip) = (dir.path().join("config.json"), own_address());
+    let (outbound, upstream) = (free_port(ip), origin("by name").await);
+    let [endpoints, of] = named_destination("outbound|9080||external", "DNS", "localhost", upstream.port());
+    let objects = json!([
+        {"kind": "Proxy", "body": calling(ID, outbound)},
+        {"kind": "Host", "body": host("external", false)},
+        {"kind": "Destination", "body": of},
+        {"kind": "Endpoints", "body": endpoints},
+    ]);
+    std::fs::write(&path, objects.to_string()).expect("written");
+    let process = Process::start(dir.path(), ID, ip, &["--config", &path.display().to_string()]);
+    process.ready().await;
+    let by_name = Some((200, "by name".to_owned()));
+    assert_eq!(get_through(outbound, "external:9080").await, by_name, "{}", process.config().await);
+    assert_eq!(get_through(outbound, format!("localhost:{}", upstream.port())).await, by_name);
+    let (status, _) = get_through(outbound, "no-such-name.invalid:80").await.expect("an answer");
+    assert!(status >= 500, "{status}");
+}
