@@ -79,6 +79,9 @@ struct LabArgs {
     /// Measure this dromon-proxy and build none
     #[arg(long, value_name = "FILE")]
     proxy: Option<PathBuf>,
+    /// Run the rig and the proxies at the highest scheduling priority, for a machine that is not quiet (needs root)
+    #[arg(long)]
+    priority: bool,
     /// Where the reports go
     #[arg(long, default_value = "lab-results")]
     out: PathBuf,
@@ -168,6 +171,7 @@ fn lab_command(args: LabArgs) -> Result<()> {
         only: args.only,
         rounds: args.rounds.map(usize::from),
         proxy: args.proxy,
+        priority: args.priority,
     };
     let lab = run::run(&options)?;
     let paths = report::write(&lab, &args.out)?;

@@ -28,6 +28,8 @@ pub struct Options {
     pub rounds: Option<usize>,
     /// Use this `dromon-proxy` and build none.
     pub proxy: Option<PathBuf>,
+    /// Ask for the highest scheduling priority.
+    pub priority: bool,
 }
 
 /// Descriptors for 10,000 connections on both sides of a proxy.
@@ -55,6 +57,9 @@ pub fn run(options: &Options) -> Result<Lab> {
         None => dromon::build(),
     };
     let peers = tools::peers();
+    if options.priority {
+        cpu::first_in_line()?;
+    }
     cpu::pin(machine.rig_cpu)?;
     cpu::exact_timers()?;
     let scratch = std::env::temp_dir().join(format!("dromon-lab-{}", std::process::id()));
