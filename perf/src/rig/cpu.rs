@@ -46,7 +46,8 @@ pub fn exact_timers() -> Result<()> {
 
 /// Gives this process, and what it starts from now on, precedence over all others that have no priority of their own.
 pub fn first_in_line() -> Result<()> {
-    rustix::process::setpriority_process(None, -20).context("raising the scheduling priority; only root may")?;
+    rustix::process::setpriority_process(None, -20)
+        .context("raising the scheduling priority; only root may")?;
     // Where the kernel groups by session, a priority counts within the session only and the group has one of its own.
     let group = "/proc/self/autogroup";
     if std::path::Path::new(group).exists() {
