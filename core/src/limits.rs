@@ -95,6 +95,8 @@ pub const FEED_BATCH_MAX: usize = 64;
 pub const STEWARD_EVENTS_MAX: usize = 256;
 /// Connections open at once to one of a proxy's own endpoints (admin, metrics, readiness).
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+/// Destinations whose caps and health a proxy's metrics tell.
+pub const DESTINATION_METRICS_MAX: usize = 1_000;
 /// Names a proxy keeps DNS answers for.
 pub const DNS_NAMES_MAX: usize = 4_096;
 /// Names a proxy looks up at once for its shards.

@@ -3,10 +3,12 @@
 mod steward_support;
 
 use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
-use steward_support::process::{Process, free_port, own_address, request};
-use steward_support::{host, proxy, until};
+use steward_support::process::{Process, free_port, get_through, own_address, request};
+use steward_support::{calling, destination, host, proxy, until, within};
+use tokio::io::AsyncReadExt;
 
 const SIDECAR: &str = "sidecar~reviews.default";
 
@@ -115,6 +117,54 @@ async fn sigterm_ends_a_proxy_in_order() {
     process.signal("TERM");
     assert_eq!(process.end().await, 0);
     assert!(process.stderr().contains("drained"), "{}", process.stderr());
+}
+
+/// A sidecar with one request under way that is never answered.
+async fn busy(dir: &std::path::Path, drain_seconds: &str) -> (Process, tokio::net::TcpListener) {
+    let (path, ip) = (dir.join("config.json"), own_address());
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let outbound = free_port(ip);
+    let name = "outbound|9080||silent";
+    let [endpoints, of] = destination(name, "STATIC", silent.local_addr().expect("bound"));
+    let objects = [
+        ("Proxy", calling(SIDECAR, outbound)),
+        ("Host", host("silent", false)),
+        ("Destination", of),
+        ("Endpoints", endpoints),
+    ];
+    std::fs::write(&path, file(&objects)).expect("written");
+    let options = ["--config", &path.display().to_string(), "--drain-seconds", drain_seconds];
+    let process = Process::start(dir, SIDECAR, ip, &options);
+    process.ready().await;
+    tokio::spawn(get_through(outbound, "silent:9080"));
+    let (mut connection, _) = within("the request", silent.accept()).await.expect("a connection");
+    tokio::spawn(async move {
+        let mut buffer = [0; 1024];
+        while let Ok(1..) = connection.read(&mut buffer).await {}
+    });
+    (process, silent)
+}
+
+#[tokio::test]
+async fn a_drain_waits_for_what_is_under_way_until_its_time_is_over() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (mut process, _silent) = busy(dir.path(), "1").await;
+    let begun = Instant::now();
+    process.signal("TERM");
+    process.not_ready("draining").await;
+    assert_eq!(process.end().await, 0);
+    assert!(begun.elapsed() >= Duration::from_secs(1), "it waited");
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_a_drain_at_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (mut process, _silent) = busy(dir.path(), "3600").await;
+    process.signal("TERM");
+    process.not_ready("draining").await;
+    assert!(process.child.try_wait().expect("a child").is_none());
+    process.signal("INT");
+    assert_eq!(process.end().await, 130);
 }
 
 #[tokio::test]

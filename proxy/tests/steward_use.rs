@@ -75,6 +75,16 @@ async fn a_host_without_rules_needs_one_destination_and_another_request_needs_no
     let before = process.config().await["version"].clone();
     assert_eq!(get_through(outbound, "details:9080").await, Some((200, "details".into())));
     assert_eq!(process.config().await["version"], before, "what is here is not fetched again");
+
+    let (_, metrics) = process.get(process.admin, "/stats/prometheus").await.expect("an answer");
+    let sample = metrics.lines().find(|line| line.starts_with("istio_requests_total{")).expect("a sample");
+    assert!(sample.contains("response_code=\"200\"") && sample.ends_with(" 3"), "{sample}");
+    assert!(metrics.contains("dromon_destination_requests{destination=\"outbound|9080||details\"} 0\n"));
+    let (_, metrics) = process.get(process.admin, "/stats/prometheus").await.expect("an answer");
+    assert!(metrics.contains(sample), "a scrape takes nothing away");
+    let (_, page) = process.get(process.admin, "/stats").await.expect("an answer");
+    let row = page.lines().find(|line| line.starts_with("outbound|9080||details")).expect("a row");
+    assert_eq!(row.split_whitespace().nth(1), Some("3"), "{row}");
 }
 
 #[tokio::test]

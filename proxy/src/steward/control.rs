@@ -107,7 +107,13 @@ pub async fn run(settings: Settings, shards: Shards, rng: Rng, log: Log) -> Exit
         feed: FeedStatus { source, ..FeedStatus::default() },
         ..Status::default()
     };
-    let handle = Rc::new(Handle { settings, status: RefCell::new(status), events: sender.clone(), log });
+    let handle = Rc::new(Handle {
+        settings,
+        status: RefCell::new(status),
+        totals: RefCell::default(),
+        events: sender.clone(),
+        log,
+    });
     if let Err(error) = admin::start(&handle).await {
         log.error(format_args!("cannot start: {error}"));
         return ExitCode::FAILURE;

@@ -8,7 +8,6 @@ use dromon_core::config::wire::{DeltaRequest, DeltaResponse};
 use tokio::sync::{mpsc, oneshot};
 
 use super::static_config::Loaded;
-use super::totals::Totals;
 
 /// Something happened that the control loop decides about.
 #[derive(Debug)]
@@ -28,8 +27,8 @@ pub enum Event {
     },
     /// The copy on disk is written, or why not.
     Saved(Result<(), String>),
-    /// Somebody wants the numbers of all shards.
-    Scrape(oneshot::Sender<Totals>),
+    /// Somebody wants the numbers of all shards to be added to the totals; told when that is done.
+    Scrape(oneshot::Sender<()>),
     /// Drain, without ending.
     Drain,
     /// Drain, then end.

@@ -9,6 +9,7 @@ use super::Settings;
 use super::event::Event;
 use super::log::Log;
 use super::status::Status;
+use super::totals::Totals;
 
 /// Shared between the control loop, which writes, and the endpoints, which read. One thread.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub struct Handle {
     pub settings: Settings,
     /// The state of everything.
     pub status: RefCell<Status>,
+    /// The shards' numbers as of the last scrape.
+    pub totals: RefCell<Totals>,
     /// Orders to the control loop.
     pub events: mpsc::Sender<Event>,
     /// Lines for the operator.

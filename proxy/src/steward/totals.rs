@@ -8,7 +8,7 @@ use crate::mailbox::ShardId;
 use crate::shard::stats::ShardStats;
 
 /// Sums since the start, and gauges as of the last scrape.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Totals {
     /// Each shard's connections and exchanges; gauges as of now, counters since its start.
     pub shards: BTreeMap<ShardId, ShardStats>,

@@ -7,7 +7,6 @@ use tokio::sync::oneshot;
 
 use super::super::event::Event;
 use super::super::handle::Shared;
-use super::super::totals::Totals;
 
 /// One of the proxy's own ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,8 +102,8 @@ pub async fn answer(face: Face, request: Request<Incoming>, handle: &Shared) -> 
     match page {
         Page::Config => json(super::config::page(&handle.status.borrow(), &handle.settings)),
         Page::Stats => {
-            let totals = gather(handle).await;
-            let status = handle.status.borrow();
+            gather(handle).await;
+            let (status, totals) = (handle.status.borrow(), handle.totals.borrow());
             if wants_json {
                 json(super::stats::json(&status, &totals))
             } else {
@@ -112,8 +111,8 @@ pub async fn answer(face: Face, request: Request<Incoming>, handle: &Shared) -> 
             }
         }
         Page::Prometheus => {
-            let totals = gather(handle).await;
-            let page = super::prometheus::page(&handle.status.borrow(), &totals);
+            gather(handle).await;
+            let page = super::prometheus::page(&handle.status.borrow(), &handle.totals.borrow());
             with_type(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", page)
         }
         Page::Ready => match handle.status.borrow().ready() {
@@ -126,13 +125,13 @@ pub async fn answer(face: Face, request: Request<Incoming>, handle: &Shared) -> 
     }
 }
 
-/// The numbers of all shards that answer in time.
-async fn gather(handle: &Shared) -> Totals {
-    let (reply, answer) = oneshot::channel();
-    if handle.events.send(Event::Scrape(reply)).await.is_err() {
-        return Totals::default();
+/// Has the numbers of all shards that answer in time added to the totals.
+async fn gather(handle: &Shared) {
+    let (reply, done) = oneshot::channel();
+    if handle.events.send(Event::Scrape(reply)).await.is_ok() {
+        // A loop that ends leaves the totals as they are.
+        let _ = done.await;
     }
-    answer.await.unwrap_or_default()
 }
 
 async fn order(handle: &Shared, event: Event, done: &str) -> Answer {

@@ -1,113 +1,125 @@
-//! `/stats/prometheus`: numbers in Prometheus' text format, 0.0.4.
+//! `/stats/prometheus`: Istio's standard metrics, then the proxy's own.
+
+use dromon_core::config::table::{Destination, Table};
+use dromon_core::limits::DESTINATION_METRICS_MAX;
+use dromon_core::telemetry::{Family, FamilyKind};
 
 use super::super::status::Status;
 use super::super::totals::Totals;
 use super::stats::named;
+use crate::shard::stats::ShardStats;
 
 /// The page.
 pub fn page(status: &Status, totals: &Totals) -> String {
-    let mut page = Page::default();
-    totals.exchanges.render(&[], &mut page.text);
-    page.own(status, totals);
-    page.text
-}
-
-#[derive(Debug, Default)]
-struct Page {
-    text: String,
-}
-
-impl Page {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
-        self.text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+    let mut families = own(status, totals);
+    families.extend(of_shards(totals));
+    if let Some(table) = &status.table {
+        families.extend(of_destinations(table));
     }
+    let mut page = String::new();
+    totals.exchanges.render(&families, &mut page);
+    page
+}
 
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
-        let labels: Vec<String> =
-            labels.iter().map(|(label, value)| format!("{label}=\"{}\"", escape(value))).collect();
-        match labels.is_empty() {
-            true => self.text.push_str(&format!("{name} {value}\n")),
-            false => self.text.push_str(&format!("{name}{{{}}} {value}\n", labels.join(","))),
+/// The steward's own.
+fn own(status: &Status, totals: &Totals) -> Vec<Family> {
+    let counts = &status.counts;
+    let flag = |flag: bool| f64::from(u8::from(flag));
+    let version = status.table.as_ref().map_or(0, |table| table.version);
+    let log_dropped = totals.access_log_dropped_bytes
+        + totals.shards.values().map(|shard| shard.access_log_dropped_bytes).sum::<u64>();
+    let dead = status.listeners.values().filter(|listener| listener.error.is_some()).count();
+    let counter = |name, help, value: u64| Family::counter(name, help, value as f64);
+    let mut drivers = Family::empty(
+        "dromon_shard_driver_info",
+        "What a shard does its I/O with, and why nothing better.",
+        FamilyKind::Gauge,
+    );
+    for (number, shard) in status.shards.iter().enumerate() {
+        if let Some(report) = &shard.driver {
+            let number = number.to_string();
+            drivers = drivers
+                .with(&[("shard", &number), ("driver", report.driver), ("reason", &report.reason)], 1.0);
         }
     }
-
-    fn single(&mut self, name: &str, kind: &str, help: &str, value: u64) {
-        self.family(name, kind, help);
-        self.sample(name, &[], value);
-    }
-
-    /// The proxy's own state.
-    fn own(&mut self, status: &Status, totals: &Totals) {
-        let counts = &status.counts;
-        let version = status.table.as_ref().map_or(0, |table| table.version);
-        self.single("dromon_ready", "gauge", "1 when traffic can flow.", status.ready().is_ok().into());
-        self.single("dromon_draining", "gauge", "1 once draining has begun.", status.draining.into());
-        self.single("dromon_config_version", "gauge", "Version of the table in force.", version);
-        self.single("dromon_config_tables_total", "counter", "Tables put in force.", counts.tables);
-        self.single("dromon_config_refused_total", "counter", "Objects refused.", counts.refused_objects);
-        self.single(
+    vec![
+        Family::gauge("dromon_ready", "1 when traffic can flow.", flag(status.ready().is_ok())),
+        Family::gauge("dromon_draining", "1 once draining has begun.", flag(status.draining)),
+        Family::gauge("dromon_config_version", "Version of the table in force.", version as f64),
+        counter("dromon_config_tables_total", "Tables put in force.", counts.tables),
+        counter("dromon_config_refused_total", "Objects refused.", counts.refused_objects),
+        Family::gauge("dromon_listeners_closed", "Listeners that could not be opened.", dead as f64),
+        Family::gauge(
             "dromon_feed_connected",
-            "gauge",
             "1 while the controller answers.",
-            status.feed.connected.into(),
-        );
-        self.single(
-            "dromon_feed_streams_total",
-            "counter",
-            "Streams opened to the controller.",
-            status.feed.streams,
-        );
-        self.single("dromon_feed_acks_total", "counter", "Responses acknowledged.", counts.acks);
-        self.single("dromon_feed_nacks_total", "counter", "Responses refused in part.", counts.nacks);
-        self.single("dromon_feed_needs_total", "counter", "Hosts asked for on first use.", counts.needs);
-        self.single("dromon_dns_lookups_total", "counter", "Names looked up.", counts.dns_lookups);
-        self.single(
-            "dromon_dns_failures_total",
-            "counter",
-            "Lookups without an answer.",
-            counts.dns_failures,
-        );
-        self.single(
+            flag(status.feed.connected),
+        ),
+        counter("dromon_feed_streams_total", "Streams opened to the controller.", status.feed.streams),
+        counter("dromon_feed_acks_total", "Responses acknowledged.", counts.acks),
+        counter("dromon_feed_nacks_total", "Responses refused in part.", counts.nacks),
+        counter("dromon_feed_needs_total", "Rules and destinations asked for on first use.", counts.needs),
+        counter("dromon_dns_lookups_total", "Names looked up.", counts.dns_lookups),
+        counter("dromon_dns_failures_total", "Lookups without an answer.", counts.dns_failures),
+        counter(
             "dromon_access_log_dropped_bytes_total",
-            "counter",
-            "Access-log bytes that could not be written.",
-            totals.access_log_dropped_bytes
-                + totals.shards.values().map(|shard| shard.access_log_dropped_bytes).sum::<u64>(),
-        );
-        self.family(
-            "dromon_shard_driver_info",
-            "gauge",
-            "What a shard does its I/O with, and why nothing better.",
-        );
-        for (number, shard) in status.shards.iter().enumerate() {
-            if let Some(report) = &shard.driver {
-                let number = number.to_string();
-                let labels = [("shard", &*number), ("driver", report.driver), ("reason", &report.reason)];
-                self.sample("dromon_shard_driver_info", &labels, 1);
-            }
-        }
-        self.per_shard(totals);
-    }
+            "Access-log bytes that could not be handed over or written.",
+            log_dropped,
+        ),
+        drivers,
+    ]
+}
 
-    fn per_shard(&mut self, totals: &Totals) {
-        let families = named(&crate::shard::stats::ShardStats::default());
-        for (at, (name, _)) in families.iter().enumerate() {
-            let (kind, family) = match name.strip_suffix("_active") {
-                Some(_) => ("gauge", format!("dromon_{name}")),
-                None if name.ends_with("_total") => ("counter", format!("dromon_{name}")),
-                None => ("counter", format!("dromon_shard_{name}_total")),
-            };
-            self.family(&family, kind, "Of one shard.");
+/// Connections and exchanges of each shard.
+fn of_shards(totals: &Totals) -> Vec<Family> {
+    let names = named(&ShardStats::default());
+    let families = names.iter().enumerate().filter(|(_, number)| number.name != "access_log_dropped_bytes");
+    families
+        .map(|(at, number)| {
+            let kind = if number.is_gauge { FamilyKind::Gauge } else { FamilyKind::Counter };
+            let mut family = Family::empty(number.metric, number.help, kind);
             for (shard, stats) in &totals.shards {
-                if let Some((_, value)) = named(stats).get(at) {
-                    self.sample(&family, &[("shard", &shard.0.to_string())], *value);
+                if let Some(number) = named(stats).get(at) {
+                    family = family.with(&[("shard", &shard.0.to_string())], number.value as f64);
                 }
             }
-        }
-    }
+            family
+        })
+        .collect()
 }
 
-/// A label's value, escaped as the format asks.
-fn escape(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+/// Caps, circuits and health of destinations, the first [`DESTINATION_METRICS_MAX`] of them.
+fn of_destinations(table: &Table) -> Vec<Family> {
+    type Read = fn(&Destination) -> u64;
+    let families: [(&'static str, &'static str, FamilyKind, Read); 7] = [
+        ("dromon_destination_connections", "Connections open.", FamilyKind::Gauge, |it| {
+            u64::from(it.state.connections())
+        }),
+        ("dromon_destination_pending", "Requests that wait for a connection.", FamilyKind::Gauge, |it| {
+            u64::from(it.state.pending())
+        }),
+        ("dromon_destination_requests", "Requests in flight.", FamilyKind::Gauge, |it| {
+            u64::from(it.state.requests())
+        }),
+        ("dromon_destination_endpoints", "Endpoints that may be used.", FamilyKind::Gauge, |it| {
+            it.endpoints.len() as u64
+        }),
+        ("dromon_destination_endpoints_ejected", "Endpoints ejected now.", FamilyKind::Gauge, |it| {
+            it.endpoints.iter().filter(|endpoint| endpoint.state.ejected()).count() as u64
+        }),
+        ("dromon_destination_ejections_total", "Ejections of endpoints.", FamilyKind::Counter, |it| {
+            it.state.ejections_total()
+        }),
+        ("dromon_destination_overflows_total", "Requests turned away at a cap.", FamilyKind::Counter, |it| {
+            it.state.overflows_total()
+        }),
+    ];
+    let destinations: Vec<_> = table.destinations().take(DESTINATION_METRICS_MAX).collect();
+    families
+        .into_iter()
+        .map(|(name, help, kind, read)| {
+            destinations.iter().fold(Family::empty(name, help, kind), |family, it| {
+                family.with(&[("destination", &it.model.name)], read(it) as f64)
+            })
+        })
+        .collect()
 }

@@ -23,6 +23,17 @@ pub fn json(status: &Status, totals: &Totals) -> String {
             })
         })
         .collect();
+    let latencies: serde_json::Map<_, _> = totals
+        .exchanges
+        .latencies()
+        .map(|(name, it)| {
+            let values = json!({
+                "count": it.count, "p50Us": it.p50_us, "p90Us": it.p90_us, "p99Us": it.p99_us,
+                "p999Us": it.p999_us, "maxUs": it.max_us,
+            });
+            (name.to_owned(), values)
+        })
+        .collect();
     let page = json!({
         "ready": status.ready().is_ok(),
         "notReadyBecause": status.ready().err(),
@@ -30,29 +41,106 @@ pub fn json(status: &Status, totals: &Totals) -> String {
         "feed": status.feed,
         "counts": status.counts,
         "shards": shards,
+        "latencies": latencies,
         "accessLogDroppedBytes": totals.access_log_dropped_bytes,
     });
     format!("{page:#}\n")
 }
 
 fn counts(stats: &ShardStats) -> serde_json::Map<String, serde_json::Value> {
-    named(stats).into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect()
+    named(stats).into_iter().map(|it| (it.name.to_owned(), it.value.into())).collect()
+}
+
+/// One of a shard's numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct Number {
+    /// On `/stats`.
+    pub name: &'static str,
+    /// For Prometheus.
+    pub metric: &'static str,
+    /// What it tells.
+    pub help: &'static str,
+    /// It goes up and down.
+    pub is_gauge: bool,
+    /// The value.
+    pub value: u64,
 }
 
 /// A shard's numbers with their names.
-pub fn named(stats: &ShardStats) -> [(&'static str, u64); 11] {
+pub fn named(stats: &ShardStats) -> [Number; 11] {
+    macro_rules! number {
+        ($field:ident, $metric:literal, $help:literal, $is_gauge:literal) => {
+            Number {
+                name: stringify!($field),
+                metric: $metric,
+                help: $help,
+                is_gauge: $is_gauge,
+                value: stats.$field,
+            }
+        };
+    }
     [
-        ("downstream_connections_active", stats.downstream_connections_active),
-        ("downstream_connections_total", stats.downstream_connections_total),
-        ("downstream_connections_refused", stats.downstream_connections_refused),
-        ("upstream_connections_active", stats.upstream_connections_active),
-        ("upstream_connections_total", stats.upstream_connections_total),
-        ("upstream_connections_stale", stats.upstream_connections_stale),
-        ("upstream_connections_poisoned", stats.upstream_connections_poisoned),
-        ("upstream_connections_idle", stats.upstream_connections_idle),
-        ("upstream_connections_failed", stats.upstream_connections_failed),
-        ("requests_active", stats.requests_active),
-        ("access_log_dropped_bytes", stats.access_log_dropped_bytes),
+        number!(
+            downstream_connections_active,
+            "dromon_downstream_connections_active",
+            "Client connections open now.",
+            true
+        ),
+        number!(
+            downstream_connections_total,
+            "dromon_downstream_connections_total",
+            "Client connections accepted.",
+            false
+        ),
+        number!(
+            downstream_connections_refused,
+            "dromon_downstream_connections_refused_total",
+            "Client connections refused at the cap.",
+            false
+        ),
+        number!(
+            upstream_connections_active,
+            "dromon_upstream_connections_active",
+            "Upstream connections open now, pooled ones included.",
+            true
+        ),
+        number!(
+            upstream_connections_idle,
+            "dromon_upstream_connections_idle",
+            "Upstream connections idle in pools now.",
+            true
+        ),
+        number!(
+            upstream_connections_total,
+            "dromon_upstream_connections_total",
+            "Upstream connections made.",
+            false
+        ),
+        number!(
+            upstream_connections_failed,
+            "dromon_upstream_connections_failed_total",
+            "Upstream connections that could not be made.",
+            false
+        ),
+        number!(
+            upstream_connections_stale,
+            "dromon_upstream_connections_stale_total",
+            "Pooled connections found closed when wanted.",
+            false
+        ),
+        number!(
+            upstream_connections_poisoned,
+            "dromon_upstream_connections_poisoned_total",
+            "Pooled connections closed because of bytes that nobody had asked for.",
+            false
+        ),
+        number!(requests_active, "dromon_requests_active", "Exchanges and relays under way now.", true),
+        number!(
+            access_log_dropped_bytes,
+            "dromon_access_log_dropped_bytes_total",
+            "Access-log bytes dropped at a full mailbox.",
+            false
+        ),
     ]
 }
 
@@ -75,11 +163,29 @@ pub fn text(status: &Status, totals: &Totals) -> String {
         line(&format!("shard.{number}.version"), shard.version.to_string());
     }
     for (shard, stats) in &totals.shards {
-        for (name, value) in named(stats) {
-            line(&format!("shard.{}.{name}", shard.0), value.to_string());
+        for number in named(stats) {
+            line(&format!("shard.{}.{}", shard.0, number.name), number.value.to_string());
         }
     }
+    for error in &status.refused {
+        line("refused", error.clone());
+    }
+    latencies(totals, &mut page);
     page
+}
+
+/// A table of latencies in milliseconds, by destination.
+fn latencies(totals: &Totals, page: &mut String) {
+    let milliseconds = |micros: u64| format!("{:.1}", micros as f64 / 1_000.0);
+    page.push_str(&format!(
+        "\n{:48} {:>10} {:>9} {:>9} {:>9} {:>9} {:>9}\n",
+        "latency in ms, by destination", "count", "p50", "p90", "p99", "p99.9", "max"
+    ));
+    for (name, it) in totals.exchanges.latencies() {
+        let [p50, p90, p99, p999, max] =
+            [it.p50_us, it.p90_us, it.p99_us, it.p999_us, it.max_us].map(milliseconds);
+        page.push_str(&format!("{name:48} {:>10} {p50:>9} {p90:>9} {p99:>9} {p999:>9} {max:>9}\n", it.count));
+    }
 }
 
 fn driver(report: Option<&DriverReport>) -> String {

@@ -5,8 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use tokio::net::TcpSocket;
 
-/// Connections that may wait to be accepted, per socket; the kernel's `somaxconn` caps it further.
-const BACKLOG: u32 = 4_096;
+use crate::sys::listen::listen;
 
 /// Opens `count` sockets that share an address (`SO_REUSEPORT`); where its port is 0, one that the kernel chooses.
 ///
@@ -14,27 +13,18 @@ const BACKLOG: u32 = 4_096;
 /// with `SO_REUSEADDR` alone Linux lets a bind pass connections in TIME_WAIT but no listener. It is closed before the
 /// sockets open, and never listens, so that no connection can end up in its queue.
 pub fn open(address: SocketAddr, count: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
-    let probe = socket(address)?;
+    let probe = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    probe.set_reuseaddr(true)?;
     probe.bind(address)?;
     drop(probe);
     let mut address = address;
     let mut sockets = Vec::with_capacity(count);
     for _ in 0..count {
-        let socket = socket(address)?;
-        socket.set_reuseport(true)?;
-        socket.bind(address)?;
+        let socket = listen(address, true)?;
         address = socket.local_addr()?;
-        let listener = socket.listen(BACKLOG)?.into_std()?;
-        listener.set_nonblocking(false)?;
-        sockets.push(listener);
+        sockets.push(socket);
     }
     Ok((address, sockets))
-}
-
-fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_reuseaddr(true)?;
-    Ok(socket)
 }
 
 /// Why a listener has no socket, for an operator.

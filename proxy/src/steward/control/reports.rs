@@ -9,7 +9,6 @@ use tokio::time::Instant;
 
 use super::{Control, Phase};
 use crate::mailbox::{FromShard, ShardId, ToShard};
-use crate::steward::totals::Totals;
 
 /// How long a scrape waits for the shards; one that does not answer is left out.
 const SCRAPE_MAX: Duration = Duration::from_secs(1);
@@ -17,9 +16,8 @@ const SCRAPE_MAX: Duration = Duration::from_secs(1);
 /// A round of gathering numbers.
 #[derive(Debug, Default)]
 pub struct Scraping {
-    totals: Totals,
     awaited: BTreeSet<ShardId>,
-    replies: Vec<oneshot::Sender<Totals>>,
+    replies: Vec<oneshot::Sender<()>>,
     due: Option<Instant>,
 }
 
@@ -34,7 +32,7 @@ impl Scraping {
         self.awaited.clear();
         for reply in self.replies.drain(..) {
             // Who asked may have gone.
-            let _ = reply.send(self.totals.clone());
+            let _ = reply.send(());
         }
     }
 }
@@ -66,7 +64,7 @@ impl Control {
                 self.with_rollout(|rollout| rollout.unlistened(shard, &listener)).await;
             }
             FromShard::Stats { shard, stats, exchanges } => {
-                self.scraping.totals.add(shard, *stats, *exchanges);
+                self.handle.totals.borrow_mut().add(shard, *stats, *exchanges);
                 self.scraping.awaited.remove(&shard);
                 if self.scraping.awaited.is_empty() {
                     self.scraping.finish();
@@ -121,7 +119,7 @@ impl Control {
     }
 
     /// Asks every shard for its numbers; those who ask meanwhile get the same answer.
-    pub(super) async fn scrape(&mut self, reply: oneshot::Sender<Totals>) {
+    pub(super) async fn scrape(&mut self, reply: oneshot::Sender<()>) {
         self.scraping.replies.push(reply);
         if self.scraping.due.is_some() {
             return;
@@ -131,7 +129,7 @@ impl Control {
         for shard in self.shard_ids() {
             self.tell(shard, ToShard::Scrape).await;
         }
-        self.scraping.totals.access_log_dropped_bytes = self.access_log.dropped_bytes();
+        self.handle.totals.borrow_mut().access_log_dropped_bytes = self.access_log.dropped_bytes();
     }
 
     pub(super) fn scrape_timed_out(&mut self) {
