@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use dromon_core::config::model::{HttpAction, Resource};
 use dromon_k8s::api::{Kind, Object};
 use dromon_k8s::translate::{GatewayIdentity, GatewaySelection, ProxyRole, ServiceListener, SidecarIdentity};
 use serde_json::Value;
@@ -137,4 +138,83 @@ fn the_ingress_reaches_the_page_and_nothing_else() {
 fn a_sidecar_knows_all_services() {
     let set = set(&["bookinfo.yaml", "destination-rule-all.yaml"]);
     golden("reviews-v2", &set, &sidecar(&set, "reviews-v2"));
+}
+
+/// The sidecar of the caller, with all rules of the sample that concern it laid over `virtual-service-all-v1.yaml`.
+fn with_rules(name: &str, caller: &str, file: &str) {
+    let set = set(&["bookinfo.yaml", "destination-rule-all.yaml", "virtual-service-all-v1.yaml", file]);
+    let worse_than_info = |it: &dromon_k8s::Diagnostic| it.severity != dromon_k8s::Severity::Info;
+    let findings: Vec<_> = analyze::analyze(&set).into_iter().filter(worse_than_info).collect();
+    // Two rules files of one service: the later one is in force, which is what the sample's steps do.
+    assert!(findings.iter().all(|it| it.message.contains("has this object too")), "{findings:#?}");
+    golden(name, &set, &sidecar(&set, caller));
+}
+
+#[test]
+fn jason_sees_version_2() {
+    with_rules("reviews-test-v2", "productpage-v1", "virtual-service-reviews-test-v2.yaml");
+}
+
+#[test]
+fn half_of_the_readers_see_version_3() {
+    with_rules("reviews-50-v3", "productpage-v1", "virtual-service-reviews-50-v3.yaml");
+}
+
+#[test]
+fn jason_waits_for_ratings() {
+    with_rules("ratings-test-delay", "reviews-v2", "virtual-service-ratings-test-delay.yaml");
+}
+
+#[test]
+fn jason_gets_no_ratings() {
+    with_rules("ratings-test-abort", "reviews-v2", "virtual-service-ratings-test-abort.yaml");
+}
+
+/// Status, weights and faults of a caller's rules for a host, in short.
+fn in_short(files: &[&str], caller: &str, host: &str) -> Vec<String> {
+    let set = set(files);
+    let view = translate(&Mesh::new(&set), &sidecar(&set, caller));
+    assert_eq!(view.missing.len(), 0, "{:?}", view.missing);
+    let host = format!("{host}.default.svc.cluster.local");
+    let rules = view.resources.iter().find_map(|it| match it {
+        Resource::VirtualHost(it) if it.name == host => Some(&it.http),
+        _ => None,
+    });
+    let rules = rules.expect("the host has rules").iter();
+    rules
+        .map(|rule| {
+            let HttpAction::Route { destinations } = &rule.action else { panic!("{rule:?}") };
+            let shares: Vec<_> =
+                destinations.iter().map(|it| format!("{}={}", it.subset, it.weight)).collect();
+            let headers: Vec<_> = rule.matches.iter().flat_map(|it| it.headers.keys().cloned()).collect();
+            let abort = rule.fault.and_then(|it| it.abort).map(|it| it.status);
+            format!("{} {} {abort:?}", headers.join(","), shares.join(" "))
+        })
+        .collect()
+}
+
+#[test]
+fn the_other_files_of_the_sample() {
+    let base = ["bookinfo.yaml", "destination-rule-reviews.yaml"];
+    for (file, expected) in [
+        ("virtual-service-reviews-80-20.yaml", vec![" v1=80 v2=20 None"]),
+        ("virtual-service-reviews-90-10.yaml", vec![" v1=90 v2=10 None"]),
+        ("virtual-service-reviews-v2-v3.yaml", vec![" v2=50 v3=50 None"]),
+        ("virtual-service-reviews-v3.yaml", vec![" v3=1 None"]),
+        ("virtual-service-reviews-jason-v2-v3.yaml", vec!["end-user v2=1 None", " v3=1 None"]),
+    ] {
+        assert_eq!(in_short(&[base[0], base[1], file], "productpage-v1", "reviews"), expected, "{file}");
+    }
+    let files = ["bookinfo.yaml", "destination-rule-all.yaml", "fault-injection-details-v1.yaml"];
+    assert_eq!(in_short(&files, "productpage-v1", "details"), [" v1=1 Some(555)", " v1=1 None"]);
+}
+
+#[test]
+fn tls_to_the_outside_is_reported() {
+    let file = "egress-rule-google-apis.yaml";
+    let text = std::fs::read_to_string(path("bookinfo").join(file)).expect(file);
+    let parsed = parse::text(file, &text);
+    let found: Vec<_> = parsed.diagnostics.iter().map(|it| (it.field.as_str(), it.line)).collect();
+    assert_eq!(found, [("spec.trafficPolicy.portLevelSettings[0].tls.mode", Some(31))]);
+    assert_eq!(parsed.objects.len(), 3);
 }

@@ -175,8 +175,16 @@ impl Mesh {
 
     /// VirtualServices that name a gateway (`namespace/name`, or [`MESH_GATEWAY`]), oldest first.
     pub fn virtual_services_of<'a>(&'a self, gateway: &str) -> impl Iterator<Item = &'a HeldVirtualService> {
+        self.aged_virtual_services_of(gateway).map(|(_, it)| it)
+    }
+
+    /// As [`Mesh::virtual_services_of`], with the place of each among all: the older, the smaller.
+    pub fn aged_virtual_services_of<'a>(
+        &'a self,
+        gateway: &str,
+    ) -> impl Iterator<Item = (usize, &'a HeldVirtualService)> {
         let found = self.by_gateway.get(gateway).map(Vec::as_slice).unwrap_or_default();
-        found.iter().filter_map(|at| self.virtual_services.get(*at))
+        found.iter().filter_map(|at| Some((*at, self.virtual_services.get(*at)?)))
     }
 }
 

@@ -150,13 +150,14 @@ fn full_name(held: &Held<Gateway>) -> String {
 /// What one VirtualService brings to a domain, through which Gateway.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Part {
-    virtual_service: usize,
+    /// Place among the mesh's VirtualServices, which stand by age.
+    age: usize,
     gateway: String,
 }
 
 #[derive(Default)]
 struct Domain {
-    parts: Vec<Part>,
+    parts: BTreeSet<Part>,
     https_redirect: bool,
     origins: BTreeSet<String>,
 }
@@ -164,10 +165,8 @@ struct Domain {
 fn http_port(builder: &mut Builder<'_>, number: u16, port: &Port<'_>) {
     let mesh = builder.mesh;
     let mut domains: BTreeMap<String, Domain> = BTreeMap::new();
-    let mut used: Vec<&HeldVirtualService> = Vec::new();
     for (held, _, server) in &port.servers {
         let name = full_name(held);
-        let visible: Vec<&HeldVirtualService> = visible(builder, &name).collect();
         if server.tls.as_ref().is_some_and(|it| it.https_redirect) {
             for pattern in &server.hosts {
                 let domain = domains.entry(split_host(pattern).1.to_ascii_lowercase()).or_default();
@@ -175,32 +174,20 @@ fn http_port(builder: &mut Builder<'_>, number: u16, port: &Port<'_>) {
                 domain.origins.insert(held.key.to_string());
             }
         }
-        for virtual_service in visible {
-            let at = match used.iter().position(|it| it.held.key == virtual_service.held.key) {
-                Some(at) => at,
-                None => {
-                    used.push(virtual_service);
-                    used.len() - 1
-                }
-            };
+        for (age, virtual_service) in mesh.aged_virtual_services_of(&name) {
+            if !virtual_service.export.to(&builder.identity.namespace) {
+                continue;
+            }
             for domain in served(held, server, virtual_service) {
                 let domain = domains.entry(domain).or_default();
-                let part = Part { virtual_service: at, gateway: name.clone() };
-                if !domain.parts.contains(&part) {
-                    domain.parts.push(part);
-                }
+                domain.parts.insert(Part { age, gateway: name.clone() });
                 domain.origins.insert(held.key.to_string());
             }
         }
     }
-    let order = |it: &&HeldVirtualService| {
-        mesh.virtual_services.iter().position(|other| other.held.key == it.held.key).unwrap_or(usize::MAX)
-    };
-    let ages: Vec<usize> = used.iter().map(order).collect();
     let mut cache: BTreeMap<Part, Vec<HttpRule>> = BTreeMap::new();
-    for (domain, mut content) in domains {
-        content.parts.sort_by_key(|it| ages.get(it.virtual_service).copied().unwrap_or(usize::MAX));
-        let virtual_host = virtual_host(builder, number, domain, content, &used, &mut cache);
+    for (domain, content) in domains {
+        let virtual_host = virtual_host(builder, number, domain, content, &mut cache);
         builder.virtual_hosts.push(virtual_host);
     }
 }
@@ -210,7 +197,6 @@ fn virtual_host(
     number: u16,
     domain: String,
     content: Domain,
-    used: &[&HeldVirtualService],
     cache: &mut BTreeMap<Part, Vec<HttpRule>>,
 ) -> VirtualHost {
     let listener = listener_name(number);
@@ -221,7 +207,7 @@ fn virtual_host(
     }
     let several = content.parts.len() > 1;
     for part in content.parts {
-        let Some(virtual_service) = used.get(part.virtual_service) else { continue };
+        let Some(virtual_service) = builder.mesh.virtual_services.get(part.age) else { continue };
         origins.push(virtual_service.held.key.to_string());
         let place = Place { gateway: &part.gateway.clone(), port: Some(number) };
         let rules = cache.entry(part).or_insert_with(|| builder.http_rules(virtual_service, place));
