@@ -1,6 +1,7 @@
 //! ServiceEntries as hosts of the mesh.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use dromon_core::config::model::{self, Discovery, Protocol};
@@ -102,7 +103,9 @@ fn endpoints(
     }
     if let Some(selector) = spec.workload_selector.as_ref().filter(|it| !it.labels.is_empty()) {
         let chosen = workloads.select(namespace, &selector.labels);
-        return chosen.map(|it| endpoint(it, port_at(it, port))).collect();
+        let fits =
+            |it: &&Selectable| spec.resolution != Resolution::Static || it.address.parse::<IpAddr>().is_ok();
+        return chosen.filter(fits).map(|it| endpoint(it, port_at(it, port))).collect();
     }
     let is_dns = matches!(spec.resolution, Resolution::Dns | Resolution::DnsRoundRobin);
     if is_dns && spec.endpoints.is_empty() {

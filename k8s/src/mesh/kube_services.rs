@@ -2,6 +2,7 @@
 //! (a local mesh has neither) from the workloads that the selector chooses.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use dromon_core::config::model::{self, Discovery};
@@ -17,7 +18,7 @@ use super::export::Export;
 use super::host::service_host;
 use super::protocol;
 use super::service::{Endpoint, Service, ServicePort, TargetPort, endpoint, in_order};
-use super::workloads::{Labels, Workloads};
+use super::workloads::{Labels, Selectable, Workloads};
 
 /// Annotation of a Service that says what `exportTo` says elsewhere.
 const EXPORT_ANNOTATION: &str = "networking.istio.io/exportTo";
@@ -144,7 +145,8 @@ fn external_endpoint(name: &str, port: &ServicePort) -> Endpoint {
 
 fn selected(selector: &Labels, port: &ServicePort, workloads: &Workloads, namespace: &str) -> Vec<Endpoint> {
     let chosen = workloads.select(namespace, selector);
-    chosen.filter_map(|it| Some(endpoint(it, port.target.at(it)?))).collect()
+    let is_ip = |it: &&Selectable| it.address.parse::<IpAddr>().is_ok();
+    chosen.filter(is_ip).filter_map(|it| Some(endpoint(it, port.target.at(it)?))).collect()
 }
 
 fn of_slices(
@@ -154,7 +156,7 @@ fn of_slices(
     namespace: &str,
 ) -> Vec<Endpoint> {
     let mut found = Vec::new();
-    for slice in slices {
+    for slice in slices.iter().filter(|it| it.address_type != "FQDN") {
         let ports = slice.ports.as_deref().unwrap_or_default();
         let named = ports.iter().find(|it| it.name.as_deref().unwrap_or_default() == port.name);
         let Some(number) = named.and_then(|it| u16::try_from(it.port?).ok()) else { continue };

@@ -103,7 +103,7 @@ impl Builder<'_> {
         let ports: Vec<u16> = match (port, service) {
             (Some(port), _) => vec![port],
             (None, Some(service)) => service.ports.iter().map(|it| it.number).collect(),
-            (None, None) => Vec::new(),
+            (None, None) => vec![0],
         };
         for port in ports {
             self.destination(&host, port, &subset);

@@ -42,7 +42,7 @@ pub use identity::{
 pub struct View {
     /// In feed order of kinds, by name within each.
     pub resources: Vec<Resource>,
-    /// Destinations that routes name and that do not exist.
+    /// Destinations that routes name and that do not exist; port 0 where the route names none.
     pub missing: BTreeSet<String>,
     /// What came up that depends on this proxy; what does not is [`crate::analyze`]'s.
     pub diagnostics: Vec<Diagnostic>,

@@ -445,3 +445,22 @@ fn gateways_are_told_by_their_labels() {
     let text = "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: other}\nspec: {selector: {istio: egress}, servers: [{port: {number: 81, protocol: HTTP}, hosts: ['*']}]}\n";
     assert!(seen(&world(text), &gateway(&[81])).proxy().listeners.is_empty());
 }
+
+#[test]
+fn a_route_to_nowhere_stays_and_is_named() {
+    let found = rule("{route: [{destination: {host: nowhere}}]}");
+    assert_eq!(found.http(A).len(), 1);
+    let missing: Vec<_> = found.0.missing.iter().collect();
+    assert_eq!(missing, ["outbound|0||nowhere.default.svc.cluster.local"]);
+}
+
+#[test]
+fn a_host_within_a_wildcard_entry_is_reached_by_its_own_name() {
+    let entry = "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: w}\nspec: {hosts: ['*.w.example'], ports: [{number: 80, name: http, protocol: HTTP}]}\n---\n";
+    let rules = virtual_service(
+        "{hosts: [x.w.example], http: [{timeout: 1s, route: [{destination: {host: x.w.example}}]}]}",
+    );
+    let found = seen(&world(&format!("{entry}{rules}")), &sidecar(&[]));
+    assert_eq!(found.destination("x.w.example", 80, "").discovery, Discovery::OriginalDestination);
+    assert!(found.host("x.w.example").routed && !found.host("*.w.example").routed);
+}

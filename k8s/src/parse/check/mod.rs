@@ -37,6 +37,7 @@ pub fn object(object: &Object) -> Vec<Diagnostic> {
         Object::Process(it) => policy::process(&mut report, &it.spec),
         Object::MeshConfig(it) => mesh::config(&mut report, &it.spec),
         Object::Service(it) => service::check(&mut report, it),
+        Object::EndpointSlice(it) => service::slice(&mut report, it),
         _ => {}
     }
     report.findings

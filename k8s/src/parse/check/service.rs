@@ -1,6 +1,7 @@
 //! Kubernetes Service.
 
 use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 use crate::diagnostic::Diagnostic;
 
@@ -38,4 +39,15 @@ pub fn check(report: &mut Report, service: &Service) {
         ("trafficDistribution", spec.traffic_distribution.is_some()),
     ];
     report.not_yet_if("spec", &not_yet);
+}
+
+pub fn slice(report: &mut Report, slice: &EndpointSlice) {
+    if slice.address_type == "FQDN" {
+        report.not_yet("addressType");
+    }
+    let service = slice.metadata.labels.as_ref().and_then(|it| it.get("kubernetes.io/service-name"));
+    if service.is_none() {
+        let message = "without the label `kubernetes.io/service-name` it belongs to no Service";
+        report.warning("metadata.labels", message, "name the Service in that label");
+    }
 }
