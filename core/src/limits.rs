@@ -121,6 +121,8 @@ pub const AVOID_MAX: usize = 8;
 pub const ROUND_ROBIN_SLOTS_MAX: usize = 4_096;
 /// Largest single resource on the feed, in bytes.
 pub const RESOURCE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Largest request body of an admin endpoint, in bytes.
+pub const ADMIN_BODY_BYTES_MAX: usize = 64 * 1024;
 /// Largest configuration file, in bytes.
 pub const CONFIG_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Most configuration files in a folder.

@@ -8,6 +8,7 @@
 pub mod analyze;
 pub mod controller;
 pub mod feed;
+pub mod inspect;
 pub mod local;
 pub mod run;
 pub mod source;

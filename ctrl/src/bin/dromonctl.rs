@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use dromon_ctrl::analyze;
 use dromon_ctrl::run::options::Options;
 use dromon_ctrl::run::{child, command, guard};
+use dromon_ctrl::{analyze, inspect};
 
 /// Run and inspect a Dromon mesh
 #[derive(Debug, Parser)]
@@ -20,6 +20,9 @@ struct Cli {
 enum Command {
     Run(Box<Options>),
     Analyze(analyze::Options),
+    Status(inspect::status::Options),
+    Routes(inspect::routes::Options),
+    Explain(inspect::explain::Options),
     /// Become a program that ends with its parent
     #[command(hide = true)]
     Child {
@@ -45,6 +48,9 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Analyze(options) => {
             return Ok(if analyze::run(&options)? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
+        Command::Status(options) => return inspect(inspect::status::run(&options)),
+        Command::Routes(options) => return inspect(inspect::routes::run(&options)),
+        Command::Explain(options) => return inspect(inspect::explain::run(&options)),
         Command::Child { parent, command } => {
             let error = child::become_child(parent, &command);
             eprintln!("cannot start {}: {error}", command.first().map_or("", String::as_str));
@@ -53,4 +59,10 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Guard { remove } => guard::keep(std::io::stdin().lock(), remove),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Asks a running mesh.
+fn inspect(asking: impl Future<Output = anyhow::Result<bool>>) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(if runtime.block_on(asking)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -18,6 +18,8 @@ use crate::source::folder::Folder;
 
 /// The file in the run directory that says what runs; for the other commands.
 pub const RUN_FILE: &str = "run.json";
+/// Stands for the gateway's first address in the notes of Gateway objects.
+const GATEWAY_PLACE: &str = "{gateway}";
 /// Signals so close together are one request.
 const SAME_REQUEST: Duration = Duration::from_millis(100);
 /// How long killed processes may take to be gone.
@@ -94,8 +96,9 @@ fn announce(ready: &Ready, output: Output, supervisor: &Supervisor, run_dir: &st
         all => format!(", {up} of {all} processes"),
     };
     println!("ready in {}: {listeners}{processes}", seconds(supervisor.took()));
+    let gateway = ready.listeners.first().map(ToString::to_string).unwrap_or_default();
     for note in supervisor.notes() {
-        println!("{}", note.trim_end());
+        println!("{}", note.trim_end().replace(GATEWAY_PLACE, &gateway));
     }
 }
 

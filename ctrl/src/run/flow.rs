@@ -20,8 +20,8 @@ const ANSWER: Duration = Duration::from_secs(2);
 pub struct Listeners {
     /// Where it listens.
     pub open: Vec<SocketAddr>,
-    /// Where it cannot, with the reason, one line each.
-    pub failed: Vec<String>,
+    /// Where it cannot, with the reason.
+    pub failed: Vec<(SocketAddr, String)>,
 }
 
 #[derive(Deserialize)]
@@ -76,7 +76,7 @@ pub async fn listeners(admin: SocketAddr) -> Listeners {
     for (name, Listener { address, error }) in config.listeners {
         match error {
             None => listeners.open.push(address),
-            Some(error) => listeners.failed.push(format!("listener {name} on {address}: {error}")),
+            Some(error) => listeners.failed.push((address, format!("listener {name}: {error}"))),
         }
     }
     listeners.open.sort_unstable();

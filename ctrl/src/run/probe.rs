@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -48,13 +48,36 @@ pub async fn http(
     path: &str,
     within: Duration,
 ) -> Result<(u16, Bytes), ProbeError> {
+    exchange(method, address, path, Bytes::new(), within).await
+}
+
+/// As [`http`], for a POST with a body.
+///
+/// # Errors
+/// No connection, no answer in time, or no HTTP.
+pub async fn post(
+    address: SocketAddr,
+    path: &str,
+    body: Bytes,
+    within: Duration,
+) -> Result<(u16, Bytes), ProbeError> {
+    exchange(http::Method::POST, address, path, body, within).await
+}
+
+async fn exchange(
+    method: http::Method,
+    address: SocketAddr,
+    path: &str,
+    body: Bytes,
+    within: Duration,
+) -> Result<(u16, Bytes), ProbeError> {
     let request = http::Request::builder()
         .method(method)
         .uri(path)
         .header(http::header::HOST, address.to_string())
         .header(http::header::USER_AGENT, "dromonctl")
         .header(http::header::CONNECTION, "close")
-        .body(Empty::<Bytes>::new())
+        .body(Full::new(body))
         .map_err(|error| ProbeError::Http(error.to_string()))?;
     let exchange = async {
         let stream = TcpStream::connect(address).await.map_err(ProbeError::Connect)?;

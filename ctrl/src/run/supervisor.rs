@@ -1,6 +1,6 @@
 //! The run's one loop: what the folder asks for is compared with what runs, and the difference is carried out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -46,10 +46,10 @@ pub enum Event {
 }
 
 /// What is said when traffic can flow.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Ready {
     /// Always `ready`.
-    pub status: &'static str,
+    pub status: String,
     /// Where the gateway listens.
     pub listeners: Vec<SocketAddr>,
     /// Where proxies answer operators: `gateway`, and each process by `NAME.NAMESPACE`.
@@ -64,7 +64,7 @@ pub struct Ready {
 }
 
 /// A process, as it is when traffic can flow.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ReadyProcess {
     /// `NAME.NAMESPACE`.
     pub name: String,
@@ -99,7 +99,9 @@ pub struct Supervisor {
     began: Instant,
     announced: bool,
     checking: bool,
-    said: std::collections::BTreeSet<String>,
+    said: BTreeSet<String>,
+    /// Ports of the gateway that were found taken at the start, and said to be.
+    taken: Vec<SocketAddr>,
 }
 
 impl Supervisor {
@@ -131,7 +133,8 @@ impl Supervisor {
             began: Instant::now(),
             announced: false,
             checking: false,
-            said: std::collections::BTreeSet::new(),
+            said: BTreeSet::new(),
+            taken: Vec::new(),
         }
     }
 
@@ -237,6 +240,7 @@ impl Supervisor {
         for (port, objects) in self.plan.gateway_ports.clone() {
             let address = SocketAddr::new(gateway.bind, gateway.port(port));
             if ports::taken(address) {
+                self.taken.push(address);
                 let objects = objects.into_iter().collect::<Vec<_>>().join(", ");
                 self.say_once(format!(
                     "{address} is taken by another process, so port {port} of {objects} is not served there \
@@ -438,8 +442,10 @@ impl Supervisor {
             return None;
         }
         self.announced = true;
-        for line in &listeners.failed {
-            self.say_once(format!("the gateway's {line}; the rest goes on"));
+        for (address, line) in &listeners.failed {
+            if !self.taken.contains(address) {
+                say(&format!("the gateway's {line}; the rest goes on"));
+            }
         }
         let mut admin: BTreeMap<String, SocketAddr> =
             [("gateway".to_owned(), self.gateway_endpoints.admin)].into();
@@ -453,7 +459,7 @@ impl Supervisor {
             application: workload.pair.application.into(),
         };
         Some(Ready {
-            status: "ready",
+            status: "ready".into(),
             listeners: listeners.open.clone(),
             admin,
             processes: self.workloads.iter().map(process).collect(),

@@ -1,7 +1,8 @@
 //! Which endpoint answers what.
 
+use dromon_core::limits::ADMIN_BODY_BYTES_MAX;
 use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use tokio::sync::oneshot;
 
@@ -52,12 +53,13 @@ enum Page {
     Stats,
     Prometheus,
     Ready,
+    Explain,
     Drain,
     Quit,
     Help,
 }
 
-const PAGES: [(&str, Page, Method, &[Face], &str); 8] = [
+const PAGES: [(&str, Page, Method, &[Face], &str); 9] = [
     ("/config", Page::Config, Method::GET, &[Face::Admin], "the configuration in force, as JSON"),
     ("/stats", Page::Stats, Method::GET, &[Face::Admin], "numbers for people; ?format=json"),
     (
@@ -69,6 +71,13 @@ const PAGES: [(&str, Page, Method, &[Face], &str); 8] = [
     ),
     ("/ready", Page::Ready, Method::GET, &[Face::Admin], "200 when traffic can flow, else 503 and why"),
     ("/healthz/ready", Page::Ready, Method::GET, &[Face::Admin, Face::Metrics, Face::Health], "the same"),
+    (
+        "/explain",
+        Page::Explain,
+        Method::POST,
+        &[Face::Admin],
+        "which rule takes a request: {\"authority\":\"a.b\",\"path\":\"/\"}; ?format=json",
+    ),
     (
         "/drain",
         Page::Drain,
@@ -119,9 +128,29 @@ pub async fn answer(face: Face, request: Request<Incoming>, handle: &Shared) -> 
             Ok(()) => text(StatusCode::OK, "ready\n".into()),
             Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
         },
+        Page::Explain => explain(request, wants_json, handle).await,
         Page::Drain => order(handle, Event::Drain, "draining\n").await,
         Page::Quit => order(handle, Event::Quit, "draining, then ending\n").await,
         Page::Help => text(StatusCode::OK, help(face)),
+    }
+}
+
+/// Explains a decision of the table in force.
+async fn explain(request: Request<Incoming>, wants_json: bool, handle: &Shared) -> Answer {
+    let body = Limited::new(request.into_body(), ADMIN_BODY_BYTES_MAX).collect().await;
+    let Ok(question) = body.map(|body| body.to_bytes()) else {
+        return text(StatusCode::BAD_REQUEST, "the question cannot be read\n".into());
+    };
+    let Some(table) = handle.status.borrow().table.clone() else {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "no configuration yet\n".into());
+    };
+    match super::explain::answer(&table, &question) {
+        Err(why) => text(StatusCode::BAD_REQUEST, why + "\n"),
+        Ok(explanation) if !wants_json => text(StatusCode::OK, explanation.to_string()),
+        Ok(explanation) => match serde_json::to_string_pretty(&explanation) {
+            Ok(page) => json(page + "\n"),
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        },
     }
 }
 

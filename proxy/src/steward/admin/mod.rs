@@ -2,6 +2,7 @@
 
 mod answer;
 mod config;
+mod explain;
 mod prometheus;
 mod stats;
 
