@@ -37,6 +37,7 @@ use super::status::{FeedStatus, ShardStatus, Status};
 use super::store::Store;
 use super::{Settings, Shards, Source, admin, disk, feed, lifecycle, static_config};
 use crate::mailbox::{FromShard, Receiver, Sender, ShardId, ToShard};
+use crate::sys::memory;
 
 /// Time between two looks at whether the shards' threads live.
 const SUPERVISION: Duration = Duration::from_millis(500);
@@ -73,6 +74,8 @@ struct Control {
     listener_errors: BTreeMap<Arc<str>, String>,
     retry_listeners: Option<Instant>,
 
+    /// When the memory that the start needed is given back.
+    give_back_at: Option<Instant>,
     save_at: Option<Instant>,
     saving: bool,
     /// The objects in hand began with the copy on disk.
@@ -177,6 +180,7 @@ impl Control {
             open: BTreeMap::new(),
             listener_errors: BTreeMap::new(),
             retry_listeners: None,
+            give_back_at: None,
             save_at: None,
             saving: false,
             from_copy: false,
@@ -247,7 +251,9 @@ impl Control {
         let held = self.held_since.map(|since| since + configure::HOLD_BACK_MAX);
         let later =
             [held, self.save_at, self.first_answers_due()].into_iter().flatten().filter(|due| *due > now);
-        let dues = [self.retry_listeners, self.scraping.due(), self.ending.due()].into_iter().flatten();
+        let dues = [self.retry_listeners, self.give_back_at, self.scraping.due(), self.ending.due()]
+            .into_iter()
+            .flatten();
         later.chain(dues).fold(now + SUPERVISION, Instant::min)
     }
 
@@ -256,6 +262,10 @@ impl Control {
         self.scrape_timed_out();
         self.ending_timed_out().await;
         self.rollout_is_slow();
+        if self.give_back_at.is_some_and(|due| due <= Instant::now()) {
+            self.give_back_at = None;
+            memory::give_back();
+        }
         if self.retry_listeners.is_some_and(|due| due <= Instant::now()) {
             self.open_what_failed().await;
         }

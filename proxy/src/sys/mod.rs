@@ -8,5 +8,6 @@ pub mod buffer;
 pub mod clock;
 pub mod cpu;
 pub mod listen;
+pub mod memory;
 pub mod runtime;
 pub mod socket;

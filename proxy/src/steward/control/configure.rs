@@ -36,6 +36,8 @@ const SAVE_DELAY: Duration = Duration::from_millis(300);
 /// moment after its process has ended, so a proxy that is started again at once still finds its predecessor's.
 const PREDECESSOR_MAX: Duration = Duration::from_millis(500);
 const PREDECESSOR_POLL: Duration = Duration::from_millis(10);
+/// How long after the first table the start counts as over.
+const GIVE_BACK_DELAY: Duration = Duration::from_secs(3);
 /// Time between two tries to open a listener whose port is taken.
 const LISTENER_RETRY: Duration = Duration::from_secs(1);
 
@@ -234,6 +236,7 @@ impl Control {
         drop(status);
         self.blame_listeners();
         if is_first {
+            self.give_back_at = Some(Instant::now() + GIVE_BACK_DELAY);
             self.announce();
         }
         self.save_soon();
