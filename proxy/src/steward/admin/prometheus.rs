@@ -6,8 +6,7 @@ use dromon_core::telemetry::{Family, FamilyKind};
 
 use super::super::status::Status;
 use super::super::totals::Totals;
-use super::stats::named;
-use crate::shard::stats::ShardStats;
+use super::stats::NUMBERS;
 
 /// The page.
 pub fn page(status: &Status, totals: &Totals) -> String {
@@ -71,18 +70,16 @@ fn own(status: &Status, totals: &Totals) -> Vec<Family> {
 
 /// Connections and exchanges of each shard.
 fn of_shards(totals: &Totals) -> Vec<Family> {
-    let names = named(&ShardStats::default());
-    let families = names.iter().enumerate().filter(|(_, number)| number.name != "access_log_dropped_bytes");
-    families
-        .map(|(at, number)| {
-            let kind = if number.is_gauge { FamilyKind::Gauge } else { FamilyKind::Counter };
-            let mut family = Family::empty(number.metric, number.help, kind);
-            for (shard, stats) in &totals.shards {
-                if let Some(number) = named(stats).get(at) {
-                    family = family.with(&[("shard", &shard.0.to_string())], number.value as f64);
-                }
-            }
-            family
+    // Dropped log bytes are told once, with what could not be written.
+    let numbers = NUMBERS.iter().filter(|number| number.name != "access_log_dropped_bytes");
+    numbers
+        .map(|number| {
+            totals.shards.iter().fold(
+                Family::empty(number.metric, number.help, number.kind),
+                |family, (shard, stats)| {
+                    family.with(&[("shard", &shard.0.to_string())], (number.read)(stats) as f64)
+                },
+            )
         })
         .collect()
 }

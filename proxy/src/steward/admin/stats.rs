@@ -1,5 +1,6 @@
 //! `/stats`: numbers for people.
 
+use dromon_core::telemetry::FamilyKind;
 use serde_json::json;
 
 use super::super::status::Status;
@@ -48,7 +49,7 @@ pub fn json(status: &Status, totals: &Totals) -> String {
 }
 
 fn counts(stats: &ShardStats) -> serde_json::Map<String, serde_json::Value> {
-    named(stats).into_iter().map(|it| (it.name.to_owned(), it.value.into())).collect()
+    NUMBERS.iter().map(|number| (number.name.to_owned(), (number.read)(stats).into())).collect()
 }
 
 /// One of a shard's numbers.
@@ -58,91 +59,90 @@ pub struct Number {
     pub name: &'static str,
     /// For Prometheus.
     pub metric: &'static str,
+    /// Counter or gauge.
+    pub kind: FamilyKind,
     /// What it tells.
     pub help: &'static str,
-    /// It goes up and down.
-    pub is_gauge: bool,
-    /// The value.
-    pub value: u64,
+    /// Its value.
+    pub read: fn(&ShardStats) -> u64,
 }
 
-/// A shard's numbers with their names.
-pub fn named(stats: &ShardStats) -> [Number; 11] {
-    macro_rules! number {
-        ($field:ident, $metric:literal, $help:literal, $is_gauge:literal) => {
-            Number {
-                name: stringify!($field),
-                metric: $metric,
-                help: $help,
-                is_gauge: $is_gauge,
-                value: stats.$field,
-            }
-        };
-    }
-    [
-        number!(
-            downstream_connections_active,
-            "dromon_downstream_connections_active",
-            "Client connections open now.",
-            true
-        ),
-        number!(
-            downstream_connections_total,
-            "dromon_downstream_connections_total",
-            "Client connections accepted.",
-            false
-        ),
-        number!(
-            downstream_connections_refused,
-            "dromon_downstream_connections_refused_total",
-            "Client connections refused at the cap.",
-            false
-        ),
-        number!(
-            upstream_connections_active,
-            "dromon_upstream_connections_active",
-            "Upstream connections open now, pooled ones included.",
-            true
-        ),
-        number!(
-            upstream_connections_idle,
-            "dromon_upstream_connections_idle",
-            "Upstream connections idle in pools now.",
-            true
-        ),
-        number!(
-            upstream_connections_total,
-            "dromon_upstream_connections_total",
-            "Upstream connections made.",
-            false
-        ),
-        number!(
-            upstream_connections_failed,
-            "dromon_upstream_connections_failed_total",
-            "Upstream connections that could not be made.",
-            false
-        ),
-        number!(
-            upstream_connections_stale,
-            "dromon_upstream_connections_stale_total",
-            "Pooled connections found closed when wanted.",
-            false
-        ),
-        number!(
-            upstream_connections_poisoned,
-            "dromon_upstream_connections_poisoned_total",
-            "Pooled connections closed because of bytes that nobody had asked for.",
-            false
-        ),
-        number!(requests_active, "dromon_requests_active", "Exchanges and relays under way now.", true),
-        number!(
-            access_log_dropped_bytes,
-            "dromon_access_log_dropped_bytes_total",
-            "Access-log bytes dropped at a full mailbox.",
-            false
-        ),
-    ]
+macro_rules! number {
+    ($field:ident, $metric:literal, $kind:ident, $help:literal) => {
+        Number {
+            name: stringify!($field),
+            metric: $metric,
+            kind: FamilyKind::$kind,
+            help: $help,
+            read: |stats| stats.$field,
+        }
+    };
 }
+
+/// A shard's numbers.
+pub const NUMBERS: [Number; 11] = [
+    number!(
+        downstream_connections_active,
+        "dromon_downstream_connections_active",
+        Gauge,
+        "Client connections open now."
+    ),
+    number!(
+        downstream_connections_total,
+        "dromon_downstream_connections_total",
+        Counter,
+        "Client connections accepted."
+    ),
+    number!(
+        downstream_connections_refused,
+        "dromon_downstream_connections_refused_total",
+        Counter,
+        "Client connections refused at the cap."
+    ),
+    number!(
+        upstream_connections_active,
+        "dromon_upstream_connections_active",
+        Gauge,
+        "Upstream connections open now, pooled ones included."
+    ),
+    number!(
+        upstream_connections_idle,
+        "dromon_upstream_connections_idle",
+        Gauge,
+        "Upstream connections idle in pools now."
+    ),
+    number!(
+        upstream_connections_total,
+        "dromon_upstream_connections_total",
+        Counter,
+        "Upstream connections made."
+    ),
+    number!(
+        upstream_connections_failed,
+        "dromon_upstream_connections_failed_total",
+        Counter,
+        "Upstream connections that could not be made."
+    ),
+    number!(
+        upstream_connections_stale,
+        "dromon_upstream_connections_stale_total",
+        Counter,
+        "Pooled connections found closed when wanted."
+    ),
+    number!(
+        upstream_connections_poisoned,
+        "dromon_upstream_connections_poisoned_total",
+        Counter,
+        "Pooled connections closed because of bytes that nobody had asked for."
+    ),
+    number!(requests_active, "dromon_requests_active", Gauge, "Exchanges and relays under way now."),
+    number!(
+        access_log_dropped_bytes,
+        "dromon_access_log_dropped_bytes_total",
+        Counter,
+        "Access-log bytes dropped at a full mailbox."
+    ),
+];
 
 /// The page as text.
 pub fn text(status: &Status, totals: &Totals) -> String {
@@ -163,8 +163,8 @@ pub fn text(status: &Status, totals: &Totals) -> String {
         line(&format!("shard.{number}.version"), shard.version.to_string());
     }
     for (shard, stats) in &totals.shards {
-        for number in named(stats) {
-            line(&format!("shard.{}.{}", shard.0, number.name), number.value.to_string());
+        for number in NUMBERS {
+            line(&format!("shard.{}.{}", shard.0, number.name), (number.read)(stats).to_string());
         }
     }
     for error in &status.refused {
