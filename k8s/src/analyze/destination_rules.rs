@@ -14,6 +14,7 @@ use crate::parse::nearest;
 use super::references::ports;
 use super::{Analysis, shown};
 
+/// Looks at all DestinationRules.
 pub fn analyze(analysis: &mut Analysis<'_>) {
     let (set, mesh) = (analysis.set, analysis.mesh);
     for sourced in set.of_kind(Kind::DestinationRule) {

@@ -9,6 +9,7 @@ use crate::translate::{PortProtocol, served, server_protocol};
 
 use super::Analysis;
 
+/// Looks at all Gateways.
 pub fn analyze(analysis: &mut Analysis<'_>) {
     let mesh = analysis.mesh;
     // Gateways of one selector share their ports.

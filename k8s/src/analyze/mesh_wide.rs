@@ -12,6 +12,7 @@ use crate::translate::{rate_limit_direction, rate_limit_hosts};
 
 use super::Analysis;
 
+/// Looks at all objects that hold for many workloads at once.
 pub fn analyze(analysis: &mut Analysis<'_>) {
     rate_limits(analysis);
     sidecars(analysis);

@@ -9,6 +9,7 @@ use crate::mesh::HeldVirtualService;
 
 use super::Analysis;
 
+/// Looks for rules of one VirtualService that an earlier one hides.
 pub fn analyze(analysis: &mut Analysis<'_>, virtual_service: &HeldVirtualService) {
     let spec = &virtual_service.held.rule.spec;
     let everything = HttpMatch::default();

@@ -10,6 +10,7 @@ use dromon_core::config::model::{Discovery, Protocol};
 
 use super::Analysis;
 
+/// Looks at all Services, ServiceEntries and what they select.
 pub fn analyze(analysis: &mut Analysis<'_>) {
     let mesh = analysis.mesh;
     for service in &mesh.services {

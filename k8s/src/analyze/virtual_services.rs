@@ -12,6 +12,7 @@ use crate::translate::served;
 
 use super::{Analysis, rules};
 
+/// Looks at all VirtualServices.
 pub fn analyze(analysis: &mut Analysis<'_>) {
     let mesh = analysis.mesh;
     for virtual_service in &mesh.virtual_services {

@@ -9,6 +9,7 @@ use crate::api::destination_rule::{
 
 use super::Report;
 
+/// Looks a DestinationRule over.
 pub fn check(report: &mut Report, spec: &DestinationRule) {
     report.host("spec.host".to_owned(), &spec.host);
     if let Some(policy) = &spec.traffic_policy {

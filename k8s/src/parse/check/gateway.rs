@@ -8,6 +8,7 @@ use super::Report;
 
 const PROTOCOLS: &[&str] = &["HTTP", "HTTP2", "GRPC", "GRPC-WEB", "HTTPS", "TLS", "TCP", "MONGO"];
 
+/// Looks a Gateway over.
 pub fn check(report: &mut Report, spec: &Gateway) {
     if spec.servers.is_empty() {
         report.error("spec.servers", "no server is given", "give a port and its hosts");
@@ -56,6 +57,7 @@ fn check_server(report: &mut Report, path: &str, server: &Server) {
     );
 }
 
+/// Looks a Sidecar over.
 pub fn sidecar(report: &mut Report, spec: &Sidecar) {
     if spec.ingress.as_ref().is_some_and(|it| !it.is_empty()) {
         report.not_yet("spec.ingress");

@@ -1,6 +1,8 @@
 //! `http` routes of a VirtualService.
 
+use dromon_core::config::model;
 use dromon_core::limits::ATTEMPTS_MAX;
+use dromon_core::route::rewrite;
 
 use crate::api::scalar::StringMatch;
 use crate::api::virtual_service::{
@@ -31,6 +33,7 @@ const RETRY_WORDS: &[&str] = &[
     "unavailable",
 ];
 
+/// Looks one `http` route over; `path` is where it stands.
 pub fn check(report: &mut Report, path: &str, route: &HttpRoute) {
     action(report, path, route);
     destinations(report, &format!("{path}.route"), &route.route);
@@ -191,13 +194,23 @@ fn direct_response(report: &mut Report, path: &str, response: &DirectResponse) {
 }
 
 fn rewrite(report: &mut Report, path: &str, rewrite: &Rewrite) {
-    if let Some(regex) = &rewrite.uri_regex_rewrite {
-        report.regex(format!("{path}.uriRegexRewrite.match"), &regex.pattern);
-        if !rewrite.uri.is_empty() {
-            report.error(path, "`uri` and `uriRegexRewrite` exclude each other", "keep one of them");
-        }
-    } else if rewrite.uri.is_empty() && rewrite.authority.is_empty() {
+    let regex = rewrite.uri_regex_rewrite.as_ref();
+    if regex.is_some() && !rewrite.uri.is_empty() {
+        report.error(path, "`uri` and `uriRegexRewrite` exclude each other", "keep one of them");
+    } else if regex.is_none() && rewrite.uri.is_empty() && rewrite.authority.is_empty() {
         report.error(path, "it says nothing to rewrite", "give `uri`, `uriRegexRewrite` or `authority`");
+    }
+    let some = |text: &String| (!text.is_empty()).then(|| text.clone());
+    let model = model::Rewrite {
+        uri: some(&rewrite.uri),
+        authority: some(&rewrite.authority),
+        uri_regex: regex.map(|it| (it.pattern.clone(), it.rewrite.clone())),
+    };
+    // The code that carries it out has the last word on what it can carry out.
+    if let Err(why) = rewrite::Rewrite::compile(&model) {
+        let (field, reason) = why.split_once(": ").unwrap_or(("rewrite", &why));
+        let field = field.strip_prefix("rewrite").unwrap_or_default();
+        report.error(format!("{path}{field}"), reason, "see docs/rules.md");
     }
 }
 

@@ -5,6 +5,7 @@ use crate::api::telemetry::Telemetry;
 
 use super::Report;
 
+/// Looks the mesh's settings over.
 pub fn config(report: &mut Report, spec: &MeshConfig) {
     let is_json = spec.access_log_encoding == Some(LogEncoding::Json) && !spec.access_log_format.is_empty();
     if is_json && serde_json::from_str::<serde_json::Map<_, _>>(&spec.access_log_format).is_err() {
@@ -55,6 +56,7 @@ pub fn config(report: &mut Report, spec: &MeshConfig) {
     report.not_yet_if("data.mesh.outboundTrafficPolicy", &[("egressProxy", egress_proxy)]);
 }
 
+/// Looks a Telemetry over.
 pub fn telemetry(report: &mut Report, spec: &Telemetry) {
     let not_yet = [
         ("tracing", spec.tracing.is_some()),

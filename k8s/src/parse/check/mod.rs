@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use dromon_core::route::matcher::whole_regex;
+
 use crate::api::Object;
 use crate::api::scalar::StringMatch;
 use crate::diagnostic::Diagnostic;
@@ -19,8 +21,6 @@ mod virtual_service;
 
 /// Where readers are sent for what is carried out.
 const RULES_PAGE: &str = "docs/rules.md lists what is carried out";
-/// Largest compiled size of one regular expression, in bytes, as in the proxy.
-const REGEX_BYTES_MAX: usize = 1024 * 1024;
 
 /// Looks an object over.
 pub fn object(object: &Object) -> Vec<Diagnostic> {
@@ -92,15 +92,10 @@ impl Report {
         }
     }
 
+    /// An expression that the proxy will have to compile: asked of the code that does it there.
     fn regex(&mut self, field: String, text: &str) {
-        let built = regex::RegexBuilder::new(&format!("^(?:{text})$")).size_limit(REGEX_BYTES_MAX).build();
-        if let Err(error) = built {
-            let reason = match &error {
-                regex::Error::CompiledTooBig(bytes) => format!("it compiles to more than {bytes} bytes"),
-                // The parser's text is a drawing over several lines; its last says what is wrong.
-                other => other.to_string().lines().last().unwrap_or_default().trim().to_owned(),
-            };
-            let reason = reason.trim_start_matches("error: ").to_owned();
+        if let Err(why) = whole_regex(text) {
+            let reason = why.rsplit("error: ").next().unwrap_or_default().trim().to_owned();
             let message = format!("`{text}` is not a regular expression: {reason}");
             self.error(field, message, "RE2 syntax, without look-around and back-references");
         }

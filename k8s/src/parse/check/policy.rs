@@ -8,6 +8,7 @@ use crate::translate::rate_limit_direction;
 
 use super::{Report, is_token};
 
+/// Looks a RateLimit over.
 pub fn rate_limit(report: &mut Report, spec: &RateLimit) {
     if spec.limits.is_empty() {
         report.error("spec.limits", "no limit is given", "as in `{requests: 100, unit: Second}`");
@@ -97,6 +98,7 @@ fn limit(report: &mut Report, path: &str, limit: &Limit) {
     }
 }
 
+/// Looks a Process over.
 pub fn process(report: &mut Report, spec: &Process) {
     if spec.command.iter().all(|it| it.is_empty()) {
         report.error(

@@ -7,6 +7,7 @@ use crate::diagnostic::Diagnostic;
 
 use super::Report;
 
+/// Looks a Service over.
 pub fn check(report: &mut Report, service: &Service) {
     let Some(spec) = &service.spec else {
         return report.error("spec", "`spec` is missing", "give ports and a selector");
@@ -41,6 +42,7 @@ pub fn check(report: &mut Report, service: &Service) {
     report.not_yet_if("spec", &not_yet);
 }
 
+/// Looks an EndpointSlice over.
 pub fn slice(report: &mut Report, slice: &EndpointSlice) {
     if slice.address_type == "FQDN" {
         report.not_yet("addressType");

@@ -8,6 +8,7 @@ use crate::mesh::protocol;
 
 use super::Report;
 
+/// Looks a ServiceEntry over.
 pub fn check(report: &mut Report, spec: &ServiceEntry) {
     hosts(report, spec);
     ports(report, spec);

@@ -74,6 +74,17 @@ fn what_a_route_does() {
 }
 
 #[test]
+fn rewrites_that_cannot_be_carried_out() {
+    let with = |rewrite: &str| format!("{{{TO_A}, rewrite: {{{rewrite}}}}}");
+    http(
+        &with("uriRegexRewrite: {match: '/a(', rewrite: /b}"),
+        &["Error spec.http[0].rewrite.uriRegexRewrite: invalid regular expression"],
+    );
+    http(&with("uri: '/a b'"), &["Error spec.http[0].rewrite.uri: a byte that may not stand in a path"]);
+    http(&with("uriRegexRewrite: {match: '/a/(.*)', rewrite: '/b/\\1'}"), &[]);
+}
+
+#[test]
 fn destinations_and_weights() {
     http("{route: [{destination: {host: ''}}]}", &["Error spec.http[0].route[0].destination.host: empty"]);
     http(

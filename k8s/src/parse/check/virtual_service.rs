@@ -5,6 +5,7 @@ use crate::mesh::MESH_GATEWAY;
 
 use super::{Report, http_route};
 
+/// Looks a VirtualService over.
 pub fn check(report: &mut Report, spec: &VirtualService) {
     let serves_mesh = spec.gateways.is_empty() || spec.gateways.iter().any(|it| it == MESH_GATEWAY);
     for (at, host) in spec.hosts.iter().enumerate() {
