@@ -191,7 +191,10 @@ fn toy() {
         let head = String::from_utf8_lossy(&request[..read]).into_owned();
         let body = match head.split(' ').nth(1) {
             Some(name) if name.starts_with("/env/") => std::env::var(&name[5..]).unwrap_or("<unset>".into()),
-            Some("/crash") => std::process::abort(),
+            Some("/slow") => {
+                std::thread::sleep(Duration::from_millis(700));
+                answer.clone()
+            }
             _ => answer.clone(),
         };
         let length = body.len();
@@ -321,6 +324,87 @@ fn an_application_that_ignores_its_address_is_a_named_error_and_gets_nothing() {
     assert_eq!(run.process("stubborn.default")["ready"], false);
     run.body("/one", "first");
     assert_eq!(run.get("/stubborn").expect("an answer").0, 503);
+}
+
+#[test]
+fn an_application_that_binds_every_address_is_told_which_one_is_its_own() {
+    let open = process("open", "open", &[("TOY_BIND", "0.0.0.0")]);
+    let files = [("gateway.yaml", gateway(&[("/", "open")])), ("open.yaml", open)];
+    let Some(run) = Run::start(&files, &[]) else { return };
+    let application = run.process("open.default")["application"].as_str().unwrap().to_owned();
+    let line = run.said(&["open.default", &application, "$DROMON_BIND", "0.0.0.0"]);
+    assert!(line.contains("9080"), "{line}");
+    assert_eq!(run.process("open.default")["ready"], false);
+}
+
+#[test]
+fn what_is_under_way_is_finished_when_a_process_is_removed_and_when_the_run_ends() {
+    let routes = gateway(&[("/", "one")]);
+    let files = [("gateway.yaml", routes), ("one.yaml", process("one", "first", &[]))];
+    for what in ["remove", "end"] {
+        let Some(mut run) = Run::start(&files, &[]) else { return };
+        run.body("/", "first");
+        let address = SocketAddr::from(([127, 0, 0, 1], run.port));
+        let slow = std::thread::spawn(move || get(address, "/slow"));
+        std::thread::sleep(Duration::from_millis(200));
+        match what {
+            "remove" => fs::remove_file(run.folder.path().join("one.yaml")).unwrap(),
+            _ => run.signal("TERM"),
+        }
+        assert_eq!(slow.join().unwrap(), Some((200, "first".to_owned())), "{what}");
+        if what == "end" {
+            assert!(run.process.wait().unwrap().success());
+        }
+    }
+}
+
+#[test]
+fn a_killed_proxy_is_started_again() {
+    let files = [("gateway.yaml", gateway(&[("/", "one")])), ("one.yaml", process("one", "first", &[]))];
+    let Some(run) = Run::start(&files, &[]) else { return };
+    run.body("/", "first");
+    let proxies = run.descendants().into_iter().filter(|pid| {
+        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "dromon-proxy")
+    });
+    let proxies: Vec<u32> = proxies.collect();
+    assert_eq!(proxies.len(), 2, "a gateway and a sidecar");
+    for pid in proxies {
+        kill(pid.into());
+    }
+    run.said(&["the gateway ended with signal"]);
+    run.said(&["the sidecar of one.default ended with signal"]);
+    run.body("/", "first");
+}
+
+#[test]
+fn a_running_mesh_is_asked_what_it_does() {
+    let files = [("gateway.yaml", gateway(&[("/one", "one")])), ("one.yaml", process("one", "first", &[]))];
+    let Some(run) = Run::start(&files, &[]) else { return };
+    let ask = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_dromonctl"))
+            .args(arguments)
+            .args(["--run-dir", run.ready["runDir"].as_str().unwrap()])
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned(), errors)
+    };
+    let status = eventually("all to be well", || Some(ask(&["status"])).filter(|(well, ..)| *well)).1;
+    assert!(status.contains("one.default") && status.contains("has what is in force"), "{status}");
+    let routes = ask(&["routes"]).1;
+    assert!(routes.contains("uri /one* → one.default.svc.cluster.local"), "{routes}");
+    let url = format!("http://127.0.0.1:{}/one", run.port);
+    let taken = ask(&["explain", &url]).1;
+    assert!(taken.contains("rule 0 (VirtualService/default/front spec.http[0]): takes it"), "{taken}");
+    let missed = ask(&["explain", &url.replace("/one", "/two"), "-o", "json"]).1;
+    let missed: Value = serde_json::from_str(&missed).expect("JSON");
+    assert_eq!(missed["outcome"]["type"], "noRoute", "{missed}");
+    let (well, _, why) = ask(&["routes", "nobody"]);
+    assert!(!well && why.contains("one.default"), "{why}");
+    // A route that names what does not exist is in force nowhere, and that is told.
+    run.put("two.yaml", &gateway(&[("/one", "nowhere")]).replace("name: front", "name: other"));
+    let status = eventually("it to be told", || Some(ask(&["status"])).filter(|(well, ..)| !*well)).1;
+    assert!(status.contains("VirtualService/default/other") && status.contains("nowhere"), "{status}");
 }
 
 #[test]

@@ -16,6 +16,9 @@ use tokio::time::timeout;
 
 use super::{guard::Guard, output};
 
+/// The running program, also after its file was replaced by a newer build.
+pub(super) const OWN_PROGRAM: &str = "/proc/self/exe";
+
 /// What to start.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Program {
@@ -46,8 +49,13 @@ impl Child {
     /// # Errors
     /// It cannot be started.
     pub fn start(program: &Program, guard: &Guard) -> io::Result<Child> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.arg("child").arg(std::process::id().to_string()).arg("--").args(&program.command);
+        let mut command = Command::new(OWN_PROGRAM);
+        command
+            .arg0("dromonctl")
+            .arg("child")
+            .arg(std::process::id().to_string())
+            .arg("--")
+            .args(&program.command);
         let stdout = if program.is_silent { Stdio::null() } else { Stdio::piped() };
         command.envs(&program.env).stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
         command.process_group(0).kill_on_drop(true);

@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use super::child::OWN_PROGRAM;
+
 /// The run's end of the pipe. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Guard {
@@ -31,8 +33,8 @@ impl Process {
     /// The process cannot be started.
     pub fn start(remove: Option<&Path>) -> io::Result<Process> {
         use std::os::unix::process::CommandExt;
-        let mut command = Command::new(std::env::current_exe()?);
-        command.arg("guard").args(remove);
+        let mut command = Command::new(OWN_PROGRAM);
+        command.arg0("dromonctl").arg("guard").args(remove);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         // Away from the terminal's signals: it has to outlive the run.
         let mut child = command.process_group(0).spawn()?;

@@ -1,5 +1,6 @@
 //! One supervised process of a run: started, probed, started again when it ends, stopped when asked.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -135,6 +136,11 @@ async fn supervise(spec: Spec, guard: Guard, mut stop: watch::Receiver<bool>, te
     let mut pause = BACKOFF;
     loop {
         let began = Instant::now();
+        let was_ready = Cell::new(false);
+        let tell = |fate: Fate| {
+            was_ready.set(was_ready.get() || fate == Fate::Ready(true));
+            tell(fate);
+        };
         let end = match Child::start(&spec.program, &guard) {
             Ok(child) => {
                 tell(Fate::Started(child.group()));
@@ -146,6 +152,7 @@ async fn supervise(spec: Spec, guard: Guard, mut stop: watch::Receiver<bool>, te
             Err(error) => Err(format!("cannot be started: {error}")),
         };
         tell(Fate::Ready(false));
+        let early = spec.told.as_ref().filter(|_| !was_ready.get());
         let again = match (spec.restart, &end) {
             (Restart::Always, _) => true,
             (Restart::OnFailure, end) => !end.as_ref().is_ok_and(ExitStatus::success),
@@ -157,7 +164,8 @@ async fn supervise(spec: Spec, guard: Guard, mut stop: watch::Receiver<bool>, te
         let what = end.map_or_else(|error| error, |status| format!("ended with {status}"));
         let next =
             if again { format!("; starting it again in {}", output::seconds(pause)) } else { String::new() };
-        tell(Fate::Failed(format!("{what}{next}")));
+        let hint = early.map(Told::hint).unwrap_or_default();
+        tell(Fate::Failed(format!("{what}{hint}{next}")));
         if !again {
             return;
         }
@@ -220,6 +228,16 @@ async fn ask(spec: &Spec, group: u32, tell: &impl Fn(Fate)) {
 }
 
 impl Told {
+    /// What to look at when the application ended before it was ready.
+    fn hint(&self) -> String {
+        let Some(port) = self.ports.first() else { return String::new() };
+        let address = self.address;
+        format!(
+            " before it was ready (it has to bind {address}:{port}, as $DROMON_BIND and $PORT say; \
+             0.0.0.0:{port} is not free, because sidecars listen there)"
+        )
+    }
+
     /// What is wrong with where a process group listens, if anything is.
     fn disobeyed(&self, group: u32) -> Option<String> {
         super::listening::of_group(group).into_iter().find_map(|address| {

@@ -1,17 +1,18 @@
 //! Runs the store on a thread of its own: translation may take a while, and the feed has to answer meanwhile.
 //!
 //! Whatever has come in by the time a version is made becomes one version. Views are published proxy by proxy, connected ones
-//! only; what is wrong across objects is looked for after that, so that it delays nothing.
+//! only; what is wrong across objects is looked for once nothing has come in for a while, so that it delays nothing.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use dromon_k8s::analyze::analyze;
 use dromon_k8s::diagnostic::{Diagnostic, Severity};
-use dromon_k8s::objects::ObjectSet;
+use dromon_k8s::objects::Key;
 use serde::Serialize;
 
 use super::{Store, local_of};
@@ -19,6 +20,9 @@ use crate::feed::hub::Hub;
 use crate::feed::server::Log;
 use crate::local;
 use crate::source::folder::Batch;
+
+/// Nothing came in for so long: time to look for what is wrong across objects.
+const QUIET: Duration = Duration::from_millis(50);
 
 /// What the store is told.
 #[derive(Debug)]
@@ -47,9 +51,6 @@ pub struct Summary {
     pub unresolved: BTreeMap<String, Vec<String>>,
     /// What is wrong, in files and across objects.
     pub diagnostics: Vec<Diagnostic>,
-    /// Objects in force.
-    #[serde(skip)]
-    pub set: Arc<ObjectSet>,
 }
 
 /// The store's summary, shared with whoever asks.
@@ -103,36 +104,52 @@ impl Worker {
     fn run(&mut self, inputs: &Receiver<Input>) {
         self.store.rebuild();
         self.publish(None);
-        while let Ok(first) = inputs.recv() {
-            let mut changed = false;
-            let mut wanted = Vec::new();
-            for input in std::iter::once(first).chain(inputs.try_iter()) {
-                match input {
-                    Input::Folder(batch) => {
-                        let found = self.store.apply_folder(&batch);
-                        self.say(&found);
-                        changed = true;
-                    }
-                    Input::Local(batch) => {
-                        if let Some(local) = local_of(&batch) {
-                            self.store.apply_local(local);
-                            changed = true;
-                        }
-                    }
-                    Input::Wanted(proxy) => wanted.push(proxy),
+        let mut analyzed = false;
+        loop {
+            let first = match analyzed {
+                true => inputs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                false => inputs.recv_timeout(QUIET),
+            };
+            match first {
+                Ok(first) => analyzed &= !self.take(std::iter::once(first).chain(inputs.try_iter())),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.look_over();
+                    analyzed = true;
                 }
-            }
-            if changed {
-                self.store.rebuild();
-                self.publish(None);
-            } else {
-                self.publish(Some(&wanted));
+                Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
-    /// Publishes views, to some or to all, and then what there is to say.
-    fn publish(&mut self, some: Option<&[String]>) {
+    /// Carries out what has come in; true if it made a version.
+    fn take(&mut self, inputs: impl Iterator<Item = Input>) -> bool {
+        let mut changed = false;
+        let mut wanted = Vec::new();
+        for input in inputs {
+            match input {
+                Input::Folder(batch) => {
+                    let found = self.store.apply_folder(&batch);
+                    self.say(&found);
+                    changed = true;
+                }
+                Input::Local(batch) => {
+                    if let Some(local) = local_of(&batch) {
+                        self.store.apply_local(local);
+                        changed = true;
+                    }
+                }
+                Input::Wanted(proxy) => wanted.push(proxy),
+            }
+        }
+        if changed {
+            self.store.rebuild();
+        }
+        self.publish((!changed).then_some(&wanted));
+        changed
+    }
+
+    /// Publishes views, to some or to all.
+    fn publish(&mut self, some: Option<&Vec<String>>) {
         let proxies = self.setup.hub.proxies();
         self.store.retain_views(&proxies);
         for proxy in some.unwrap_or(&proxies) {
@@ -142,24 +159,26 @@ impl Worker {
         if some.is_some() {
             return;
         }
-        let texts = |map: &BTreeMap<dromon_k8s::objects::Key, Vec<String>>| {
+        let texts = |map: &BTreeMap<Key, Vec<String>>| {
             map.iter().map(|(key, missing)| (key.to_string(), missing.clone())).collect()
         };
-        let mut diagnostics = self.store.file_diagnostics();
+        let mut summary = self.setup.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        summary.version = self.store.version();
+        summary.local_revision = self.store.local_revision();
+        summary.objects = self.store.set().len();
+        summary.held = texts(self.store.held());
+        summary.unresolved = texts(self.store.broken());
+        drop(summary);
+        self.save();
+    }
+
+    /// Looks for what is wrong across objects.
+    fn look_over(&mut self) {
         let across = analyze(self.store.set());
         self.report(&across);
+        let mut diagnostics = self.store.file_diagnostics();
         diagnostics.extend(across);
-        let summary = Summary {
-            version: self.store.version(),
-            local_revision: self.store.local_revision(),
-            objects: self.store.set().len(),
-            held: texts(self.store.held()),
-            unresolved: texts(self.store.broken()),
-            diagnostics,
-            set: self.store.set().clone(),
-        };
-        *self.setup.shared.lock().unwrap_or_else(PoisonError::into_inner) = summary;
-        self.save();
+        self.setup.shared.lock().unwrap_or_else(PoisonError::into_inner).diagnostics = diagnostics;
     }
 
     fn say(&self, found: &[Diagnostic]) {
