@@ -162,3 +162,36 @@ async fn names_are_looked_up_for_destinations_and_for_hosts_outside_the_index() 
     let (status, _) = get_through(outbound, "no-such-name.invalid:80").await.expect("an answer");
     assert!(status >= 500, "{status}");
 }
+
+#[tokio::test]
+async fn the_access_log_is_written_and_follows_a_rotation() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (path, ip) = (dir.path().join("config.json"), own_address());
+    let (log, rotated) = (dir.path().join("access.log"), dir.path().join("access.log.1"));
+    let (outbound, upstream) = (free_port(ip), origin("logged").await);
+    let [endpoints, of] = destination("outbound|9080||details", "STATIC", upstream);
+    let mut own = calling(ID, outbound);
+    own["accessLog"] = json!({"path": log});
+    let objects = json!([
+        {"kind": "Proxy", "body": own},
+        {"kind": "Host", "body": host("details", false)},
+        {"kind": "Destination", "body": of},
+        {"kind": "Endpoints", "body": endpoints},
+    ]);
+    std::fs::write(&path, objects.to_string()).expect("written");
+    let process = Process::start(dir.path(), ID, ip, &["--config", &path.display().to_string()]);
+    process.ready().await;
+    let lines = |path: &Path| std::fs::read_to_string(path).unwrap_or_default().lines().count();
+    assert!(get_through(outbound, "details:9080").await.is_some());
+    until("a line", || async { (lines(&log) == 1).then_some(()) }).await;
+    let text = std::fs::read_to_string(&log).expect("readable");
+    assert!(text.contains("\"GET / HTTP/1.1\" 200") && text.contains("details:9080"), "{text}");
+    std::fs::rename(&log, &rotated).expect("moved");
+    process.signal("USR1");
+    until("the new file to be written", || async {
+        get_through(outbound, "details:9080").await?;
+        (lines(&log) > 0).then_some(())
+    })
+    .await;
+    assert!(lines(&rotated) >= 1);
+}
