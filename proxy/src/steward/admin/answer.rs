@@ -1,6 +1,8 @@
 //! Which endpoint answers what.
 
 use dromon_core::limits::ADMIN_BODY_BYTES_MAX;
+use std::net::IpAddr;
+
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -89,8 +91,8 @@ const PAGES: [(&str, Page, Method, &[Face], &str); 9] = [
     ("/help", Page::Help, Method::GET, &[Face::Admin], "this page"),
 ];
 
-/// Answers one request.
-pub async fn answer(face: Face, request: Request<Incoming>, handle: &Shared) -> Answer {
+/// Answers one request of this peer.
+pub async fn answer(face: Face, peer: IpAddr, request: Request<Incoming>, handle: &Shared) -> Answer {
     let path = request.uri().path();
     let path = if path == "/" && face == Face::Admin { "/help" } else { path };
     let Some((_, page, method, ..)) =
@@ -105,6 +107,9 @@ pub async fn answer(face: Face, request: Request<Incoming>, handle: &Shared) -> 
             refusal.headers_mut().insert(header::ALLOW, allow);
         }
         return refusal;
+    }
+    if matches!(page, Page::Drain | Page::Quit) && !may_order(peer, &request) {
+        return text(StatusCode::FORBIDDEN, format!("{path} is for programs on this machine\n"));
     }
     let wants_json =
         request.uri().query().is_some_and(|query| query.split('&').any(|it| it == "format=json"));
@@ -133,6 +138,11 @@ pub async fn answer(face: Face, request: Request<Incoming>, handle: &Shared) -> 
         Page::Quit => order(handle, Event::Quit, "draining, then ending\n").await,
         Page::Help => text(StatusCode::OK, help(face)),
     }
+}
+
+/// Whether a request may end or drain the process: it comes from this machine, and not out of a page in a browser.
+fn may_order<B>(peer: IpAddr, request: &Request<B>) -> bool {
+    peer.to_canonical().is_loopback() && !request.headers().contains_key(header::ORIGIN)
 }
 
 /// Explains a decision of the table in force.
@@ -172,7 +182,7 @@ async fn order(handle: &Shared, event: Event, done: &str) -> Answer {
 
 fn help(face: Face) -> String {
     let pages = PAGES.iter().filter(|(_, _, _, faces, _)| faces.contains(&face));
-    pages.map(|(path, _, method, _, what)| format!("{method:4} {path:20} {what}\n")).collect()
+    pages.map(|(path, _, method, _, what)| format!("{:4} {path:20} {what}\n", method.as_str())).collect()
 }
 
 fn json(body: String) -> Answer {
@@ -189,3 +199,6 @@ fn with_type(status: StatusCode, content_type: &'static str, body: String) -> An
     answer.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
     answer
 }
+
+#[cfg(test)]
+mod tests;

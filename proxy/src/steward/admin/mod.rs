@@ -7,7 +7,7 @@ mod prometheus;
 mod stats;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,10 +67,10 @@ async fn serve(listener: TcpListener, face: Face, handle: Shared) {
         // The semaphore is never closed, so a place always comes.
         let Ok(place) = places.clone().acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 let handle = handle.clone();
                 spawn_local(async move {
-                    converse(stream, face, handle).await;
+                    converse(stream, peer.ip(), face, handle).await;
                     drop(place);
                 });
             }
@@ -82,10 +82,10 @@ async fn serve(listener: TcpListener, face: Face, handle: Shared) {
     }
 }
 
-async fn converse(stream: TcpStream, face: Face, handle: Shared) {
+async fn converse(stream: TcpStream, peer: IpAddr, face: Face, handle: Shared) {
     let service = service_fn(move |request| {
         let handle = handle.clone();
-        async move { Ok::<_, Infallible>(answer::answer(face, request, &handle).await) }
+        async move { Ok::<_, Infallible>(answer::answer(face, peer, request, &handle).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
