@@ -15,7 +15,7 @@ use crate::telemetry::labels::flag;
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum FormatError {
     /// Not among the operators that exist here.
-    #[error("access-log operator `%{0}%` is not known; see docs/rules.md for those that are")]
+    #[error("access-log operator `%{0}%` is not supported; use one of those in Istio's default format")]
     Unknown(String),
     /// A `%` without its partner.
     #[error("access-log format has a `%` that no other closes, at byte {0}; write `%%` for a percent sign")]
