@@ -156,7 +156,8 @@ pub enum Input {
         request_bytes_sent: bool,
         /// The connection had served another request before.
         connection_reused: bool,
-        /// The request can be sent again from its start.
+        /// The request can be sent again from its start: all of its body that was read is still here. Without that
+        /// there is no other try, even if nothing was sent.
         replayable: bool,
     },
     /// The final response head (not 1xx) has come.

@@ -30,7 +30,7 @@ pub struct Failure {
     pub request_bytes_sent: bool,
     /// The connection had served another request before.
     pub connection_reused: bool,
-    /// The request can be sent again from its start.
+    /// The request can be sent again from its start. Without that there is no other try, even if nothing was sent.
     pub replayable: bool,
 }
 
@@ -51,8 +51,8 @@ impl Policy<'_> {
 
     /// A try that ended without an answer asks for another one.
     pub fn after_failure(&self, failure: Failure, method: Method) -> bool {
-        let unsent = !failure.request_bytes_sent;
-        if (!failure.replayable || method.tunnel) && !unsent {
+        // That nothing was sent does not help where a part of the body is gone already, say into an earlier try's buffers.
+        if !failure.replayable || (method.tunnel && failure.request_bytes_sent) {
             return false;
         }
         reuse_race(failure, method)

@@ -21,7 +21,7 @@ fn sent(reason: Reason) -> Failure {
 }
 
 fn unsent(reason: Reason) -> Failure {
-    Failure { request_bytes_sent: false, replayable: false, ..sent(reason) }
+    Failure { request_bytes_sent: false, ..sent(reason) }
 }
 
 #[test]
@@ -32,6 +32,8 @@ fn by_default_only_what_was_not_processed_is_repeated() {
         assert!(retries(&default, unsent(Reason::ConnectTimeout), method));
     }
     assert!(retries(&default, sent(Reason::UpstreamRefused), POST));
+    let lost = Failure { replayable: false, ..unsent(Reason::ConnectFailed) };
+    assert!(!retries(&default, lost, POST), "its body would go out without its start");
     for reason in
         [Reason::UpstreamReset, Reason::PerTryTimeout, Reason::UpstreamProtocol, Reason::UpstreamOverflow]
     {

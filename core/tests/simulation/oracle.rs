@@ -115,9 +115,7 @@ pub fn may_repeat(flight: &Flight, cause: Cause) -> bool {
     let configured = policy.filter(|rule| rule.retries_configured).map(|rule| &rule.retries.on);
     let safe = flight.idempotent;
     match cause {
-        Cause::Failure { sent: true, replayable: false, .. } | Cause::Answer { replayable: false, .. } => {
-            false
-        }
+        Cause::Failure { replayable: false, .. } | Cause::Answer { replayable: false, .. } => false,
         Cause::Failure { reason, sent, reused, .. } => {
             let race = reason == Reason::UpstreamReset && reused && (!sent || safe);
             let Some(on) = configured else {
