@@ -14,7 +14,9 @@ pub enum Forwarded {
     /// They pass: sidecars.
     #[default]
     Keep,
-    /// The client's address is appended to those that came: a gateway behind trusted proxies.
+    /// The client's address is appended to the addresses that came, whose truth the service judges by the last ones. The
+    /// protocol is this connection's, whatever the client says: the hop before is not trusted (Envoy with
+    /// `use_remote_address` and no `xff_num_trusted_hops`, Istio's default for gateways).
     Append {
         /// The client.
         client: IpAddr,
@@ -129,7 +131,7 @@ fn displaced(head: &RequestHead, rewrite: &RequestRewrite<'_>) -> u32 {
     }
     gone | match rewrite.forwarded {
         Forwarded::Keep => 0,
-        Forwarded::Append { .. } => Known::XForwardedFor.bit(),
+        Forwarded::Append { .. } => Known::XForwardedFor.bit() | Known::XForwardedProto.bit(),
         Forwarded::Overwrite { .. } => FORWARDING,
     }
 }
@@ -194,8 +196,5 @@ fn forwarding_lines(head: &RequestHead, rewrite: &RequestRewrite<'_>, copier: &m
     // Writing to a vector cannot fail.
     let _ = write!(copier.out, "{client}");
     copier.write(b"\r\n");
-    let proto_passes = keep && head.fields().find(Known::XForwardedProto).is_some_and(|field| !field.hop);
-    if !proto_passes {
-        copier.write(if secure { b"x-forwarded-proto: https\r\n" } else { b"x-forwarded-proto: http\r\n" });
-    }
+    copier.write(if secure { b"x-forwarded-proto: https\r\n" } else { b"x-forwarded-proto: http\r\n" });
 }

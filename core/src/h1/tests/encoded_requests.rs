@@ -142,8 +142,8 @@ fn r35_forwarding_fields_follow_trust() {
             forwarded: Forwarded::Append { client, secure: false },
             ..RequestRewrite::default()
         },
-        "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: https\r\nForwarded: for=x\r\nX-Forwarded-Host: h\r\nX: y\r\n\
-         x-forwarded-for: 1.1.1.1, 2.2.2.2, 10.0.0.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nForwarded: for=x\r\nX-Forwarded-Host: h\r\nX: y\r\n\
+         x-forwarded-for: 1.1.1.1, 2.2.2.2, 10.0.0.1\r\nx-forwarded-proto: http\r\n\r\n",
     );
     becomes(
         asked,
