@@ -39,10 +39,8 @@ impl ConnectionToken {
         let Some(cap) = destination.model.pool.max_connections else { return Ok(ConnectionToken(None)) };
         match take(&destination.state.connections, cap) {
             true => Ok(ConnectionToken(Some(Arc::clone(&destination.state)))),
-            false => {
-                destination.state.overflows_total.fetch_add(1, Relaxed);
-                Err(Overflow::Connections(cap))
-            }
+            // Not counted as an overflow: whoever is refused here waits its turn and asks again.
+            false => Err(Overflow::Connections(cap)),
         }
     }
 }

@@ -60,7 +60,7 @@ impl DestinationState {
         self.ejections_total.load(Relaxed)
     }
 
-    /// Requests and connections refused by a cap.
+    /// Requests refused by a cap. One that waits for a connection is not refused.
     pub fn overflows_total(&self) -> u64 {
         self.overflows_total.load(Relaxed)
     }
