@@ -88,7 +88,8 @@ fn announce(ready: &Ready, output: Output, supervisor: &Supervisor, run_dir: &st
         return;
     }
     let listeners: Vec<String> = ready.listeners.iter().map(|address| format!("http://{address}")).collect();
-    let listeners = if listeners.is_empty() { "no gateway port".to_owned() } else { listeners.join(", ") };
+    let listeners =
+        if listeners.is_empty() { "no gateway port is open".to_owned() } else { listeners.join(", ") };
     let up = ready.processes.iter().filter(|process| process.ready).count();
     let processes = match ready.processes.len() {
         0 => String::new(),
@@ -96,9 +97,9 @@ fn announce(ready: &Ready, output: Output, supervisor: &Supervisor, run_dir: &st
         all => format!(", {up} of {all} processes"),
     };
     println!("ready in {}: {listeners}{processes}", seconds(supervisor.took()));
-    let gateway = ready.listeners.first().map(ToString::to_string).unwrap_or_default();
+    let Some(gateway) = ready.listeners.first() else { return };
     for note in supervisor.notes() {
-        println!("{}", note.trim_end().replace(GATEWAY_PLACE, &gateway));
+        println!("{}", note.trim_end().replace(GATEWAY_PLACE, &gateway.to_string()));
     }
 }
 

@@ -4,27 +4,52 @@
 use std::collections::HashSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 
 /// State code of a listening socket in `/proc/net/tcp`.
 const LISTEN: &str = "0A";
 
 /// The addresses on which processes of the group `group` listen. Empty where the system does not say.
 pub fn of_group(group: u32) -> Vec<SocketAddr> {
-    let sockets = sockets_of(group);
-    let mut found = Vec::new();
-    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        let Ok(text) = fs::read_to_string(table) else { continue };
-        found.extend(
-            text.lines()
-                .skip(1)
-                .filter_map(parse)
-                .filter(|(inode, _)| sockets.contains(inode))
-                .map(|(_, address)| address),
-        );
-    }
+    let sockets: HashSet<u64> = processes()
+        .filter(|(_, process)| group_of(process) == Some(group))
+        .flat_map(|(_, process)| sockets_of(&process))
+        .collect();
+    let mut found: Vec<SocketAddr> =
+        table().filter(|(inode, _)| sockets.contains(inode)).map(|(_, address)| address).collect();
     found.sort_unstable();
     found.dedup();
     found
+}
+
+/// Who listens on an address, or on its port at every address: number and name of a process. None where the system does
+/// not say, as it does not of other users' processes.
+pub fn owner(address: SocketAddr) -> Option<(u32, String)> {
+    let is_there = |bound: SocketAddr| {
+        bound.port() == address.port() && (bound.ip() == address.ip() || bound.ip().is_unspecified())
+    };
+    let inodes: HashSet<u64> =
+        table().filter(|(_, bound)| is_there(*bound)).map(|(inode, _)| inode).collect();
+    let (pid, process) = processes()
+        .find(|(_, process)| sockets_of(process).into_iter().any(|inode| inodes.contains(&inode)))?;
+    let name = fs::read_to_string(process.join("comm")).ok()?;
+    Some((pid, name.trim().to_owned()))
+}
+
+/// All listening sockets: inode and local address.
+fn table() -> impl Iterator<Item = (u64, SocketAddr)> {
+    ["/proc/net/tcp", "/proc/net/tcp6"].into_iter().flat_map(|table| {
+        let text = fs::read_to_string(table).unwrap_or_default();
+        text.lines().skip(1).filter_map(parse).collect::<Vec<_>>()
+    })
+}
+
+/// All processes: number and directory.
+fn processes() -> impl Iterator<Item = (u32, PathBuf)> {
+    fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        Some((pid, entry.path()))
+    })
 }
 
 /// One line of `/proc/net/tcp`: the inode and local address of a listening socket.
@@ -55,29 +80,17 @@ fn parse_ip(hex: &str) -> Option<IpAddr> {
     }
 }
 
-/// Inodes of the sockets that the group's processes hold.
-fn sockets_of(group: u32) -> HashSet<u64> {
-    let mut sockets = HashSet::new();
-    let Ok(processes) = fs::read_dir("/proc") else { return sockets };
-    for process in processes.flatten() {
-        let is_process = process.file_name().to_str().is_some_and(|name| name.parse::<u32>().is_ok());
-        if !is_process || group_of(&process.path()) != Some(group) {
-            continue;
-        }
-        let Ok(descriptors) = fs::read_dir(process.path().join("fd")) else { continue };
-        for descriptor in descriptors.flatten() {
-            let Ok(target) = fs::read_link(descriptor.path()) else { continue };
-            let inode = target
-                .to_str()
-                .and_then(|target| target.strip_prefix("socket:[")?.strip_suffix(']')?.parse::<u64>().ok());
-            sockets.extend(inode);
-        }
-    }
-    sockets
+/// Inodes of the sockets that a process holds.
+fn sockets_of(process: &Path) -> Vec<u64> {
+    let inode = |descriptor: fs::DirEntry| {
+        let target = fs::read_link(descriptor.path()).ok()?;
+        target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+    };
+    fs::read_dir(process.join("fd")).into_iter().flatten().flatten().filter_map(inode).collect()
 }
 
 /// The process group, from `stat`: the third field after the command's closing parenthesis.
-fn group_of(process: &std::path::Path) -> Option<u32> {
+fn group_of(process: &Path) -> Option<u32> {
     let stat = fs::read_to_string(process.join("stat")).ok()?;
     stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(2)?.parse().ok()
 }

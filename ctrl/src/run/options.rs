@@ -11,8 +11,8 @@ use crate::controller::LogLevel;
 /// each of its Process objects
 ///
 /// Rules are the ones people feed to Kubernetes (networking.istio.io, Service, Endpoints, EndpointSlice) and ours
-/// (policy.dromon.io RateLimit, run.dromon.io Process). Saving a file changes routing at once. When traffic can flow, one
-/// line goes to standard output; everything else goes to standard error. Ctrl-C drains and leaves nothing behind.
+/// (policy.dromon.io RateLimit, run.dromon.io Process). Saving a file changes routing at once. Standard output says when
+/// traffic can flow, standard error everything else. Ctrl-C drains and leaves nothing behind.
 #[derive(Clone, Debug, Args)]
 pub struct Options {
     /// The folder with the rules

@@ -16,7 +16,7 @@ use super::part::{Fate, Part};
 use super::plan::{Plan, Process};
 use super::programs::{Endpoints, GATEWAY, Programs};
 use super::workload::{self, Workload};
-use super::{flow, ports};
+use super::{flow, listening, ports};
 use crate::local::{self, Local};
 use crate::source::folder::Batch;
 use crate::store::files::Files;
@@ -242,8 +242,12 @@ impl Supervisor {
             if ports::taken(address) {
                 self.taken.push(address);
                 let objects = objects.into_iter().collect::<Vec<_>>().join(", ");
+                let owner = listening::owner(address).map_or_else(
+                    || "another process".into(),
+                    |(pid, name)| format!("{name} (process {pid})"),
+                );
                 self.say_once(format!(
-                    "{address} is taken by another process, so port {port} of {objects} is not served there \
+                    "{address} is taken by {owner}, so port {port} of {objects} is not served there \
                      (--port-map {port}:PORT chooses another); the rest goes on"
                 ));
             }

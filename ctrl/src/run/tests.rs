@@ -95,6 +95,8 @@ fn listening_sockets_are_found_by_process_group() {
     let own = rustix::process::getpgid(None).unwrap().as_raw_nonzero().get();
     let group = u32::try_from(own).unwrap();
     assert!(listening::of_group(group).contains(&listener.local_addr().unwrap()));
+    let (pid, _) = listening::owner(listener.local_addr().unwrap()).expect("it is known");
+    assert_eq!(pid, std::process::id());
     let wildcard = TcpListener::bind("[::]:0").map(|it| it.local_addr().unwrap());
     drop(listener);
     assert!(wildcard.is_ok_and(|address| !listening::of_group(group).contains(&address)), "it is closed");
