@@ -112,16 +112,23 @@ impl Dns {
     }
 
     async fn keep_looking(self: Rc<Dns>, name: String) {
+        let mut failing = false;
         loop {
             let wait = match self.look_up(&name).await {
                 Ok(Answer { addresses, ttl }) => {
+                    if std::mem::take(&mut failing) {
+                        self.handle.log.info(format_args!("{name} can be looked up again"));
+                    }
                     self.learn(&name, Some(addresses)).await;
                     ttl
                 }
                 Err(error) => {
-                    self.handle
-                        .log
-                        .warn(format_args!("{name} cannot be looked up: {error}; its last addresses stay"));
+                    if !std::mem::replace(&mut failing, true) {
+                        let log = self.handle.log;
+                        log.warn(format_args!(
+                            "{name} cannot be looked up: {error}; its last addresses stay"
+                        ));
+                    }
                     self.learn(&name, None).await;
                     RETRY.saturating_mul(5)
                 }
