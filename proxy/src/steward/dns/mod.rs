@@ -52,9 +52,13 @@ enum Asked {
 impl Dns {
     /// Knows no name yet.
     pub fn new(handle: Shared) -> Dns {
+        Dns::with(handle, Lookup::system())
+    }
+
+    fn with(handle: Shared, lookup: Lookup) -> Dns {
         Dns {
             handle,
-            lookup: Lookup::system(),
+            lookup,
             watched: RefCell::default(),
             first_answers: Notify::new(),
             asked: RefCell::default(),
@@ -224,3 +228,6 @@ fn make_room(asked: &mut HashMap<Arc<str>, Asked>) {
         asked.remove(&host);
     }
 }
+
+#[cfg(test)]
+mod tests;
