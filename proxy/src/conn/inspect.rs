@@ -33,6 +33,8 @@ pub(super) async fn is_http(client: &Client) -> bool {
         matches!(race(client_speaks.as_mut(), upstream_speaks.as_mut()).await, Either::First(_))
     };
     if client_first && speaks_http(client).await {
+        // The connection will serve the client's requests, or others'.
+        client.shard.pools.put(&client.shard, connected.upstream, connected.exchange.destination());
         return true;
     }
     let _under_way = client.shard.gauges.requests_active.hold();

@@ -74,3 +74,6 @@ fn treatment(shard: &Shard, listener: &ListenerHandle) -> Option<(Treatment, Por
     };
     Some((treatment, port))
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,6 +30,11 @@ pub struct ListenerHandle {
 }
 
 impl ListenerHandle {
+    /// A listener of that name, bound to that address.
+    pub fn new(name: Arc<str>, address: SocketAddr) -> ListenerHandle {
+        ListenerHandle { name, address, place: Cell::new((u64::MAX, None)) }
+    }
+
     /// The listener's index in this table; none if the table no longer has it.
     pub fn index(&self, table: &Table) -> Option<usize> {
         let (version, index) = self.place.get();
@@ -66,7 +71,7 @@ pub(super) fn spawn(
     socket.set_nonblocking(shard.nonblocking)?;
     let address = socket.local_addr()?;
     let listener = TcpListener::from_std(socket)?;
-    let handle = Rc::new(ListenerHandle { name, address, place: Cell::new((u64::MAX, None)) });
+    let handle = Rc::new(ListenerHandle::new(name, address));
     let stop = Rc::new(Cell::new(false));
     let accepting = Accepting { stop: stop.clone(), canceller: Canceller::new() };
     let cancel = accepting.canceller.handle();
