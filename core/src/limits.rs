@@ -34,6 +34,9 @@ pub const EXPECT_WAIT_MS: u64 = 1_000;
 pub const REPLAY_BYTES_MAX: usize = 64 * 1024;
 /// A head buffer's first size, in bytes: most heads fit.
 pub const HEAD_BUFFER_BYTES: usize = 4 * 1024;
+/// The buffer that a client connection keeps between requests, in bytes: the heads of most programs fit (browsers' do
+/// not, and theirs are read into a larger, borrowed one).
+pub const IDLE_BUFFER_BYTES: usize = 1024;
 /// A body buffer's first size, in bytes.
 pub const BODY_BUFFER_BYTES: usize = 16 * 1024;
 /// The size that a body buffer grows to once a body proves large, in bytes (measured: 256 KiB costs half of 16 KiB).

@@ -10,7 +10,7 @@ use dromon_core::limits::{BODY_BUFFER_BYTES, BODY_BUFFER_BYTES_MAX};
 use dromon_core::time::Tick;
 use thiserror::Error;
 
-use crate::io::{Either, race, sleep_until, write_all};
+use crate::io::{Alarm, Either, race, sleep_until, write_all};
 use crate::shard::Shard;
 use crate::sys::buffer::Buffer;
 use crate::sys::socket::Socket;
@@ -56,6 +56,7 @@ enum Side {
 /// Relays. On an error the side that is left is reset, so that it does not take what it got for the whole.
 pub async fn run(
     shard: &Shard,
+    alarm: &Alarm,
     client: &Socket,
     upstream: &Socket,
     ahead: Ahead,
@@ -65,8 +66,10 @@ pub async fn run(
     let moved = Cell::new(shard.now());
     let result = {
         let Ahead { from_client, from_upstream } = ahead;
-        let up = Direction { shard, from: client, to: upstream, bytes: &carried.up_bytes, moved: &moved };
-        let down = Direction { shard, from: upstream, to: client, bytes: &carried.down_bytes, moved: &moved };
+        let up =
+            Direction { shard, alarm, from: client, to: upstream, bytes: &carried.up_bytes, moved: &moved };
+        let down =
+            Direction { shard, alarm, from: upstream, to: client, bytes: &carried.down_bytes, moved: &moved };
         let mut up = pin!(up.run(from_client));
         let mut down = pin!(down.run(from_upstream));
         let both = async {
@@ -120,6 +123,7 @@ async fn idle(shard: &Shard, moved: &Cell<Tick>, idle_ms: u64) {
 /// One way of a relay.
 struct Direction<'a> {
     shard: &'a Shard,
+    alarm: &'a Alarm,
     from: &'a Socket,
     to: &'a Socket,
     bytes: &'a Cell<u64>,
@@ -158,7 +162,7 @@ impl Direction<'_> {
 
     async fn send(&self, buffer: Buffer) -> Result<(), Side> {
         let count = buffer.len() as u64;
-        let (result, buffer) = write_all(self.to, buffer).await;
+        let (result, buffer) = write_all(self.alarm, self.to, buffer).await;
         result.map_err(|_| Side::To)?;
         self.shard.buffers.give(buffer);
         self.bytes.set(self.bytes.get() + count);

@@ -13,7 +13,7 @@ use super::client::Client;
 use super::framing::{Framing, Take};
 use super::local;
 use super::work::{Answer, Flags, Request};
-use crate::io::{Interrupted, watch};
+use crate::io::Interrupted;
 use crate::pool::Upstream;
 
 /// Free bytes before a response in its buffer: a head that grows by so much still leaves with its body in one write.
@@ -24,7 +24,7 @@ pub(super) enum Received {
     /// No final head.
     Failed(Reason),
     /// A head that the exchange does not want sent on.
-    Again(Step),
+    Again(Box<Step>),
     /// The answer was sent on to its end.
     Complete {
         /// The upstream connection can serve another request.
@@ -67,7 +67,7 @@ pub(super) async fn receive(
         Err(NoHead::Failed(reason)) => return Received::Failed(reason),
         Err(NoHead::ClientGone) => return Received::ClientGone,
     };
-    let now = shard.now();
+    let now = shard.now_for_log();
     answer.answered = now;
     answer.grpc_status = answer.head.grpc_status(answer.buffer.filled());
     if shard.telemetry.logs() {
@@ -82,8 +82,8 @@ pub(super) async fn receive(
     let step = exchange.handle(input, now, &mut shard.rng.borrow_mut());
     match step {
         Step::Forward => {}
-        Step::Discard(inner) => return Received::Again(*inner),
-        other => return Received::Again(other),
+        Step::Discard(inner) => return Received::Again(inner),
+        other => return Received::Again(Box::new(other)),
     }
     if answer.head.status() == 101 {
         return switch(client, request, answer, exchange, head_bytes).await;
@@ -128,7 +128,7 @@ async fn final_head(
                 let rewrite = ResponseRewrite { client: version, keep_alive: true, ..Default::default() };
                 encode::response(&answer.head, answer.buffer.filled(), &rewrite, answer.out.vec());
                 answer.started = true;
-                write(&client.socket, &mut answer.out).await.map_err(|_| NoHead::ClientGone)?;
+                write(client, &client.socket, &mut answer.out).await.map_err(|_| NoHead::ClientGone)?;
                 if answer.head.status() == 100 {
                     flags.invited.set(true);
                 }
@@ -169,13 +169,13 @@ async fn next_head(
         if !flags.invited.get() {
             // Waits by readiness, since this wait may be over with the connection still wanted (R28).
             let patience = shard.now().plus_millis(EXPECT_WAIT_MS).min(deadline);
-            match watch(patience, &client.socket, upstream.socket.readable()).await {
+            match client.alarm.watch(patience, &client.socket, upstream.socket.readable()).await {
                 Ok(_) => {}
                 Err(Interrupted::Deadline) if patience < deadline => {
                     answer.out.clear();
                     answer.out.extend(CONTINUE);
                     answer.started = true;
-                    write(&client.socket, &mut answer.out).await.map_err(|_| NoHead::ClientGone)?;
+                    write(client, &client.socket, &mut answer.out).await.map_err(|_| NoHead::ClientGone)?;
                     flags.invited.set(true);
                     continue;
                 }
@@ -184,7 +184,7 @@ async fn next_head(
         }
         let buffer = std::mem::take(&mut answer.buffer);
         let (read, back) =
-            watch(deadline, &client.socket, upstream.socket.read(buffer)).await.map_err(late)?;
+            client.alarm.watch(deadline, &client.socket, upstream.socket.read(buffer)).await.map_err(late)?;
         answer.buffer = back;
         if !matches!(read, Ok(1..)) {
             return Err(NoHead::Failed(Reason::UpstreamReset));
@@ -212,7 +212,7 @@ async fn switch(
     answer.started = true;
     answer.status = answer.head.status();
     answer.head_bytes = answer.out.len() as u64;
-    if write(&client.socket, &mut answer.out).await.is_err() {
+    if write(client, &client.socket, &mut answer.out).await.is_err() {
         return Received::Broken(End::DownstreamClosed);
     }
     answer.buffer.consume(head_bytes);
@@ -277,20 +277,19 @@ async fn send(
         Take::Whole => {
             *sent_bytes += buffer.len() as u64;
             if !buffer.prepend(out.filled()) {
-                write(&client.socket, out).await?;
+                write(client, &client.socket, out).await?;
             }
-            write(&client.socket, buffer).await?;
+            write(client, &client.socket, buffer).await?;
         }
         Take::Copied | Take::Nothing => {
             *sent_bytes += (out.len() - head_bytes) as u64;
-            write(&client.socket, out).await?;
+            write(client, &client.socket, out).await?;
         }
     }
     out.clear();
     if framing.is_done() {
         return Ok(());
     }
-    let way =
-        Way { shard: &client.shard, from: &upstream.socket, to: &client.socket, deadline: attempt.finish_by };
+    let way = Way { client, from: &upstream.socket, to: &client.socket, deadline: attempt.finish_by };
     way.pass(framing, buffer, out, sent_bytes, full).await
 }

@@ -24,15 +24,16 @@ use super::work::Work;
 use crate::io::{Either, race, write_all};
 use crate::pool::{Upstream, Wanted};
 use crate::relay::Ahead;
+use crate::sys::clock;
 
 /// What came of a try.
 pub(super) enum Tried {
     /// The exchange goes on with this step.
-    Again(Step),
+    Again(Box<Step>),
     /// The client has its answer, as far as it goes; the exchange knows.
     Answered(Answered),
     /// The exchange became a tunnel.
-    Tunnel(Tunnel),
+    Tunnel(Box<Tunnel>),
     /// The client's body broke a rule before it had an answer.
     BadBody(Reject),
     /// The client is gone.
@@ -40,30 +41,30 @@ pub(super) enum Tried {
 }
 
 /// Makes the try.
-pub(super) async fn run(
-    client: &Client,
-    work: &mut Work,
-    exchange: &mut Exchange,
-    attempt: &Attempt,
-) -> Tried {
-    let upstream = match reach(client, exchange, attempt).await {
+pub(super) async fn run(client: &Client, work: &mut Work, exchange: &mut Exchange) -> Tried {
+    let reached = match &work.attempt {
+        Some(attempt) => reach(client, exchange, attempt).await,
+        None => Err(Reason::Overload),
+    };
+    let upstream = match reached {
         Ok(upstream) => upstream,
         Err(reason) => return failed(client, work, exchange, reason, false, false),
     };
     let reused = upstream.served > 0;
-    if let Err(reject) = encode_request(client, work, exchange, attempt) {
+    if let Err(reject) = encode_request(client, work, exchange) {
         return Tried::BadBody(reject);
     }
     let bytes = work.answer.out.len();
-    work.times.sent = client.shard.now();
-    let (written, out) = write_all(&upstream.socket, std::mem::take(&mut work.answer.out)).await;
+    work.times.sent = client.shard.now_for_log();
+    let (written, out) =
+        write_all(&client.alarm, &upstream.socket, std::mem::take(&mut work.answer.out)).await;
     let sent = written.is_ok() || out.len() < bytes;
     work.answer.out = out;
     work.answer.out.clear();
     if written.is_err() {
         return failed(client, work, exchange, Reason::UpstreamReset, sent, reused);
     }
-    let received = match converse(client, work, exchange, &upstream, attempt).await {
+    let received = match converse(client, work, exchange, &upstream).await {
         Ok(received) => received,
         Err(Broken::Rule(reject)) if !work.answer.started => return Tried::BadBody(reject),
         Err(_) => return Tried::ClientGone,
@@ -83,7 +84,7 @@ fn settle(
 ) -> Tried {
     let shard = &client.shard;
     let end = |exchange: &mut Exchange, end: End| {
-        exchange.handle(Input::Finished(end), shard.now(), &mut shard.rng.borrow_mut());
+        exchange.handle(Input::Finished(end), clock::coarse(), &mut shard.rng.borrow_mut());
     };
     match received {
         Received::Failed(reason) => failed(client, work, exchange, reason, true, reused),
@@ -101,7 +102,7 @@ fn settle(
             let from_client = request.buffer.filled().get(request.head_bytes..).unwrap_or_default().to_vec();
             let pool = exchange.destination().map(|destination| &destination.model.pool);
             let idle_ms = pool.and_then(|pool| pool.idle_timeout_ms).unwrap_or(UPSTREAM_IDLE_MS);
-            Tried::Tunnel(Tunnel { upstream, ahead: Ahead { from_client, from_upstream }, idle_ms })
+            Tried::Tunnel(Box::new(Tunnel { upstream, ahead: Ahead { from_client, from_upstream }, idle_ms }))
         }
         Received::Broken(how) => {
             end(exchange, how);
@@ -122,7 +123,7 @@ fn failed(
     let shard = &client.shard;
     let replayable = replayable(work);
     let input = Input::AttemptFailed { reason, request_bytes_sent, connection_reused, replayable };
-    Tried::Again(exchange.handle(input, shard.now(), &mut shard.rng.borrow_mut()))
+    Tried::Again(Box::new(exchange.handle(input, shard.now(), &mut shard.rng.borrow_mut())))
 }
 
 fn replayable(work: &Work) -> bool {
@@ -140,7 +141,7 @@ pub(super) async fn reach(
         Target::Endpoint(address) => *address,
         Target::Address(address) => onward(client, *address)?,
         Target::Name { host, port } => {
-            let found = shard.names.resolve(shard, host, attempt.connect_by).await;
+            let found = Box::pin(shard.names.resolve(shard, host, attempt.connect_by)).await;
             let addresses = found.map_err(|_| Reason::ConnectFailed)?;
             let drawn = shard.rng.borrow_mut().below(addresses.len() as u32) as usize;
             let ip = addresses.get(drawn).copied().ok_or(Reason::ConnectFailed)?;
@@ -176,17 +177,13 @@ fn onward(client: &Client, address: SocketAddr) -> Result<SocketAddr, Reason> {
 }
 
 /// Puts the head as it goes upstream into `answer.out`, with as much of the body as is here already.
-fn encode_request(
-    client: &Client,
-    work: &mut Work,
-    exchange: &Exchange,
-    attempt: &Attempt,
-) -> Result<(), Reject> {
-    let Work { request, upload, flags, answer, .. } = work;
+fn encode_request(client: &Client, work: &mut Work, exchange: &Exchange) -> Result<(), Reject> {
+    let Work { request, upload, flags, answer, attempt, .. } = work;
+    let number = attempt.as_ref().map_or(1, |attempt| attempt.number);
     let changes: SmallVec<[&Changes; 2]> = exchange.request_changes().into_iter().rev().flatten().collect();
     let pool = exchange.destination().map(|destination| &destination.model.pool);
     let mut digits = [0u8; 3];
-    let count = decimal(attempt.number, &mut digits);
+    let count = decimal(number, &mut digits);
     let again = [("x-envoy-attempt-count", count)];
     let rewrite = RequestRewrite {
         path: exchange.upstream_path(),
@@ -199,7 +196,7 @@ fn encode_request(
         },
         upgrade: request.head.wants_upgrade(),
         close: pool.is_some_and(|pool| pool.max_requests_per_connection == Some(1)),
-        extra: if attempt.number > 1 { &again } else { &[] },
+        extra: if number > 1 { &again } else { &[] },
     };
     answer.out.clear();
     encode::request(&request.head, request.buffer.filled(), &rewrite, answer.out.vec());
@@ -241,17 +238,20 @@ async fn converse(
     work: &mut Work,
     exchange: &mut Exchange,
     upstream: &Upstream,
-    attempt: &Attempt,
 ) -> Result<Received, Broken> {
-    let Work { request, upload, flags, answer, .. } = work;
+    let Work { request, upload, flags, answer, attempt: Some(attempt), .. } = work else {
+        return Ok(Received::Failed(Reason::Overload));
+    };
+    let attempt = &*attempt;
     let mut down = pin!(answer::receive(client, request, flags, answer, exchange, upstream, attempt));
     if upload.framing.is_done() {
         return Ok(down.await);
     }
-    let mut up = pin!(upload::run(client, &upstream.socket, attempt.finish_by, upload, flags));
+    // Boxed, since only a request whose body goes on after its head comes here, and all would weigh more.
+    let mut up = Box::pin(upload::run(client, &upstream.socket, attempt.finish_by, upload, flags));
     match race(down.as_mut(), up.as_mut()).await {
         Either::First(received) => {
-            upload::settle(up, flags).await;
+            upload::settle(up.as_mut(), flags).await;
             Ok(received)
         }
         Either::Second(Err(broken @ (Broken::Truncated | Broken::Rule(_)))) => Err(broken),

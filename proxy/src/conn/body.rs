@@ -5,9 +5,9 @@ use dromon_core::limits::{BODY_BUFFER_BYTES, BODY_BUFFER_BYTES_MAX};
 use dromon_core::time::Tick;
 use thiserror::Error;
 
+use super::client::Client;
 use super::framing::{Framing, Take};
-use crate::io::{Interrupted, Stalled, watch, write_all};
-use crate::shard::Shard;
+use crate::io::{Interrupted, Stalled, write_all};
 use crate::sys::buffer::Buffer;
 use crate::sys::socket::Socket;
 
@@ -42,7 +42,7 @@ impl From<Interrupted> for Broken {
 
 /// One direction of a body: where it comes from, where it goes, by when.
 pub(super) struct Way<'a> {
-    pub(super) shard: &'a Shard,
+    pub(super) client: &'a Client,
     pub(super) from: &'a Socket,
     pub(super) to: &'a Socket,
     pub(super) deadline: Tick,
@@ -64,11 +64,11 @@ impl Way<'_> {
             match framing.take(buffer, out)? {
                 Take::Whole => {
                     *sent_bytes += buffer.len() as u64;
-                    write(self.to, buffer).await?;
+                    write(self.client, self.to, buffer).await?;
                 }
                 Take::Copied => {
                     *sent_bytes += out.len() as u64;
-                    write(self.to, out).await?;
+                    write(self.client, self.to, out).await?;
                     // What was copied may have stood before more of the body.
                     if !framing.is_done() && !buffer.is_empty() {
                         buffer.compact();
@@ -83,7 +83,7 @@ impl Way<'_> {
                 if !framing.end_of_stream(out) {
                     return Err(Broken::Truncated);
                 }
-                write(self.to, out).await?;
+                write(self.client, self.to, out).await?;
             }
         }
     }
@@ -100,13 +100,18 @@ impl Way<'_> {
         };
         if !*hot {
             if buffer.is_empty() {
-                self.shard.buffers.give(std::mem::take(buffer));
+                self.client.shard.buffers.give(std::mem::take(buffer));
             }
-            watch(self.deadline, self.to, self.from.readable()).await?.map_err(|_| Broken::Truncated)?;
+            self.client
+                .alarm
+                .watch(self.deadline, self.to, self.from.readable())
+                .await?
+                .map_err(|_| Broken::Truncated)?;
         }
         self.make_room(buffer, wanted);
         let room = buffer.room();
-        let (read, back) = watch(self.deadline, self.to, self.from.read(std::mem::take(buffer))).await?;
+        let (read, back) =
+            self.client.alarm.watch(self.deadline, self.to, self.from.read(std::mem::take(buffer))).await?;
         *buffer = back;
         let count = read.map_err(|_| Broken::Truncated)?;
         *hot = count == room;
@@ -118,9 +123,9 @@ impl Way<'_> {
             buffer.clear();
         }
         if buffer.capacity() < wanted {
-            let mut larger = self.shard.buffers.take(wanted);
+            let mut larger = self.client.shard.buffers.take(wanted);
             larger.extend(buffer.filled());
-            self.shard.buffers.give(std::mem::replace(buffer, larger));
+            self.client.shard.buffers.give(std::mem::replace(buffer, larger));
         } else {
             buffer.compact();
         }
@@ -128,8 +133,8 @@ impl Way<'_> {
 }
 
 /// Writes all of a buffer, which is then empty.
-pub(super) async fn write(to: &Socket, buffer: &mut Buffer) -> Result<(), Stalled> {
-    let (result, mut back) = write_all(to, std::mem::take(buffer)).await;
+pub(super) async fn write(client: &Client, to: &Socket, buffer: &mut Buffer) -> Result<(), Stalled> {
+    let (result, mut back) = write_all(&client.alarm, to, std::mem::take(buffer)).await;
     back.clear();
     *buffer = back;
     result

@@ -6,8 +6,10 @@ use std::rc::Rc;
 
 use dromon_core::limits::DOWNSTREAM_IDLE_MS;
 
-use crate::io::within;
+use crate::io::Alarm;
 use crate::shard::{ListenerHandle, Shard};
+use crate::sys::buffer::Buffer;
+use crate::sys::clock;
 use crate::sys::socket::Socket;
 
 /// What the listener is for, as far as a request's treatment depends on it.
@@ -31,6 +33,8 @@ pub(super) struct Client {
     pub(super) original: Option<SocketAddr>,
     /// What the listener is for.
     pub(super) port: Port,
+    /// Its timer.
+    pub(super) alarm: Alarm,
     /// Requests it has sent.
     pub(super) requests: Cell<u64>,
 }
@@ -46,12 +50,30 @@ impl Client {
         // Without a REDIRECT some kernels answer with the address that was really connected to.
         let redirected = |address: &SocketAddr| Some(*address) != socket.local_address().ok();
         let original = if port.outbound { socket.original_destination().filter(redirected) } else { None };
-        Client { shard, listener, socket, peer, original, port, requests: Cell::new(0) }
+        Client {
+            shard,
+            listener,
+            socket,
+            peer,
+            original,
+            port,
+            alarm: Alarm::default(),
+            requests: Cell::new(0),
+        }
     }
 
     /// Waits for the next request's first byte without holding a buffer; false if there will be none.
     pub(super) async fn readable(&self) -> bool {
-        let idle_until = self.shard.now().plus_millis(DOWNSTREAM_IDLE_MS);
-        matches!(within(idle_until, self.socket.readable()).await, Ok(Ok(())))
+        let idle_until = clock::coarse().plus_millis(DOWNSTREAM_IDLE_MS);
+        matches!(self.alarm.within(idle_until, self.socket.readable()).await, Ok(Ok(())))
+    }
+
+    /// Waits for the next request's first bytes with a buffer; none if there will be none.
+    pub(super) async fn first_bytes(&self, buffer: Buffer) -> Option<Buffer> {
+        let idle_until = clock::coarse().plus_millis(DOWNSTREAM_IDLE_MS);
+        match self.alarm.within(idle_until, self.socket.read(buffer)).await {
+            Ok((Ok(1..), buffer)) => Some(buffer),
+            _ => None,
+        }
     }
 }

@@ -1,9 +1,15 @@
-//! An HTTP/1 client connection: one request after the other (R22), waiting for each without a buffer.
+//! An HTTP/1 client connection: one request after the other (R22).
+//!
+//! Between requests a connection keeps a small buffer of its own, into which the next head is read: waiting without one
+//! costs a second operation a request. A client whose heads do not fit waits without and borrows a larger one.
+
+use dromon_core::limits::IDLE_BUFFER_BYTES;
 
 use super::client::Client;
 use super::request;
 use super::tunnel::{self, Tunnel};
 use super::work::Work;
+use crate::sys::buffer::Buffer;
 
 /// What follows an exchange.
 pub(super) enum Next {
@@ -12,30 +18,44 @@ pub(super) enum Next {
     /// It is over.
     Close,
     /// It carries another protocol from now on.
-    Tunnel(Tunnel),
+    Tunnel(Box<Tunnel>),
 }
 
 /// Serves requests until the connection ends.
 pub(super) async fn serve(client: &Client) {
     let mut held: Option<Box<Work>> = None;
+    let mut own = Buffer::with_capacity(IDLE_BUFFER_BYTES);
     loop {
         let mut work = match held.take() {
             Some(work) => work,
-            None if !client.readable().await => return,
-            None => client.shard.works.take(),
+            None if own.capacity() == 0 => {
+                if !client.readable().await {
+                    return;
+                }
+                client.shard.works.take()
+            }
+            None => {
+                let Some(first) = client.first_bytes(std::mem::take(&mut own)).await else { return };
+                let mut work = client.shard.works.take();
+                work.lend(first);
+                work
+            }
         };
         let next = request::serve(client, &mut work).await;
         match next {
             // The next request is here already, or a part of it.
             Next::KeepAlive if !work.request.buffer.is_empty() => held = Some(work),
-            Next::KeepAlive => client.shard.works.give(work),
+            Next::KeepAlive => {
+                own = work.reclaim();
+                client.shard.works.give(work);
+            }
             Next::Close => {
                 client.shard.works.give(work);
                 return;
             }
             Next::Tunnel(tunnel) => {
                 client.shard.works.give(work);
-                return tunnel::run(client, tunnel).await;
+                return tunnel::run(client, *tunnel).await;
             }
         }
     }

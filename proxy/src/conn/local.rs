@@ -10,7 +10,6 @@ use super::client::Client;
 use super::framing::Take;
 use super::http::Next;
 use super::work::Work;
-use crate::io::within;
 
 /// How an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +51,7 @@ pub(super) async fn refuse(client: &Client, work: &mut Work, reject: &Reject) ->
     local_response(&response, work.answer.out.vec());
     work.answer.status = facts.status;
     work.answer.head_bytes = work.answer.out.len() as u64;
-    if write(&client.socket, &mut work.answer.out).await.is_ok() {
+    if write(client, &client.socket, &mut work.answer.out).await.is_ok() {
         linger(client, work).await;
     }
     Next::Close
@@ -87,7 +86,7 @@ pub(super) async fn respond(client: &Client, work: &mut Work, local: &Local, exp
     local_response(&response, work.answer.out.vec());
     work.answer.status = local.status;
     work.answer.head_bytes = work.answer.out.len() as u64;
-    match write(&client.socket, &mut work.answer.out).await {
+    match write(client, &client.socket, &mut work.answer.out).await {
         Ok(()) if keep_alive => Answered::KeepAlive,
         Ok(()) => Answered::Close,
         Err(_) => Answered::Broken(End::DownstreamClosed),
@@ -126,7 +125,7 @@ pub(super) async fn drain(client: &Client, work: &mut Work) -> bool {
             upload.buffer = client.shard.buffers.take(0);
         }
         let buffer = std::mem::take(&mut upload.buffer);
-        match within(deadline, client.socket.read(buffer)).await {
+        match client.alarm.within(deadline, client.socket.read(buffer)).await {
             Ok((Ok(1..), buffer)) => upload.buffer = buffer,
             _ => return false,
         }
@@ -145,7 +144,7 @@ pub(super) async fn linger(client: &Client, work: &mut Work) {
         if buffer.room() == 0 {
             buffer = client.shard.buffers.take(0);
         }
-        match within(deadline, client.socket.read(buffer)).await {
+        match client.alarm.within(deadline, client.socket.read(buffer)).await {
             Ok((Ok(count @ 1..), back)) => {
                 drained_bytes += count;
                 buffer = back;

@@ -40,14 +40,17 @@ pub async fn serve(shard: Rc<Shard>, listener: Rc<ListenerHandle>, socket: Socke
     let _open = held.gauges.downstream_connections_active.hold();
     let Some((treatment, port)) = treatment(&shard, &listener) else { return };
     let client = Client::new(shard, listener, socket, peer, port);
-    match treatment {
-        Treatment::Http => http::serve(&client).await,
-        Treatment::Tcp => tcp::serve(&client).await,
-        Treatment::Detect => {
-            if inspect::is_http(&client).await {
-                http::serve(&client).await;
-            }
+    // Boxed: what a relay needs would weigh on every HTTP connection.
+    let http = match treatment {
+        Treatment::Http => true,
+        Treatment::Detect => Box::pin(inspect::is_http(&client)).await,
+        Treatment::Tcp => {
+            Box::pin(tcp::serve(&client)).await;
+            false
         }
+    };
+    if http {
+        http::serve(&client).await;
     }
 }
 

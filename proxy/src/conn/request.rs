@@ -1,5 +1,8 @@
 //! One request, from its first byte to the end of its answer: what the core's exchange decides is carried out here.
 
+use std::sync::Arc;
+
+use dromon_core::config::model::Kind;
 use dromon_core::exchange::{Arrival, End, Exchange, Input, Local, RequestView, Step};
 use dromon_core::fault::Reason;
 use dromon_core::h1::{Body, Form, PathPolicy, PortRules, Progress, Reject, RequestRef, Rule, request_id};
@@ -13,8 +16,9 @@ use super::framing::Framing;
 use super::http::Next;
 use super::local::{self, Answered};
 use super::work::{Request, Work};
-use crate::io::{Interrupted, watch, within};
+use crate::io::Interrupted;
 use crate::mailbox::FromShard;
+use crate::sys::clock;
 
 /// Why there is no request to serve.
 enum NoRequest {
@@ -57,7 +61,7 @@ async fn refuse(client: &Client, work: &mut Work, reject: &Reject) -> Next {
 
 /// Reads until the head is complete and parsed.
 async fn read_head(client: &Client, request: &mut Request) -> Result<(), NoRequest> {
-    let deadline = client.shard.now().plus_millis(HEAD_DEADLINE_MS);
+    let deadline = clock::coarse().plus_millis(HEAD_DEADLINE_MS);
     let rules = PortRules { explicit_proxy: client.port.outbound };
     loop {
         if !request.buffer.is_empty() {
@@ -76,7 +80,7 @@ async fn read_head(client: &Client, request: &mut Request) -> Result<(), NoReque
             request.buffer.grow(larger);
         }
         let buffer = std::mem::take(&mut request.buffer);
-        match within(deadline, client.socket.read(buffer)).await {
+        match client.alarm.within(deadline, client.socket.read(buffer)).await {
             Ok((Ok(count), buffer)) => {
                 request.buffer = buffer;
                 if count == 0 {
@@ -110,93 +114,148 @@ fn prepare(client: &Client, work: &mut Work) -> Result<(), Reject> {
     Ok(())
 }
 
+/// What a step asks for, with what is large put aside: this lives across every wait of an exchange.
+enum Todo {
+    Respond(Box<Local>),
+    Wait(Tick),
+    Fetch(Box<(Kind, Arc<str>, Tick)>),
+    /// [`Work::attempt`] says where to.
+    Attempt,
+    Nothing,
+}
+
+impl Todo {
+    fn of(step: Step, work: &mut Work) -> Todo {
+        match step {
+            Step::Respond(local) => Todo::Respond(Box::new(local)),
+            Step::Wait(until) => Todo::Wait(until),
+            Step::Fetch { kind, name, until } => Todo::Fetch(Box::new((kind, name, until))),
+            Step::Attempt(attempt) => {
+                work.attempt = Some(attempt);
+                Todo::Attempt
+            }
+            Step::Discard(inner) => Todo::of(*inner, work),
+            Step::Forward | Step::Done => Todo::Nothing,
+        }
+    }
+}
+
 /// Does what the exchange says, step by step.
 async fn carry_out(client: &Client, work: &mut Work) -> Next {
     let shard = &client.shard;
-    let arrived = shard.now();
-    work.times.arrived = arrived;
-    let (mut exchange, mut step) = match begin(client, &work.request, arrived) {
-        Ok(begun) => begun,
-        Err(local) => {
-            let answered = local::respond(client, work, &local, true).await;
-            return finish(client, work, answered).await;
-        }
-    };
+    work.times.arrived = shard.now();
+    let (mut exchange, mut todo) = begin(client, work, work.times.arrived);
     loop {
-        step = match step {
-            Step::Respond(local) => {
-                let answered = local::respond(client, work, &local, exchange.expose_reason()).await;
-                exchange.handle(Input::Finished(answered.end()), shard.now(), &mut shard.rng.borrow_mut());
-                account::finished(client, work, &exchange);
-                return finish(client, work, answered).await;
+        todo = match todo {
+            Todo::Respond(local) => return respond(client, work, exchange, local).await,
+            Todo::Wait(until) => {
+                match client.alarm.watch(until, &client.socket, std::future::pending::<()>()).await {
+                    Err(Interrupted::Gone) => return gone(client, work, exchange),
+                    _ => handle(client, work, &mut exchange, Input::Timer),
+                }
             }
-            Step::Wait(until) => match watch(until, &client.socket, std::future::pending::<()>()).await {
-                Err(Interrupted::Gone) => return gone(client, work, &mut exchange),
-                _ => exchange.handle(Input::Timer, shard.now(), &mut shard.rng.borrow_mut()),
-            },
-            Step::Fetch { kind, name, until } => {
+            Todo::Fetch(wanted) => {
                 let changed = shard.table_changed.notified();
+                let (kind, name, until) = *wanted;
                 // A full mailbox means that the steward is behind; the wait then ends with its deadline.
                 let _ = shard.outbox.try_send(FromShard::Need { kind, name });
-                match within(until, changed).await {
-                    Ok(()) => match begin(client, &work.request, arrived) {
-                        Ok((begun, step)) => {
-                            exchange = begun;
-                            step
-                        }
-                        Err(local) => Step::Respond(local),
-                    },
-                    Err(_) => exchange.handle(Input::Timer, shard.now(), &mut shard.rng.borrow_mut()),
+                match client.alarm.within(until, changed).await {
+                    Ok(()) => {
+                        let (begun, first) = begin(client, work, shard.now());
+                        exchange = begun;
+                        first
+                    }
+                    Err(_) => handle(client, work, &mut exchange, Input::Timer),
                 }
             }
-            Step::Attempt(attempt) => match attempt::run(client, work, &mut exchange, &attempt).await {
-                Tried::Again(step) => step,
-                Tried::Answered(answered) => {
-                    account::finished(client, work, &exchange);
-                    return finish(client, work, answered).await;
+            Todo::Attempt => {
+                let Some(under_way) = &mut exchange else { return Next::Close };
+                match attempt::run(client, work, under_way).await {
+                    Tried::Again(step) => Todo::of(*step, work),
+                    Tried::Answered(answered) => {
+                        account::finished(client, work, under_way);
+                        return finish(client, work, answered).await;
+                    }
+                    Tried::Tunnel(tunnel) => {
+                        account::finished(client, work, under_way);
+                        return Next::Tunnel(tunnel);
+                    }
+                    Tried::BadBody(reject) => return bad_body(client, work, exchange, reject).await,
+                    Tried::ClientGone => return gone(client, work, exchange),
                 }
-                Tried::Tunnel(tunnel) => {
-                    account::finished(client, work, &exchange);
-                    return Next::Tunnel(tunnel);
-                }
-                Tried::BadBody(reject) => {
-                    exchange.handle(
-                        Input::Finished(End::DownstreamClosed),
-                        shard.now(),
-                        &mut shard.rng.borrow_mut(),
-                    );
-                    let next = local::refuse(client, work, &reject).await;
-                    account::finished(client, work, &exchange);
-                    return next;
-                }
-                Tried::ClientGone => return gone(client, work, &mut exchange),
-            },
-            Step::Discard(inner) => *inner,
-            Step::Forward | Step::Done => return Next::Close,
+            }
+            Todo::Nothing => return Next::Close,
         }
     }
 }
 
 /// Routes the request by the table in force.
-fn begin(client: &Client, request: &Request, arrived: Tick) -> Result<(Exchange, Step), Local> {
+fn begin(client: &Client, work: &mut Work, now: Tick) -> (Option<Exchange>, Todo) {
     let shard = &client.shard;
-    let missing = || Local::new(Reason::ConfigPending, "this proxy has no configuration for the listener");
-    let table = shard.table().ok_or_else(missing)?;
-    let listener = client.listener.index(&table).ok_or_else(missing)?;
-    let arrival = Arrival {
-        listener,
-        arrived,
-        peer: client.peer,
-        original_destination: client.original,
-        absolute_form: request.head.form() == Form::Absolute,
-        has_body: request.head.body() != Body::Empty,
-        upgrade: request.head.wants_upgrade(),
-    };
-    let view = request.view();
-    let whole = view.path_and_query();
-    let path = whole.split(|byte| *byte == b'?').next().unwrap_or(whole);
-    let now = shard.now();
-    Ok(Exchange::begin(&table, &arrival, &view, path, now, &mut shard.rng.borrow_mut()))
+    let begun = shard.with_table(|table| {
+        let request = &work.request;
+        let arrival = Arrival {
+            listener: client.listener.index(table)?,
+            arrived: work.times.arrived,
+            peer: client.peer,
+            original_destination: client.original,
+            absolute_form: request.head.form() == Form::Absolute,
+            has_body: request.head.body() != Body::Empty,
+            upgrade: request.head.wants_upgrade(),
+        };
+        let view = request.view();
+        let whole = view.path_and_query();
+        let path = whole.split(|byte| *byte == b'?').next().unwrap_or(whole);
+        Some(Exchange::begin(table, &arrival, &view, path, now, &mut shard.rng.borrow_mut()))
+    });
+    match begun.flatten() {
+        Some((exchange, step)) => (Some(exchange), Todo::of(step, work)),
+        None => {
+            let detail = "this proxy has no configuration for the listener";
+            (None, Todo::Respond(Box::new(Local::new(Reason::ConfigPending, detail))))
+        }
+    }
+}
+
+fn handle(client: &Client, work: &mut Work, exchange: &mut Option<Exchange>, input: Input) -> Todo {
+    let shard = &client.shard;
+    match exchange {
+        Some(exchange) => {
+            let step = exchange.handle(input, shard.now(), &mut shard.rng.borrow_mut());
+            Todo::of(step, work)
+        }
+        None => Todo::Nothing,
+    }
+}
+
+/// Answers from here.
+async fn respond(client: &Client, work: &mut Work, exchange: Option<Exchange>, local: Box<Local>) -> Next {
+    let expose = exchange.as_ref().is_none_or(Exchange::expose_reason);
+    let answered = local::respond(client, work, &local, expose).await;
+    drop(local);
+    over(client, work, exchange, answered.end());
+    finish(client, work, answered).await
+}
+
+/// The client's body broke a rule before it had an answer.
+async fn bad_body(client: &Client, work: &mut Work, exchange: Option<Exchange>, reject: Reject) -> Next {
+    let next = local::refuse(client, work, &reject).await;
+    over(client, work, exchange, End::DownstreamClosed);
+    next
+}
+
+fn gone(client: &Client, work: &Work, exchange: Option<Exchange>) -> Next {
+    over(client, work, exchange, End::DownstreamClosed);
+    Next::Close
+}
+
+/// Tells the exchange that it is over, and accounts for it.
+fn over(client: &Client, work: &Work, exchange: Option<Exchange>, end: End) {
+    let shard = &client.shard;
+    if let Some(mut exchange) = exchange {
+        exchange.handle(Input::Finished(end), shard.now(), &mut shard.rng.borrow_mut());
+        account::finished(client, work, &exchange);
+    }
 }
 
 impl Request {
@@ -205,13 +264,6 @@ impl Request {
         let path = self.path_differs.then_some(self.path.as_slice());
         RequestRef::new(&self.head, self.buffer.filled(), "http").with_path(path)
     }
-}
-
-fn gone(client: &Client, work: &Work, exchange: &mut Exchange) -> Next {
-    let shard = &client.shard;
-    exchange.handle(Input::Finished(End::DownstreamClosed), shard.now(), &mut shard.rng.borrow_mut());
-    account::finished(client, work, exchange);
-    Next::Close
 }
 
 /// Makes the connection ready for the next request, if there may be one.

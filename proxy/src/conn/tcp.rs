@@ -35,7 +35,7 @@ pub(super) async fn relay(client: &Client, connected: Connected) {
     let idle_ms = pool.and_then(|pool| pool.idle_timeout_ms).unwrap_or(UPSTREAM_IDLE_MS);
     shard.telemetry.tcp_opened(&account::sides(client, &exchange));
     let (carried, result) =
-        relay::run(shard, &client.socket, &upstream.socket, Ahead::default(), idle_ms).await;
+        relay::run(shard, &client.alarm, &client.socket, &upstream.socket, Ahead::default(), idle_ms).await;
     let end = match result {
         Ok(()) => End::Complete,
         Err(RelayError::Client) => End::DownstreamClosed,

@@ -11,7 +11,7 @@ use crate::mailbox::{ShardId, mailbox};
 use crate::sys::runtime::ShardRuntime;
 
 /// The future of a connection is what an idle one costs beside its socket; buffers and heads are pooled.
-const CONNECTION_FUTURE_BYTES_MAX: usize = 1536;
+const CONNECTION_FUTURE_BYTES_MAX: usize = 2560;
 
 #[test]
 fn the_future_of_a_connection_is_small() {

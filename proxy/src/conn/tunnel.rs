@@ -18,5 +18,7 @@ pub(super) async fn run(client: &Client, tunnel: Tunnel) {
     let _under_way = client.shard.gauges.requests_active.hold();
     let Tunnel { upstream, ahead, idle_ms } = tunnel;
     // How it ended concerns nobody: the exchange was accounted for with its head.
-    let _ = relay::run(&client.shard, &client.socket, &upstream.socket, ahead, idle_ms).await;
+    let relayed = relay::run(&client.shard, &client.alarm, &client.socket, &upstream.socket, ahead, idle_ms);
+    // Boxed: what a relay needs would weigh on every HTTP connection.
+    let _ = Box::pin(relayed).await;
 }

@@ -15,7 +15,6 @@ use super::body::{Broken, write};
 use super::client::Client;
 use super::framing::Take;
 use super::work::{Flags, Upload};
-use crate::io::watch;
 use crate::sys::socket::Socket;
 
 /// Sends the rest of the body upstream.
@@ -33,12 +32,12 @@ pub(super) async fn run(
             Take::Whole => {
                 flags.unrepeatable.set(!replay.keep(buffer.filled()));
                 *sent_bytes += buffer.len() as u64;
-                write(upstream, buffer).await?;
+                write(client, upstream, buffer).await?;
             }
             Take::Copied => {
                 flags.unrepeatable.set(!replay.keep(out.filled()));
                 *sent_bytes += out.len() as u64;
-                write(upstream, out).await?;
+                write(client, upstream, out).await?;
             }
             Take::Nothing => {}
         }
@@ -49,7 +48,11 @@ pub(super) async fn run(
         if buffer.is_empty() {
             client.shard.buffers.give(std::mem::take(buffer));
         }
-        watch(deadline, upstream, client.socket.readable()).await?.map_err(|_| Broken::Truncated)?;
+        client
+            .alarm
+            .watch(deadline, upstream, client.socket.readable())
+            .await?
+            .map_err(|_| Broken::Truncated)?;
         if buffer.capacity() == 0 {
             let left = framing
                 .remaining()

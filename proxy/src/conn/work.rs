@@ -3,9 +3,10 @@
 
 use std::cell::{Cell, RefCell};
 
+use dromon_core::exchange::Attempt;
 use dromon_core::h1::request_id::RequestId;
 use dromon_core::h1::{RequestHead, ResponseHead};
-use dromon_core::limits::{HEAD_BUFFER_BYTES, REPLAY_BYTES_MAX, SPARE_WORK_MAX};
+use dromon_core::limits::{HEAD_BUFFER_BYTES, IDLE_BUFFER_BYTES, REPLAY_BYTES_MAX, SPARE_WORK_MAX};
 use dromon_core::time::Tick;
 
 use super::framing::Framing;
@@ -19,6 +20,8 @@ pub struct Work {
     pub(super) flags: Flags,
     pub(super) answer: Answer,
     pub(super) times: Times,
+    /// The try under way.
+    pub(super) attempt: Option<Attempt>,
 }
 
 /// When things happened; [`Tick::ZERO`] for what has not.
@@ -35,6 +38,8 @@ pub(super) struct Times {
 pub(super) struct Request {
     /// What the client has sent, from the request's first byte on; the body moves on into [`Upload::buffer`].
     pub(super) buffer: Buffer,
+    /// The buffer for heads of clients that bring none, while `buffer` is the client's own.
+    spare: Buffer,
     pub(super) head: RequestHead,
     /// Length of the head in `buffer`.
     pub(super) head_bytes: usize,
@@ -131,6 +136,21 @@ impl Replay {
 }
 
 impl Work {
+    /// Works on a connection's own buffer, which holds the start of a request.
+    pub(super) fn lend(&mut self, own: Buffer) {
+        self.request.spare = std::mem::replace(&mut self.request.buffer, own);
+    }
+
+    /// Gives the connection's own buffer back; one without capacity if it had to be replaced by a larger one.
+    pub(super) fn reclaim(&mut self) -> Buffer {
+        if self.request.buffer.capacity() > IDLE_BUFFER_BYTES {
+            return Buffer::default();
+        }
+        let mut own = std::mem::replace(&mut self.request.buffer, std::mem::take(&mut self.request.spare));
+        own.clear();
+        own
+    }
+
     /// Makes ready for a request. What the client has sent ahead stays in `request.buffer`.
     pub(super) fn begin(&mut self) {
         if self.request.buffer.capacity() == 0 {

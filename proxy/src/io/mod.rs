@@ -1,9 +1,9 @@
 //! Small pieces of asynchronous I/O that connections, pools and relays are made of.
 
+mod alarm;
 mod race;
 mod transfer;
-mod watch;
 
+pub use alarm::{Alarm, Interrupted};
 pub use race::{Either, Timeout, race, sleep_until, within};
 pub use transfer::{Stalled, write_all};
-pub use watch::{Interrupted, watch};

@@ -6,6 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use dromon_core::time::Tick;
+use monoio::time::Sleep;
 
 use crate::sys::clock;
 
@@ -42,7 +43,7 @@ pub async fn within<F: Future>(deadline: Tick, future: F) -> Result<F::Output, T
     if deadline == Tick::NEVER {
         return Ok(future.await);
     }
-    let mut sleep = pin!(sleep_until(deadline));
+    let mut sleep = sleep_until(deadline);
     poll_fn(|context| {
         if let Poll::Ready(output) = future.as_mut().poll(context) {
             return Poll::Ready(Ok(output));
@@ -52,12 +53,13 @@ pub async fn within<F: Future>(deadline: Tick, future: F) -> Result<F::Output, T
     .await
 }
 
-/// A timer for a moment of the shard's clock.
-pub fn sleep_until(deadline: Tick) -> monoio::time::Sleep {
-    monoio::time::sleep(remaining(deadline))
+/// A timer for a moment of the shard's clock. Boxed: the runtime's timer takes half a KiB, which would weigh on every
+/// connection whose future might ever wait by one.
+pub fn sleep_until(deadline: Tick) -> Pin<Box<Sleep>> {
+    Box::pin(monoio::time::sleep(remaining(deadline)))
 }
 
-fn remaining(deadline: Tick) -> Duration {
+pub(super) fn remaining(deadline: Tick) -> Duration {
     // The runtime's timer wheel takes some two years; longer is as good as never.
     deadline.since(clock::now()).min(Duration::from_secs(365 * 24 * 3600))
 }

@@ -5,7 +5,7 @@ use std::io;
 use dromon_core::limits::WRITE_STALL_MS;
 use thiserror::Error;
 
-use super::race::within;
+use super::alarm::Alarm;
 use crate::sys::buffer::Buffer;
 use crate::sys::clock;
 use crate::sys::socket::Socket;
@@ -23,10 +23,10 @@ pub enum Stalled {
 
 /// Writes all of `buffer` and gives it back empty, with its capacity. On an error it comes back as far as it was written,
 /// on a stall a fresh one does: the kernel may still hold the other.
-pub async fn write_all(socket: &Socket, mut buffer: Buffer) -> (Result<(), Stalled>, Buffer) {
+pub async fn write_all(alarm: &Alarm, socket: &Socket, mut buffer: Buffer) -> (Result<(), Stalled>, Buffer) {
     while !buffer.is_empty() {
-        let deadline = clock::now().plus_millis(WRITE_STALL_MS);
-        match within(deadline, socket.write(buffer)).await {
+        let deadline = clock::coarse().plus_millis(WRITE_STALL_MS);
+        match alarm.within(deadline, socket.write(buffer)).await {
             Ok((Ok(0), back)) => return (Err(Stalled::Broken(io::ErrorKind::WriteZero.into())), back),
             Ok((Ok(count), back)) => {
                 buffer = back;

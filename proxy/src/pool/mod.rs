@@ -23,6 +23,7 @@ use dromon_core::time::Tick;
 
 use crate::io::within;
 use crate::shard::Shard;
+use crate::sys::clock;
 use crate::sys::socket::{Peek, Socket};
 use key::{Key, KeyHasher};
 use queue::Queue;
@@ -93,6 +94,17 @@ impl Pools {
         if let Some(upstream) = fair.then(|| self.idle(shard, wanted)).flatten() {
             return Ok(upstream);
         }
+        // Boxed: a new connection is rare and its future large.
+        Box::pin(self.make(shard, wanted, queue)).await
+    }
+
+    /// A new connection, or the next one that comes free under the cap.
+    async fn make(
+        &self,
+        shard: &Rc<Shard>,
+        wanted: Wanted<'_>,
+        queue: Option<Rc<Queue>>,
+    ) -> Result<Upstream, Reason> {
         let Some(destination) = wanted.destination else {
             return self.connect(shard, wanted, None, None).await;
         };
@@ -139,7 +151,7 @@ impl Pools {
         entry.times = Times::of(pool);
         if entry.idle.len() < POOL_IDLE_PER_ENDPOINT_MAX {
             shard.gauges.upstream_connections_idle.add(1);
-            entry.idle.push(Idle { upstream, since: shard.now() });
+            entry.idle.push(Idle { upstream, since: clock::coarse() });
         }
         drop(endpoints);
         if let Some(queue) = queue {
@@ -174,7 +186,7 @@ impl Pools {
 
     fn idle(&self, shard: &Shard, wanted: Wanted<'_>) -> Option<Upstream> {
         let key = Key::new(wanted.destination, wanted.address);
-        let now = shard.now();
+        let now = clock::coarse();
         loop {
             let (idle, times) = {
                 let mut endpoints = self.endpoints.borrow_mut();

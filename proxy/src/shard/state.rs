@@ -80,9 +80,20 @@ impl Shard {
         clock::now()
     }
 
+    /// Now, as precisely as an access log wants it, where there is one.
+    pub fn now_for_log(&self) -> Tick {
+        if self.telemetry.logs() { clock::now() } else { clock::coarse() }
+    }
+
     /// The table in force, none before the first.
     pub fn table(&self) -> Option<Arc<Table>> {
         self.table.borrow().clone()
+    }
+
+    /// Looks at the table in force; none before the first. Cheaper than [`Shard::table`], whose count of holders is
+    /// a word that all shards write.
+    pub fn with_table<R>(&self, look: impl FnOnce(&Table) -> R) -> Option<R> {
+        self.table.borrow().as_deref().map(look)
     }
 
     /// Puts a table in force. Gives back the one before, to be freed elsewhere.
