@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use steward_support::process::{Process, free_port, get_through, own_address, request};
+use steward_support::process::{Process, free_port, get_through, own_address, request, request_for};
 use steward_support::{calling, destination, host, proxy, until, within};
 use tokio::io::AsyncReadExt;
 
@@ -84,6 +84,12 @@ async fn the_admin_pages_answer_and_refuse() {
     ] {
         let (status, body) = request(address, method, path).await.expect("an answer");
         assert_eq!(status, wanted, "{method} {path}: {body}");
+    }
+    for (host, wanted) in
+        [("evil.example", 403), ("localhost", 200), ("127.0.0.1:15000", 200), ("[::1]", 200)]
+    {
+        let (status, _) = request_for(process.admin, host, "GET", "/config").await.expect("an answer");
+        assert_eq!(status, wanted, "{host}: only this machine's own names are answered");
     }
     let (_, json) = request(process.admin, "GET", "/stats?format=json").await.expect("an answer");
     let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");

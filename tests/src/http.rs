@@ -29,6 +29,7 @@ impl Response {
 
 /// One kept-alive connection.
 pub struct Connection {
+    address: SocketAddr,
     reader: BufReader<TcpStream>,
 }
 
@@ -41,10 +42,10 @@ impl Connection {
         let stream = TcpStream::connect_timeout(&address, Duration::from_secs(10))?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
         stream.set_nodelay(true)?;
-        Ok(Connection { reader: BufReader::new(stream) })
+        Ok(Connection { address, reader: BufReader::new(stream) })
     }
 
-    /// Sends one request and reads its response.
+    /// Sends one request, for the address as host unless a header says otherwise, and reads its response.
     ///
     /// # Errors
     /// A connection that breaks off, or an answer that is no HTTP.
@@ -57,7 +58,7 @@ impl Connection {
     ) -> io::Result<Response> {
         let mut request = format!("{method} {path} HTTP/1.1\r\n");
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
-            request += "Host: test\r\n";
+            request += &format!("Host: {}\r\n", self.address);
         }
         for (name, value) in headers {
             request += &format!("{name}: {value}\r\n");

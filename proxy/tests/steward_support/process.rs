@@ -117,8 +117,13 @@ pub async fn get_through(proxy: SocketAddr, authority: impl Into<String>) -> Opt
 
 /// One HTTP request on a connection of its own; `None` where nobody answers.
 pub async fn request(address: SocketAddr, method: &str, path: &str) -> Option<(u16, String)> {
+    request_for(address, &address.to_string(), method, path).await
+}
+
+/// The same, naming this host.
+pub async fn request_for(address: SocketAddr, host: &str, method: &str, path: &str) -> Option<(u16, String)> {
     let length = if method == "POST" { "Content-Length: 0\r\n" } else { "" };
-    let head = format!("{method} {path} HTTP/1.1\r\nHost: proxy\r\nConnection: close\r\n{length}\r\n");
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{length}\r\n");
     exchange(address, head).await
 }
 

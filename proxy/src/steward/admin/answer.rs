@@ -93,6 +93,9 @@ const PAGES: [(&str, Page, Method, &[Face], &str); 9] = [
 
 /// Answers one request of this peer.
 pub async fn answer(face: Face, peer: IpAddr, request: Request<Incoming>, handle: &Shared) -> Answer {
+    if face == Face::Admin && !is_local_name(&request) {
+        return text(StatusCode::FORBIDDEN, "this page answers to an address or to localhost only\n".into());
+    }
     let path = request.uri().path();
     let path = if path == "/" && face == Face::Admin { "/help" } else { path };
     let Some((_, page, method, ..)) =
@@ -138,6 +141,20 @@ pub async fn answer(face: Face, peer: IpAddr, request: Request<Incoming>, handle
         Page::Quit => order(handle, Event::Quit, "draining, then ending\n").await,
         Page::Help => text(StatusCode::OK, help(face)),
     }
+}
+
+/// Whether the request names this port by an address or as `localhost`. A page on the web that has its own name resolve
+/// to this machine (DNS rebinding) names itself, and must not read what is here.
+fn is_local_name(request: &Request<Incoming>) -> bool {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let named = request.uri().authority().map(|authority| authority.as_str()).or(host);
+    named.is_none_or(|named| match named.parse::<http::uri::Authority>() {
+        Ok(authority) => {
+            let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+            name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+        }
+        Err(_) => false,
+    })
 }
 
 /// Whether a request may end or drain the process: it comes from this machine, and not out of a page in a browser.
