@@ -38,7 +38,7 @@ const DESCRIPTORS: u64 = 65_536;
 /// Runs the lab.
 pub fn run(options: &Options) -> Result<Lab> {
     let budget =
-        Budget { quick: options.quick, rounds: options.rounds.unwrap_or(if options.quick { 2 } else { 10 }) };
+        Budget { quick: options.quick, rounds: options.rounds.unwrap_or(if options.quick { 2 } else { 6 }) };
     let mut scenarios = scenario::all(&budget);
     if let Some(unknown) =
         options.only.iter().find(|id| !scenarios.iter().any(|scenario| scenario.id == **id))

@@ -107,7 +107,7 @@ impl Budget {
             (true, Rate::Saturate) => (200, 800),
             (true, _) => (200, 1_500),
             (false, Rate::Saturate) => (1_000, 3_000),
-            (false, _) => (1_000, 6_000),
+            (false, _) => (1_000, 4_000),
         };
         Load {
             answer,
@@ -228,7 +228,7 @@ fn memory(budget: &Budget) -> Scenario {
         title: "Resident memory with two workers",
         detail: "idle after the first request, and under 5,000 requests a second on 64 connections".into(),
         cells: [Dromon, Envoy, DromonEpoll, Nginx, Haproxy].map(cell).into(),
-        rounds: if budget.quick { 1 } else { 3 },
+        rounds: if budget.quick { 1 } else { 2 },
     }
 }
 
@@ -239,7 +239,7 @@ fn hold(budget: &Budget) -> Scenario {
         title: "Memory for each idle keep-alive connection",
         detail: "10,000 connections, each after one request; growth of the proxy's user-space memory".into(),
         cells: [Dromon, Envoy, DromonEpoll, Nginx, Haproxy].map(cell).into(),
-        rounds: if budget.quick { 1 } else { 3 },
+        rounds: if budget.quick { 1 } else { 2 },
     }
 }
 
@@ -272,7 +272,7 @@ fn table(budget: &Budget) -> Scenario {
         title: "Cost against the number of hosts and routes",
         detail: "100 B answers, as fast as it goes, all requests for the last entry".into(),
         cells: cells.collect(),
-        rounds: if budget.quick { 1 } else { budget.fewer().min(4) },
+        rounds: if budget.quick { 1 } else { 2 },
     }
 }
 
