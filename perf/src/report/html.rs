@@ -115,7 +115,7 @@ fn grid(html: &mut String, grid: &Grid) {
         let _ = write!(html, "<th>{}", escape(title));
     }
     for row in &grid.rows {
-        let ours = row.first().is_some_and(|name| name == "Dromon" || name.starts_with("Dromon,"));
+        let ours = row.first().is_some_and(|name| name == "Dromon" || name.starts_with("Dromon /"));
         html.push_str(if ours { "<tr class=\"ours\">" } else { "<tr>" });
         for cell in row {
             let _ = write!(html, "<td>{}", escape(cell));
