@@ -1,59 +1,20 @@
-//! RateLimits, Sidecars, Telemetry and the mesh's settings.
+//! Sidecars, Telemetry and the mesh's settings.
 
 use std::collections::HashMap;
 
 use crate::api::Kind;
-use crate::api::rate_limit::Direction;
 use crate::diagnostic::Diagnostic;
 use crate::mesh::host;
 use crate::objects::Key;
 use crate::parse::nearest;
-use crate::translate::{rate_limit_direction, rate_limit_hosts};
 
 use super::Analysis;
 
 /// Looks at all objects that hold for many workloads at once.
 pub fn analyze(analysis: &mut Analysis<'_>) {
-    rate_limits(analysis);
     sidecars(analysis);
     telemetry(analysis);
     settings(analysis);
-}
-
-fn rate_limits(analysis: &mut Analysis<'_>) {
-    let mesh = analysis.mesh;
-    for held in &mesh.rate_limits {
-        let spec = &held.rule.spec;
-        for (at, target) in spec.target_refs.iter().enumerate() {
-            let namespace = target.namespace.as_deref().unwrap_or(&held.key.namespace);
-            let exists = match target.kind.as_str() {
-                "Gateway" => {
-                    mesh.gateways.iter().any(|it| it.key.name == target.name && it.key.namespace == namespace)
-                }
-                _ => rate_limit_hosts(mesh, target, &held.key.namespace).iter().any(|it| mesh.knows_host(it)),
-            };
-            if exists {
-                continue;
-            }
-            let names: Vec<&str> = match target.kind.as_str() {
-                "Gateway" => mesh.gateways.iter().map(|it| it.key.name.as_str()).collect(),
-                _ => mesh.services.iter().map(|it| it.origin.name.as_str()).collect(),
-            };
-            let message = format!("there is no {} `{namespace}/{}`", target.kind, target.name);
-            let hint = match nearest(&target.name, names) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => "the limit holds for nothing until there is one".to_owned(),
-            };
-            let field = format!("spec.targetRefs[{at}].name");
-            analysis.report(&held.key, Diagnostic::error(field, message).hint(hint));
-        }
-        // A gateway's labels are its installation's matter and need not be among the objects.
-        if let Some(selector) = &spec.selector
-            && rate_limit_direction(spec) != Direction::Gateway
-        {
-            analysis.selector(&held.key, "spec.selector.matchLabels", &selector.match_labels);
-        }
-    }
 }
 
 fn sidecars(analysis: &mut Analysis<'_>) {

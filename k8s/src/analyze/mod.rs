@@ -15,6 +15,7 @@ use crate::parse::nearest;
 mod destination_rules;
 mod gateways;
 mod mesh_wide;
+mod rate_limits;
 mod references;
 mod rules;
 mod services;
@@ -36,6 +37,7 @@ pub fn analyze(set: &ObjectSet) -> Vec<Diagnostic> {
     destination_rules::analyze(&mut analysis);
     gateways::analyze(&mut analysis);
     services::analyze(&mut analysis);
+    rate_limits::analyze(&mut analysis);
     mesh_wide::analyze(&mut analysis);
     let mut findings = analysis.findings;
     findings.sort();
@@ -65,18 +67,20 @@ impl Analysis<'_> {
         self.mesh.workloads.select(namespace, &Labels::new()).next().is_some()
     }
 
-    /// Reports a selector that chooses nothing, where there is something to choose from.
-    fn selector(&mut self, key: &Key, field: &str, labels: &Labels) {
+    /// Reports a selector that chooses nothing, where there is something to choose from; true if it was reported.
+    fn selector(&mut self, key: &Key, field: &str, labels: &Labels) -> bool {
         let namespace = &key.namespace;
         let is_root = *namespace == self.mesh.root_namespace;
         if labels.is_empty() || is_root || !self.runs_anything(namespace) {
-            return;
+            return false;
         }
-        if self.mesh.workloads.select(namespace, labels).next().is_none() {
+        let chooses_none = self.mesh.workloads.select(namespace, labels).next().is_none();
+        if chooses_none {
             let message = format!("no workload of `{namespace}` has the labels {}", shown(labels));
             let hint = self.label_hint(namespace, labels);
             self.report(key, Diagnostic::warning(field, message).hint(hint));
         }
+        chooses_none
     }
 
     /// What values the workloads of a namespace have where the wanted ones were not found.
@@ -101,6 +105,24 @@ impl Analysis<'_> {
 }
 
 static EMPTY: Labels = BTreeMap::new();
+
+/// The (name, namespace) that was probably meant by a name as seen from a namespace: the same name of another
+/// namespace, else the nearest name, that of the own namespace first.
+fn nearest_of<'a>(
+    name: &str,
+    namespace: &str,
+    known: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Option<(&'a str, &'a str)> {
+    let known: Vec<_> = known.into_iter().collect();
+    if let Some(same) = known.iter().find(|(other, _)| *other == name) {
+        return Some(*same);
+    }
+    let (own, others): (Vec<_>, Vec<_>) = known.into_iter().partition(|(_, of)| *of == namespace);
+    [own, others].into_iter().find_map(|part| {
+        let near = nearest(name, part.iter().map(|(name, _)| *name))?;
+        part.into_iter().find(|(name, _)| *name == near)
+    })
+}
 
 /// Labels as people write them.
 fn shown(labels: &Labels) -> String {

@@ -290,6 +290,51 @@ fn limits_sidecars_and_telemetry() {
 }
 
 #[test]
+fn limits_that_nobody_keeps() {
+    let limit = |spec: &str| {
+        object("RateLimit", "l", &format!("{{{spec}, limits: [{{requests: 1, unit: Second}}]}}"))
+    };
+    let entry = object(
+        "ServiceEntry",
+        "e",
+        "{hosts: [a.example], ports: [{number: 80, name: http, protocol: HTTP}], resolution: DNS}",
+    );
+    let to_entry = |more: &str| limit(&format!("targetRefs: [{{kind: ServiceEntry, name: e}}]{more}"));
+    found(&[entry.clone(), to_entry(", direction: Outbound")], &[]);
+    found(
+        &[entry.clone(), to_entry("")],
+        &["Warning RateLimit/default/l spec.targetRefs[0]: stands behind ServiceEntry `default/e`"],
+    );
+    found(&[limit("targetRefs: [{kind: Service, name: reviews}]")], &[]);
+    found(
+        &[limit("targetRefs: [{kind: Service, name: reviews}], selector: {matchLabels: {app: ratings}}")],
+        &["Warning RateLimit/default/l spec.selector.matchLabels: stands behind Service `default/reviews`"],
+    );
+    found(
+        &[limit("direction: Gateway")],
+        &["Warning RateLimit/default/l spec.direction: there is no Gateway"],
+    );
+    let elsewhere = |spec: &str| limit(spec).replace("{name: l}", "{name: l, namespace: two}");
+    found(
+        &[elsewhere("direction: Inbound")],
+        &["Warning RateLimit/two/l spec: no sidecar of namespace `two` receives"],
+    );
+    found(
+        &[elsewhere("direction: Outbound, targetRefs: [{kind: Service, name: reviews, namespace: default}]")],
+        &["Warning RateLimit/two/l spec.direction: no sidecar of namespace `two` sends"],
+    );
+    found(
+        &[elsewhere("targetRefs: [{kind: Service, name: reviews}]")],
+        &["Error RateLimit/two/l spec.targetRefs[0].name: did you mean `name: reviews, namespace: default`?"],
+    );
+    let tcp = object("Service", "raw", "{selector: {app: reviews}, ports: [{name: tcp, port: 9080}]}");
+    found(
+        &[tcp, limit("targetRefs: [{kind: Service, name: raw}]")],
+        &["Warning RateLimit/default/l spec.targetRefs[0]: speaks no HTTP"],
+    );
+}
+
+#[test]
 fn processes_that_nothing_selects_and_delegates_that_nobody_uses() {
     found(
         &[object("Process", "p", "{command: [x], ports: [{name: http, containerPort: 80}]}")],

@@ -101,6 +101,11 @@ impl Workloads {
         shortest.iter().filter_map(|at| self.all.get(*at)).filter(move |it| has_all(&it.labels, labels))
     }
 
+    /// Those of all namespaces, in a fixed order.
+    pub fn all(&self) -> impl Iterator<Item = &Selectable> {
+        self.all.iter()
+    }
+
     /// A pod or process by name.
     pub fn named(&self, namespace: &str, name: &str) -> Option<&Selectable> {
         self.by_name.get(&(namespace.to_owned(), name.to_owned())).and_then(|at| self.all.get(*at))
