@@ -4,8 +4,10 @@ use std::collections::HashMap;
 
 use crate::api::{Kind, Object};
 use crate::diagnostic::Diagnostic;
+use crate::mesh::SERVICE_LABEL;
 use crate::mesh::service::{Service, TargetPort};
 use crate::mesh::workloads::has_all;
+use crate::objects::Key;
 use dromon_core::config::model::{Discovery, Protocol};
 
 use super::Analysis;
@@ -22,6 +24,7 @@ pub fn analyze(analysis: &mut Analysis<'_>) {
     }
     same_hosts(analysis);
     unselected(analysis);
+    endpoints_of_nothing(analysis);
 }
 
 fn kubernetes(analysis: &mut Analysis<'_>, service: &Service) {
@@ -115,5 +118,45 @@ fn unselected(analysis: &mut Analysis<'_>) {
                 analysis.report(&sourced.key, Diagnostic::info("metadata.labels", message).hint(hint));
             }
         }
+    }
+}
+
+/// Endpoints and EndpointSlices that belong to no Service. Those without addresses are other programs' records (leader
+/// election keeps them as Endpoints).
+fn endpoints_of_nothing(analysis: &mut Analysis<'_>) {
+    let (set, mesh) = (analysis.set, analysis.mesh);
+    let names = mesh.services.iter().filter(|it| it.is_kubernetes);
+    let names: Vec<(&str, &str)> = names.map(|it| (it.name.as_str(), it.namespace.as_str())).collect();
+    for sourced in set.of_kind(Kind::Endpoints).chain(set.of_kind(Kind::EndpointSlice)) {
+        let (field, service) = match &sourced.object {
+            Object::Endpoints(it) if it.subsets.iter().flatten().any(|it| it.addresses.is_some()) => {
+                ("metadata.name", Some(sourced.key.name.as_str()))
+            }
+            Object::EndpointSlice(it) if !it.endpoints.is_empty() => {
+                let label = it.metadata.labels.as_ref().and_then(|it| it.get(SERVICE_LABEL));
+                ("metadata.labels", label.map(String::as_str))
+            }
+            _ => continue,
+        };
+        let namespace = &sourced.key.namespace;
+        let Some(service) = service else {
+            let message = format!("the label `{SERVICE_LABEL}` is missing, so it belongs to no Service");
+            let hint = "give it the Service's name as value";
+            analysis.report(&sourced.key, Diagnostic::warning(field, message).hint(hint));
+            continue;
+        };
+        // One without ports of TCP is no host of the mesh, but it is there.
+        let key = Key { kind: Kind::Service, namespace: namespace.clone(), name: service.to_owned() };
+        if set.get(&key).is_some() {
+            continue;
+        }
+        let message =
+            format!("there is no Service `{service}` in namespace `{namespace}`, so nothing is sent there");
+        let hint = match super::nearest_of(service, namespace, names.iter().copied()) {
+            Some((near, of)) if of == namespace => format!("did you mean `{near}`?"),
+            Some((near, of)) => format!("did you mean `{near}` of namespace `{of}`?"),
+            None => "add a Service of this name, without a selector".to_owned(),
+        };
+        analysis.report(&sourced.key, Diagnostic::warning(field, message).hint(hint));
     }
 }

@@ -262,6 +262,31 @@ fn ports_that_are_not_there() {
 }
 
 #[test]
+fn endpoints_of_no_service() {
+    let endpoints = |name: &str| {
+        format!(
+            "apiVersion: v1\nkind: Endpoints\nmetadata: {{name: {name}}}\nsubsets: [{{addresses: [{{ip: 10.0.0.1}}], ports: [{{name: http, port: 9080}}]}}]\n---\n"
+        )
+    };
+    let slice = |labels: &str| {
+        format!(
+            "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: s, labels: {{{labels}}}}}\naddressType: IPv4\nports: [{{name: http, port: 9080}}]\nendpoints: [{{addresses: [10.0.0.1]}}]\n---\n"
+        )
+    };
+    found(&[endpoints("ratings")], &[]);
+    found(
+        &[endpoints("ratingz")],
+        &["Warning Endpoints/default/ratingz metadata.name: did you mean `ratings`?"],
+    );
+    found(&[slice("kubernetes.io/service-name: ratings")], &[]);
+    let at = "Warning EndpointSlice/default/s metadata.labels";
+    found(&[slice("app: ratings")], &[&format!("{at}: `kubernetes.io/service-name` is missing")]);
+    let nowhere = format!("{at}: there is no Service `nowhere` in namespace `default`");
+    found(&[slice("kubernetes.io/service-name: nowhere")], &[&nowhere]);
+    found(&["apiVersion: v1\nkind: Endpoints\nmetadata: {name: leader}\n---\n".to_owned()], &[]);
+}
+
+#[test]
 fn limits_sidecars_and_telemetry() {
     let limit = |spec: &str| {
         object("RateLimit", "l", &format!("{{{spec}, limits: [{{requests: 1, unit: Second}}]}}"))

@@ -23,7 +23,7 @@ use super::workloads::{Labels, Selectable, Workloads};
 /// Annotation of a Service that says what `exportTo` says elsewhere.
 const EXPORT_ANNOTATION: &str = "networking.istio.io/exportTo";
 /// Label of an EndpointSlice that names its Service.
-const SERVICE_LABEL: &str = "kubernetes.io/service-name";
+pub const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 
 /// What Kubernetes says of the endpoints of Services, by namespace and Service.
 #[derive(Default)]

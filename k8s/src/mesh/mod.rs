@@ -29,6 +29,7 @@ pub mod workloads;
 pub use delegate::Route;
 use destination_rules::DestinationRules;
 use export::Export;
+pub use kube_services::SERVICE_LABEL;
 use service::Service;
 use workloads::Workloads;
 

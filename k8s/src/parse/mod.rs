@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::api::Object;
 use crate::diagnostic::{Diagnostic, Severity};
@@ -71,17 +71,41 @@ pub fn json(value: Value) -> Parsed {
 impl Parsed {
     /// Reads one document: an object, or a List of them.
     fn document(&mut self, file: &Arc<str>, value: Value, lines: Lines) {
-        let is_list = value.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
-        match (is_list, value) {
-            (_, Value::Null) => {}
-            (true, Value::Object(mut list)) => {
-                let items = list.remove("items").unwrap_or_default();
-                let Value::Array(items) = items else { return };
+        match value {
+            Value::Null => {}
+            Value::Object(list) if is_list(&list) => self.list(file, list, lines),
+            value => self.object(file, value, lines),
+        }
+    }
+
+    /// Reads the objects of a List; without items it is as good as unreadable: any object may have been meant.
+    fn list(&mut self, file: &Arc<str>, mut list: Map<String, Value>, lines: Lines) {
+        let kind = list.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let mut report = |field: &str, diagnostic: Diagnostic| {
+            let (file, line) = (file.to_string(), lines.of(field));
+            self.diagnostics.push(Diagnostic { file, line, object: kind.clone(), ..diagnostic });
+        };
+        if !list.contains_key("apiVersion") {
+            let diagnostic =
+                Diagnostic::warning("apiVersion", "`apiVersion` is missing, so kubectl refuses the list");
+            report("apiVersion", diagnostic.hint("write `apiVersion: v1`"));
+        }
+        match list.remove("items") {
+            Some(Value::Array(items)) => {
                 for (at, item) in items.into_iter().enumerate() {
                     self.document(file, item, lines.under(&format!("items[{at}]")));
                 }
             }
-            (_, value) => self.object(file, value, lines),
+            // An empty list as Go writes it.
+            Some(Value::Null) => {}
+            other => {
+                let message = match other {
+                    None => "`items` is missing, so the list holds nothing",
+                    Some(_) => "`items` is not a list, so nothing of it is read",
+                };
+                report("items", Diagnostic::error("items", message).hint("write each object after a `-`"));
+                self.unreadable = true;
+            }
         }
     }
 
@@ -121,6 +145,12 @@ impl Parsed {
             }
         }
     }
+}
+
+/// Whether a document is a List of objects. Foreign kinds that merely end so have a spec.
+fn is_list(document: &Map<String, Value>) -> bool {
+    let kind = document.get("kind").and_then(Value::as_str).unwrap_or_default();
+    kind.ends_with("List") && (document.contains_key("items") || !document.contains_key("spec"))
 }
 
 /// The namespace of an object that names none.

@@ -261,3 +261,28 @@ fn an_object_that_stands_twice_in_a_file_is_reported() {
     assert!(found.message.contains("twice"), "{found}");
     assert_eq!(found.line, Some(6));
 }
+
+#[test]
+fn a_list_without_items_is_reported() {
+    for (text, at) in [
+        ("apiVersion: networking.istio.io/v1\nkind: VirtualServiceList\nitems: {a: b}\n", "not a list"),
+        ("apiVersion: v1\nkind: List\n", "missing"),
+    ] {
+        let found = only(text);
+        assert_eq!((found.severity, found.field.as_str()), (Severity::Error, "items"), "{found}");
+        assert!(found.message.contains(at) && found.line.is_some(), "{found}");
+        assert!(super::text("a.yaml", text).unreadable, "what the list held stays in force");
+    }
+    let parsed = super::text("a.yaml", "kind: List\n");
+    assert_eq!(parsed.diagnostics.len(), 2, "{:#?}", told(&parsed.diagnostics));
+    let bare = "kind: List\nitems:\n- {apiVersion: v1, kind: ServiceAccount, metadata: {name: a}}\n";
+    assert_eq!(only(bare).field, "apiVersion");
+    assert_eq!(super::text("a.yaml", bare).objects.len(), 1);
+    let empty = super::text(
+        "a.yaml",
+        "apiVersion: v1\nkind: List\nitems: null\n---\napiVersion: v1\nkind: List\nitems: []\n",
+    );
+    assert!(empty.diagnostics.is_empty() && !empty.unreadable, "{:#?}", told(&empty.diagnostics));
+    let foreign = only("apiVersion: firewall.example/v1\nkind: AllowList\nmetadata: {name: a}\nspec: {}\n");
+    assert_eq!(foreign.severity, Severity::Info, "{foreign}");
+}
