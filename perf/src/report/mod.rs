@@ -1,8 +1,9 @@
-//! Reports of a run: a table for the terminal, JSON, CSV, and one page of HTML with plots. All are made from
+//! Reports of a run: a table for the terminal, JSON, CSV, Markdown, and one page of HTML with plots. All are made from
 //! [`crate::lab::result::Lab`] alone, so that a report can be made again from the JSON file.
 
 pub mod csv;
 pub mod html;
+pub mod markdown;
 pub mod plot;
 pub mod table;
 pub mod view;
@@ -24,6 +25,7 @@ pub fn write(lab: &Lab, folder: &Path) -> Result<Vec<PathBuf>> {
         ("lab.csv", csv::samples(lab)),
         ("lab.html", html::page(lab)),
         ("lab.txt", table::text(lab)),
+        ("lab.md", markdown::text(lab)),
     ];
     let mut paths = Vec::new();
     for (name, text) in files {

@@ -1,4 +1,4 @@
-use super::{csv, html, table, view};
+use super::{csv, html, markdown, table, view};
 use crate::lab::subject::Subject;
 use crate::lab::{
     goals,
@@ -76,4 +76,11 @@ fn figures_have_the_digits_they_deserve() {
     for (value, text) in figures {
         assert_eq!(view::figure(value), text);
     }
+}
+
+#[test]
+fn markdown_has_the_goals_and_the_main_figures() {
+    let text = markdown::text(&sample());
+    assert!(text.contains("| 100 B: CPU per request / Envoy's | ≤ 0.25 | 0.20 | met |  |\n"), "{text}");
+    assert!(text.contains("| Dromon | 11 | 1.50 | 9.50 |"), "{text}");
 }
