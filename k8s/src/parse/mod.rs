@@ -17,6 +17,7 @@ use crate::objects::{Key, Lines, Sourced};
 mod check;
 mod fields;
 mod kinds;
+mod reading;
 mod spelling;
 #[cfg(test)]
 mod tests;
@@ -115,7 +116,11 @@ impl Parsed {
         let name = read.key.as_ref().map(|key| key.to_string()).unwrap_or(read.label);
         let mut diagnostics = read.diagnostics;
         if let Some(object) = &read.object {
-            diagnostics.extend(check::object(object));
+            let faults = diagnostics.iter().filter(|it| it.severity == Severity::Error);
+            let faults: Vec<String> = faults.map(|it| it.field.clone()).collect();
+            // What does not fit is empty in the object, so nothing can be said of it or of what it is a part of.
+            let is_sound = |it: &Diagnostic| !faults.iter().any(|fault| is_related(fault, &it.field));
+            diagnostics.extend(check::object(object).into_iter().filter(is_sound));
         }
         let fit = !diagnostics.iter().any(|it| it.severity == Severity::Error);
         self.diagnostics.extend(diagnostics.into_iter().map(|it| Diagnostic {
@@ -155,6 +160,12 @@ fn is_list(document: &Map<String, Value>) -> bool {
 
 /// The namespace of an object that names none.
 pub const DEFAULT_NAMESPACE: &str = "default";
+
+/// Whether one of two fields is the other or a part of it.
+fn is_related(one: &str, other: &str) -> bool {
+    let (whole, part) = if one.len() <= other.len() { (one, other) } else { (other, one) };
+    part.strip_prefix(whole).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
 
 /// Whether an object's kind has no namespace.
 fn is_cluster_wide(object: &Object) -> bool {

@@ -286,3 +286,74 @@ fn a_list_without_items_is_reported() {
     let foreign = only("apiVersion: firewall.example/v1\nkind: AllowList\nmetadata: {name: a}\nspec: {}\n");
     assert_eq!(foreign.severity, Severity::Info, "{foreign}");
 }
+
+fn fields(text: &str) -> Vec<String> {
+    let parsed = super::text("a.yaml", text);
+    assert!(parsed.objects.is_empty() && parsed.refused.len() == 1, "{text}");
+    parsed.diagnostics.iter().map(|it| format!("{:?} {}", it.severity, it.field)).collect()
+}
+
+#[test]
+fn everything_that_does_not_fit_is_told_at_once() {
+    let text = format!(
+        "{VIRTUAL_SERVICE}spec:
+  hosts: [a]
+  http:
+  - timeout: 3
+    retries: {{attempts: \"3\"}}
+    fault: {{delay: {{fixedDelay: 1s, percentage: {{value: 150}}}}, abort: {{httpStatus: 700, percentage: {{value: 1}}}}}}
+    mirror: {{host: b}}
+    rout: []
+    route: [{{destination: {{host: a, port: {{number: web}}}}}}]
+"
+    );
+    let found = fields(&text);
+    let expected = [
+        "Warning spec.http[0].rout",
+        "Error spec.http[0].retries.attempts",
+        "Error spec.http[0].route[0].destination.port.number",
+        "Error spec.http[0].timeout",
+        "Error spec.http[0].fault.delay.percentage.value",
+        "Error spec.http[0].fault.abort.httpStatus",
+        "Warning spec.http[0].mirror",
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    assert!(expected.iter().all(|it| found.contains(&it.to_string())), "{found:#?}");
+}
+
+#[test]
+fn what_does_not_fit_makes_no_further_errors() {
+    for (spec, expected) in [
+        ("{hosts: 5, gateways: [g], http: [{directResponse: {status: 200}}]}", "Error spec.hosts"),
+        ("{hosts: [a], http: x}", "Error spec.http"),
+        ("{hosts: [a], http: [{route: 5}]}", "Error spec.http[0].route"),
+        ("{hosts: [a], http: [7]}", "Error spec.http[0]"),
+        ("{hosts: [a], http: [{redirect: {uri: 5}}]}", "Error spec.http[0].redirect.uri"),
+        (
+            "{hosts: [a], http: [{match: [{uri: {exact: 5}}], directResponse: {status: 200}}]}",
+            "Error spec.http[0].match[0].uri.exact",
+        ),
+        ("5", "Error spec"),
+    ] {
+        let found = fields(&format!("{VIRTUAL_SERVICE}spec: {spec}\n"));
+        assert_eq!(found, [expected], "{spec}");
+    }
+    let limits = |limits: &str| {
+        format!(
+            "apiVersion: policy.dromon.io/v1\nkind: RateLimit\nmetadata: {{name: a}}\nspec: {{limits: [{limits}]}}\n"
+        )
+    };
+    assert_eq!(fields(&limits("{requests: 1, unit: Fortnight}")), ["Error spec.limits[0].unit"]);
+    assert_eq!(
+        fields(&limits("{requests: x}, {requests: x, unit: Day}")),
+        ["Error spec.limits[0].requests", "Error spec.limits[0]"],
+        "a missing field is another error, and what it takes with it is not read"
+    );
+}
+
+#[test]
+fn only_so_many_faults_of_one_object_are_told() {
+    let hosts = vec!["7"; 100].join(", ");
+    let found = fields(&format!("{VIRTUAL_SERVICE}spec: {{hosts: [{hosts}]}}\n"));
+    assert_eq!(found.len(), 16, "{found:#?}");
+}

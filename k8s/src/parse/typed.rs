@@ -13,12 +13,12 @@ use crate::objects::Key;
 
 use super::kinds::{self, Known};
 use super::spelling::nearest;
-use super::{DEFAULT_NAMESPACE, fields, is_cluster_wide, yaml};
+use super::{DEFAULT_NAMESPACE, fields, is_cluster_wide, reading, yaml};
 
 /// What reading one document gave.
 #[derive(Default)]
 pub struct Read {
-    /// The object, where it could be read.
+    /// The object, where it could be read; with errors among the diagnostics, only what is left of it.
     pub object: Option<Object>,
     /// Its key, where it could be told and its kind is kept.
     pub key: Option<Key>,
@@ -105,7 +105,10 @@ fn object(kind: Kind, value: Value, diagnostics: &mut Vec<Diagnostic>) -> Option
 fn rule<T: DeserializeOwned + Default>(value: Value, diagnostics: &mut Vec<Diagnostic>) -> Option<Rule<T>> {
     let manifest: Manifest<T> = typed(value, diagnostics)?;
     if manifest.spec.is_none() {
-        diagnostics.push(Diagnostic::error("spec", "`spec` is missing"));
+        // Where it is there and does not fit, that has been said.
+        if !diagnostics.iter().any(|it| it.field == "spec") {
+            diagnostics.push(Diagnostic::error("spec", "`spec` is missing"));
+        }
         return None;
     }
     Some(Rule { meta: manifest.metadata, spec: manifest.spec.unwrap_or_default() })
@@ -141,47 +144,20 @@ fn mesh_config(
     Some(Rule { meta: manifest.metadata, spec: spec? })
 }
 
-/// Reads a value; reports the field that does not fit (error) and the fields that are not known (warnings).
+/// Reads a value; reports the fields that do not fit (errors) and those that are not known (warnings). After an error
+/// the rest is still there to be looked over.
 fn typed<T: DeserializeOwned>(value: Value, diagnostics: &mut Vec<Diagnostic>) -> Option<T> {
-    let mut unknown = Vec::new();
-    let mut track = serde_path_to_error::Track::new();
-    let tracked = serde_path_to_error::Deserializer::new(&value, &mut track);
-    let mut note = |path: serde_ignored::Path<'_>| unknown.push(dotted(&path));
-    let read = T::deserialize(serde_ignored::Deserializer::new(tracked, &mut note));
-    for path in unknown {
-        diagnostics.push(unknown_field::<T>(&path));
-    }
-    match read {
-        Ok(typed) => Some(typed),
-        Err(error) => {
-            let path = track.path().to_string();
-            let path = if path == "." { String::new() } else { path };
-            let message = error.to_string();
-            let hint = type_hint(&message);
-            let diagnostic = Diagnostic::error(path, message);
-            diagnostics.push(match hint {
-                Some(hint) => diagnostic.hint(hint),
-                None => diagnostic,
-            });
-            None
+    let reading = reading::read::<T>(value);
+    diagnostics.extend(reading.unknown.iter().map(|path| unknown_field::<T>(path)));
+    diagnostics.extend(reading.faults.into_iter().map(|fault| {
+        let hint = type_hint(&fault.message);
+        let diagnostic = Diagnostic::error(fault.path, fault.message);
+        match hint {
+            Some(hint) => diagnostic.hint(hint),
+            None => diagnostic,
         }
-    }
-}
-
-/// `spec.http.0.match` of serde_ignored as `spec.http[0].match`; the steps of options and newtypes left out.
-fn dotted(path: &serde_ignored::Path<'_>) -> String {
-    use serde_ignored::Path;
-    match path {
-        Path::Root => String::new(),
-        Path::Seq { parent, index } => format!("{}[{index}]", dotted(parent)),
-        Path::Map { parent, key } => {
-            let parent = dotted(parent);
-            if parent.is_empty() { key.clone() } else { format!("{parent}.{key}") }
-        }
-        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => {
-            dotted(parent)
-        }
-    }
+    }));
+    reading.typed
 }
 
 fn unknown_field<T: DeserializeOwned>(path: &str) -> Diagnostic {
