@@ -86,6 +86,7 @@ fn per_proxy(set: &mut ObjectSet) -> Vec<Diagnostic> {
         .chain([gateway])
         .filter_map(|id| identity::identity(&id, Some(&local), &mesh))
         .flat_map(|identity| translate(&mesh, &identity).diagnostics)
+        .map(|found| set.located(found))
         .collect()
 }
 

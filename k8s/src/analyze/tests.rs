@@ -217,6 +217,19 @@ fn gateways_and_what_names_them() {
     );
 }
 
+/// What a proxy's configuration brings up as well is then the same finding, and told once.
+#[test]
+fn a_port_of_two_protocols_is_one_finding() {
+    let spec = "{selector: {istio: ingressgateway}, servers: [{port: {number: 80, protocol: HTTP}, hosts: ['*']}, {port: {number: 80, protocol: TCP}, hosts: ['*']}]}";
+    let set = set(&object("Gateway", "gate", spec));
+    let is_it = |it: &Diagnostic| it.field == "spec.servers[1].port.protocol";
+    let across: Vec<_> = analyze(&set).into_iter().filter(is_it).collect();
+    let view = crate::translate(&Mesh::new(&set), &crate::testing::gateway(&[80]));
+    let of_proxy: Vec<_> = view.diagnostics.into_iter().map(|it| set.located(it)).filter(is_it).collect();
+    assert_eq!((across.len(), &across), (1, &of_proxy));
+    assert_eq!((across[0].file.as_str(), across[0].line), ("test.yaml", Some(4)));
+}
+
 #[test]
 fn destination_rules_for_nothing_and_twice() {
     found(

@@ -180,6 +180,14 @@ impl ObjectSet {
             .flat_map(|(in_force, hidden)| hidden.iter().map(move |copy| (copy, in_force)))
     }
 
+    /// A finding that names its object, completed with that object's file and line.
+    pub fn located(&self, diagnostic: Diagnostic) -> Diagnostic {
+        match self.iter().find(|it| it.key.to_string() == diagnostic.object) {
+            Some(sourced) if diagnostic.file.is_empty() => sourced.diagnostic(diagnostic),
+            _ => diagnostic,
+        }
+    }
+
     /// Number of objects in force.
     pub fn len(&self) -> usize {
         self.objects.len()
