@@ -53,7 +53,7 @@ pub struct Limit {
     pub requests: u64,
     /// The unit.
     pub unit: Unit,
-    /// Admitted at once beyond the even pace; a whole unit's share unless set.
+    /// Most that is admitted at once, at least 1; `requests` unless set.
     #[serde(default)]
     pub burst: Option<u64>,
     /// What tells clients apart; empty: one bucket for all.

@@ -2,8 +2,11 @@
 
 use std::collections::HashSet;
 
+use dromon_core::limits::LIMIT_KEY_PARTS_MAX;
+
 use crate::api::process::Process;
 use crate::api::rate_limit::{Direction, Limit, RateLimit};
+use crate::diagnostic::Diagnostic;
 use crate::translate::rate_limit_direction;
 
 use super::{Report, is_token};
@@ -53,6 +56,11 @@ fn limit(report: &mut Report, path: &str, limit: &Limit) {
             "meant for a fault? use a VirtualService's `fault`",
         );
     }
+    burst(report, format!("{path}.burst"), limit);
+    if limit.per.len() > LIMIT_KEY_PARTS_MAX {
+        let message = format!("{} keys; at most {LIMIT_KEY_PARTS_MAX} make up a bucket's", limit.per.len());
+        report.error(format!("{path}.per"), message, "split the limit, or leave some out");
+    }
     for (at, key) in limit.per.iter().enumerate() {
         let path = format!("{path}.per[{at}]");
         let given = [
@@ -95,6 +103,27 @@ fn limit(report: &mut Report, path: &str, limit: &Limit) {
         for (name, it) in map {
             report.presence_or_match(format!("{path}.{field}.{name}"), it);
         }
+    }
+}
+
+/// The model has no word for a bucket that admits nothing, and nobody needs one: `requests: 0` says that.
+fn burst(report: &mut Report, field: String, limit: &Limit) {
+    match limit.burst {
+        Some(0) => {
+            let message = "0 would admit nothing: it is how many may come at once";
+            report.error(
+                field,
+                message,
+                "1 for an even pace; leave it out to admit a whole unit's share at once",
+            );
+        }
+        Some(burst) if burst > limit.requests && limit.requests > 0 => {
+            let message =
+                format!("{burst} may come at once, more than the {} of a {:?}", limit.requests, limit.unit);
+            let hint = "leave it out to admit a whole unit's share at once";
+            report.findings.push(Diagnostic::info(field, message).hint(hint));
+        }
+        _ => {}
     }
 }
 

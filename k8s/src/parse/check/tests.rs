@@ -347,6 +347,19 @@ fn rate_limits() {
     limit("{limits: [{requests: 1, unit: Fortnight}]}", &["Error spec.limits[0].unit: unknown variant"]);
     limit("{limits: [{requests: 0, unit: Day}]}", &["Warning spec.limits[0].requests: refuses every"]);
     limit(&format!("{{targetRefs: [{{kind: Gateway, name: a}}], {one}}}"), &[]);
+    let burst = |burst: &str, expected: &[&str]| {
+        limit(&format!("{{limits: [{{requests: 5, unit: Minute, burst: {burst}}}]}}"), expected);
+    };
+    burst("1", &[]);
+    burst("5", &[]);
+    burst("~", &[]);
+    burst("0", &["Error spec.limits[0].burst: admit nothing"]);
+    burst("6", &["Info spec.limits[0].burst: 6 may come at once, more than the 5 of a Minute"]);
+    let keys = vec!["{path: {}}"; 9].join(", ");
+    limit(
+        &format!("{{limits: [{{requests: 5, unit: Minute, per: [{keys}]}}]}}"),
+        &["Error spec.limits[0].per: at most 8"],
+    );
 }
 
 #[test]
