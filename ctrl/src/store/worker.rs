@@ -22,7 +22,7 @@ use crate::local;
 use crate::source::folder::Batch;
 
 /// Nothing came in for so long: time to look for what is wrong across objects.
-const QUIET: Duration = Duration::from_millis(50);
+const QUIET: Duration = Duration::from_millis(200);
 
 /// What the store is told.
 #[derive(Debug)]
