@@ -201,6 +201,13 @@ async fn a_dead_controllers_socket_is_replaced_and_a_living_ones_is_not() {
     let error = socket::listen(&path).expect_err("in use").to_string();
     assert!(error.contains("another controller"), "{error}");
     use std::os::unix::fs::PermissionsExt;
-    assert_eq!(std::fs::metadata(&run).unwrap().permissions().mode() & 0o777, 0o700);
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&run), 0o700);
+    let open = dir.path().join("open");
+    std::fs::create_dir(&open).unwrap();
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let error = socket::run_dir(&open).expect_err("open to others").to_string();
+    assert!(error.contains("chmod 700"), "{error}");
+    assert_eq!(mode(&open), 0o755, "what was there is left as it is");
     server.stop.send(()).expect("it runs");
 }

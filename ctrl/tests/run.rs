@@ -438,6 +438,32 @@ fn nothing_is_left_whether_the_run_is_asked_to_end_or_killed() {
 }
 
 #[test]
+fn a_daemon_that_leaves_its_group_is_ended_with_its_run() {
+    for how in ["INT", "KILL"] {
+        let note = tempfile::tempdir().unwrap();
+        let pid_file = note.path().join("pid");
+        // A program that starts another one in a session of its own, and then serves.
+        let toy = std::env::current_exe().unwrap();
+        let script = format!(
+            "setsid sleep 600 & echo $! > {}; exec {} --ignored --exact toy --nocapture",
+            pid_file.display(),
+            toy.display()
+        );
+        let text = process("one", "first", &[]);
+        let command = text.lines().find(|line| line.contains("command:")).unwrap().to_owned();
+        let text = text.replace(&command, &format!("  command: [sh, -c, '{script}']"));
+        let files = [("gateway.yaml", gateway(&[("/", "one")])), ("one.yaml", text)];
+        let Some(mut run) = Run::start(&files, &[]) else { return };
+        run.body("/", "first");
+        let daemon: u32 = fs::read_to_string(&pid_file).unwrap().trim().parse().unwrap();
+        assert!(alive(daemon));
+        run.signal(how);
+        run.process.wait().unwrap();
+        eventually("the daemon to be gone", || (!alive(daemon)).then_some(()));
+    }
+}
+
+#[test]
 fn two_runs_side_by_side_do_not_meet() {
     let files = [("gateway.yaml", gateway(&[("/", "one")])), ("one.yaml", process("one", "first", &[]))];
     let Some(first) = Run::start(&files, &[]) else { return };

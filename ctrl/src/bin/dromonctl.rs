@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use dromon_ctrl::run::options::Options;
+use dromon_ctrl::run::part::NOT_STARTED;
 use dromon_ctrl::run::{child, command, guard};
 use dromon_ctrl::{analyze, inspect};
 
@@ -33,6 +34,7 @@ enum Command {
     /// End what a run leaves behind
     #[command(hide = true)]
     Guard {
+        run: String,
         remove: Option<PathBuf>,
     },
 }
@@ -54,9 +56,9 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Child { parent, command } => {
             let error = child::become_child(parent, &command);
             eprintln!("cannot start {}: {error}", command.first().map_or("", String::as_str));
-            return Ok(ExitCode::from(127));
+            return Ok(ExitCode::from(u8::try_from(NOT_STARTED).unwrap_or(u8::MAX)));
         }
-        Command::Guard { remove } => guard::keep(std::io::stdin().lock(), remove),
+        Command::Guard { run, remove } => guard::keep(std::io::stdin().lock(), &run, remove),
     }
     Ok(ExitCode::SUCCESS)
 }

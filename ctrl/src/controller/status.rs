@@ -53,6 +53,10 @@ fn answer(request: &Request<Incoming>, hub: &Hub, shared: &Shared) -> Response<F
     if request.method() != Method::GET {
         return text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET\n".into());
     }
+    if !is_local_name(request) {
+        let why = "ask by address or as localhost\n".to_owned();
+        return text(StatusCode::FORBIDDEN, "text/plain", why);
+    }
     let summary = shared.lock().unwrap_or_else(PoisonError::into_inner).clone();
     match request.uri().path() {
         "/healthz" if summary.version > 0 => text(StatusCode::OK, "text/plain", "ok\n".into()),
@@ -67,6 +71,16 @@ fn answer(request: &Request<Incoming>, hub: &Hub, shared: &Shared) -> Response<F
         "/metrics" => text(StatusCode::OK, "text/plain; version=0.0.4", metrics(&summary, hub)),
         _ => text(StatusCode::NOT_FOUND, "text/plain", "/healthz, /status, /metrics\n".into()),
     }
+}
+
+/// Whether the request names this machine by an address or as localhost: a web page that rebinds a name of its own to a
+/// loopback address cannot.
+fn is_local_name(request: &Request<Incoming>) -> bool {
+    let host =
+        request.headers().get(hyper::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let Ok(authority) = host.parse::<http::uri::Authority>() else { return false };
+    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok()
 }
 
 fn text(status: StatusCode, kind: &str, body: String) -> Response<Full<Bytes>> {

@@ -16,6 +16,9 @@ pub enum SocketError {
     /// The run directory belongs to somebody else.
     #[error("the run directory {0} belongs to another user: choose another --run-dir")]
     Foreign(PathBuf),
+    /// Others may look into the run directory, and it is not ours to close.
+    #[error("the run directory {0} is open to other users: chmod 700 it, or choose another --run-dir")]
+    Open(PathBuf),
     /// The system's word.
     #[error("{path}: {error}")]
     Io {
@@ -33,10 +36,11 @@ impl SocketError {
     }
 }
 
-/// Makes the run directory, closed to everyone else: who can reach the socket can ask for any proxy's view.
+/// Makes the run directory, closed to everyone else: who can reach the socket can ask for any proxy's view. One that is there
+/// already is used if it is closed too, and never changed.
 ///
 /// # Errors
-/// It cannot be made, or belongs to another user.
+/// It cannot be made, belongs to another user, or is open to others.
 pub fn run_dir(path: &Path) -> Result<(), SocketError> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(SocketError::io(path))?;
     let meta = std::fs::metadata(path).map_err(SocketError::io(path))?;
@@ -44,8 +48,7 @@ pub fn run_dir(path: &Path) -> Result<(), SocketError> {
         return Err(SocketError::Foreign(path.to_owned()));
     }
     if meta.permissions().mode() & 0o077 != 0 {
-        let closed = std::fs::Permissions::from_mode(0o700);
-        std::fs::set_permissions(path, closed).map_err(SocketError::io(path))?;
+        return Err(SocketError::Open(path.to_owned()));
     }
     Ok(())
 }

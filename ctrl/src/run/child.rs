@@ -14,7 +14,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child as Process, Command};
 use tokio::time::timeout;
 
-use super::{guard::Guard, output};
+use super::guard::{Guard, MARK, kill_marked};
+use super::output;
 
 /// The running program, also after its file was replaced by a newer build.
 pub(super) const OWN_PROGRAM: &str = "/proc/self/exe";
@@ -32,7 +33,12 @@ pub struct Program {
     pub directory: Option<PathBuf>,
     /// Its standard output is not passed on.
     pub is_silent: bool,
+    /// It is one of ours: it gets none of the run's environment but what every program needs.
+    pub is_own: bool,
 }
+
+/// What our own programs keep of the run's environment.
+const KEPT: [&str; 6] = ["PATH", "LANG", "TZ", "TMPDIR", "RUST_BACKTRACE", "RUST_LOG"];
 
 /// A running process.
 #[derive(Debug)]
@@ -40,6 +46,7 @@ pub struct Child {
     name: String,
     process: Process,
     group: u32,
+    mark: String,
     guard: Guard,
 }
 
@@ -57,6 +64,12 @@ impl Child {
             .arg("--")
             .args(&program.command);
         let stdout = if program.is_silent { Stdio::null() } else { Stdio::piped() };
+        if program.is_own {
+            let kept = KEPT.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+            command.env_clear().envs(kept);
+        }
+        let mark = guard.mark(&program.name);
+        command.env(MARK, &mark);
         command.envs(&program.env).stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
         command.process_group(0).kill_on_drop(true);
         if let Some(directory) = &program.directory {
@@ -71,7 +84,7 @@ impl Child {
         if let Some(stderr) = process.stderr.take() {
             tokio::spawn(output::follow(program.name.clone(), stderr));
         }
-        Ok(Child { name: program.name.clone(), process, group, guard: guard.clone() })
+        Ok(Child { name: program.name.clone(), process, group, mark, guard: guard.clone() })
     }
 
     /// Its process group, which has the number of its first process.
@@ -84,6 +97,7 @@ impl Child {
         let status = self.process.wait().await?;
         self.signal(Signal::KILL);
         self.guard.forget(self.group);
+        kill_marked(&self.mark);
         Ok(status)
     }
 

@@ -40,7 +40,8 @@ async fn run_here(mut options: Options) -> anyhow::Result<()> {
     options.config = std::path::absolute(&options.config)?;
     let (folder, first) = Folder::open(&options.config)?;
     let run_dir = RunDir::take(options.run_dir.as_deref())?;
-    let guard = guard::Process::start(run_dir.removed_at_end()).context("cannot start the guard")?;
+    let guard = guard::Process::start(&run_dir.path().to_string_lossy(), run_dir.removed_at_end())
+        .context("cannot start the guard")?;
     let mut addresses = Addresses::default();
     let own = addresses.of("gateway")?.sidecar;
     let well_known = addresses.well_known();

@@ -2,6 +2,9 @@
 //!
 //! A small process of its own that reads a pipe: `+GROUP` and `-GROUP` lines tell it which process groups live. When the
 //! pipe closes, however the run ended, it kills the groups that are left and removes the run's own directory.
+//!
+//! A program may leave its group (a daemon does). What it starts inherits its environment, so everything of a run carries a
+//! mark there ([`MARK`]) by which it is found and ended.
 
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, Write};
@@ -9,14 +12,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use super::child::OWN_PROGRAM;
+
+/// The variable that marks what belongs to a run: the run's name, a slash, the part's name.
+pub const MARK: &str = "DROMON_RUN";
 
 /// The run's end of the pipe. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Guard {
     pipe: Arc<Mutex<Option<ChildStdin>>>,
+    run: Arc<str>,
 }
 
 /// The guard's process, to be waited for.
@@ -27,19 +34,19 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts the guard. `remove` is deleted at the end.
+    /// Starts the guard of a run of this name. `remove` is deleted at the end.
     ///
     /// # Errors
     /// The process cannot be started.
-    pub fn start(remove: Option<&Path>) -> io::Result<Process> {
+    pub fn start(run: &str, remove: Option<&Path>) -> io::Result<Process> {
         use std::os::unix::process::CommandExt;
         let mut command = Command::new(OWN_PROGRAM);
-        command.arg0("dromonctl").arg("guard").args(remove);
+        command.arg0("dromonctl").arg("guard").arg(run).args(remove);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         // Away from the terminal's signals: it has to outlive the run.
         let mut child = command.process_group(0).spawn()?;
         let pipe = Arc::new(Mutex::new(child.stdin.take()));
-        Ok(Process { guard: Guard { pipe }, child })
+        Ok(Process { guard: Guard { pipe, run: run.into() }, child })
     }
 
     /// The run's end of the pipe.
@@ -55,6 +62,11 @@ impl Process {
 }
 
 impl Guard {
+    /// The mark of a part of this run.
+    pub fn mark(&self, part: &str) -> String {
+        format!("{}/{part}", self.run)
+    }
+
     /// From now on this group must not outlive the run.
     pub fn watch(&self, group: u32) {
         self.tell('+', group);
@@ -74,8 +86,36 @@ impl Guard {
     }
 }
 
-/// What `dromonctl guard [DIR]` does: waits for the pipe to close, then ends what is left.
-pub fn keep(input: impl BufRead, remove: Option<PathBuf>) {
+/// Kills every process whose mark is this one, or begins with it where it ends in a slash.
+pub fn kill_marked(mark: &str) {
+    let own = std::process::id();
+    // What is killed may have been starting another one: looked for until none is left, but not forever.
+    for _ in 0..10 {
+        let marked = super::listening::processes()
+            .filter(|(pid, process)| *pid != own && is_marked(process, mark))
+            .filter_map(|(pid, _)| Pid::from_raw(i32::try_from(pid).ok()?));
+        let marked: Vec<Pid> = marked.collect();
+        if marked.is_empty() {
+            return;
+        }
+        for pid in marked {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+}
+
+fn is_marked(process: &Path, mark: &str) -> bool {
+    let Ok(environment) = std::fs::read(process.join("environ")) else { return false };
+    let value = |entry: &[u8]| -> Option<bool> {
+        let value = entry.strip_prefix(MARK.as_bytes())?.strip_prefix(b"=")?;
+        Some(if mark.ends_with('/') { value.starts_with(mark.as_bytes()) } else { value == mark.as_bytes() })
+    };
+    environment.split(|byte| *byte == 0).find_map(value).unwrap_or(false)
+}
+
+/// What `dromonctl guard RUN [DIR]` does: waits for the pipe to close, then ends what is left.
+pub fn keep(input: impl BufRead, run: &str, remove: Option<PathBuf>) {
     let mut groups = BTreeSet::new();
     for line in input.lines() {
         let Ok(line) = line else { break };
@@ -91,6 +131,7 @@ pub fn keep(input: impl BufRead, remove: Option<PathBuf>) {
             let _ = kill_process_group(group, Signal::KILL);
         }
     }
+    kill_marked(&format!("{run}/"));
     if let Some(directory) = remove {
         let _ = std::fs::remove_dir_all(directory);
     }

@@ -45,7 +45,7 @@ fn table() -> impl Iterator<Item = (u64, SocketAddr)> {
 }
 
 /// All processes: number and directory.
-fn processes() -> impl Iterator<Item = (u32, PathBuf)> {
+pub(super) fn processes() -> impl Iterator<Item = (u32, PathBuf)> {
     fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| {
         let pid = entry.file_name().to_str()?.parse().ok()?;
         Some((pid, entry.path()))

@@ -21,6 +21,9 @@ const WELL: Duration = Duration::from_secs(30);
 /// How often a process that is not ready yet is asked.
 const IMPATIENT: Duration = Duration::from_millis(25);
 
+/// Exit status of a program that could not be started, as shells have it.
+pub const NOT_STARTED: i32 = 127;
+
 /// How a process is asked whether it is ready.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Question {
@@ -152,7 +155,9 @@ async fn supervise(spec: Spec, guard: Guard, mut stop: watch::Receiver<bool>, te
             Err(error) => Err(format!("cannot be started: {error}")),
         };
         tell(Fate::Ready(false));
-        let early = spec.told.as_ref().filter(|_| !was_ready.get());
+        // A program that was not found never had the chance to bind anything.
+        let ran = end.as_ref().is_ok_and(|status| status.code() != Some(NOT_STARTED));
+        let early = spec.told.as_ref().filter(|_| ran && !was_ready.get());
         let again = match (spec.restart, &end) {
             (Restart::Always, _) => true,
             (Restart::OnFailure, end) => !end.as_ref().is_ok_and(ExitStatus::success),

@@ -95,7 +95,13 @@ impl Programs {
             self.options.log_level.name().into(),
         ];
         Spec {
-            program: Program { name: "controller".into(), command, is_silent: true, ..Program::default() },
+            program: Program {
+                name: "controller".into(),
+                command,
+                is_silent: true,
+                is_own: true,
+                ..Program::default()
+            },
             readiness: Readiness::new(Question::Http(self.status, "/healthz".into())),
             restart: Restart::Always,
             patience: CONTROLLER_PATIENCE,
@@ -137,7 +143,7 @@ impl Programs {
             option("pin", pin);
         }
         Spec {
-            program: Program { name: label.to_owned(), command, ..Program::default() },
+            program: Program { name: label.to_owned(), command, is_own: true, ..Program::default() },
             readiness: Readiness::new(Question::Http(health, "/healthz/ready".into())),
             restart: Restart::Always,
             patience: Duration::from_secs(self.options.drain_seconds) + GRACE,
@@ -158,7 +164,7 @@ impl Programs {
         }
         let directory = plan.life.directory.as_ref().map(|directory| self.options.config.join(directory));
         Spec {
-            program: Program { name: plan.label(), command, env, directory, is_silent: false },
+            program: Program { name: plan.label(), command, env, directory, ..Program::default() },
             readiness: plan.life.readiness(pair),
             restart: plan.life.restart,
             patience: Duration::from_secs(10),

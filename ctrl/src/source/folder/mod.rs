@@ -25,7 +25,7 @@ use watch::{Events, Watch};
 
 /// Quiet time after the last event before a version is taken, in ms: longer than the gap between two files of one copy,
 /// short enough that a rule is in force well before a person looks.
-pub const SETTLE_MS: u64 = 10;
+pub const SETTLE_MS: u64 = 20;
 /// Longest time that events may put a version off, in ms.
 pub const SETTLE_MS_MAX: u64 = 60;
 /// Time after which a file that was created and never closed is read as it is, in ms.
@@ -89,6 +89,8 @@ pub struct Folder {
     /// Files created and not closed yet, with the time they were seen.
     writing: BTreeMap<PathBuf, Instant>,
     lost: bool,
+    /// Paths of which nothing is known, as told.
+    unknown: BTreeMap<String, String>,
 }
 
 /// A file as it was read last.
@@ -110,8 +112,14 @@ impl Folder {
         std::fs::read_dir(&root).map_err(|error| FolderError::Unreadable { path: root.clone(), error })?;
         let watch =
             Watch::new(&root).map_err(|error| FolderError::Unwatchable { path: root.clone(), error })?;
-        let mut folder =
-            Folder { root, watch, files: BTreeMap::new(), writing: BTreeMap::new(), lost: false };
+        let mut folder = Folder {
+            root,
+            watch,
+            files: BTreeMap::new(),
+            writing: BTreeMap::new(),
+            lost: false,
+            unknown: BTreeMap::new(),
+        };
         let batch = folder.rescan(&Events { everything: true, ..Events::default() });
         Ok((folder, batch))
     }
@@ -195,10 +203,10 @@ impl Folder {
     /// Lists the folder, reads what may have changed, and says what did.
     fn rescan(&mut self, events: &Events) -> Batch {
         let mut batch = Batch::default();
-        let found = match scan::scan(&self.root, &mut self.watch, &mut batch.notes) {
-            Ok(found) => {
+        let listing = match scan::scan(&self.root, &mut self.watch, &mut batch.notes) {
+            Ok(listing) => {
                 self.lost = false;
-                found
+                listing
             }
             Err(error) => {
                 // An unmounted or replaced folder is no statement about its rules: what was good stays.
@@ -212,13 +220,20 @@ impl Folder {
                 return batch;
             }
         };
-        let gone: Vec<String> =
-            self.files.keys().filter(|name| !found.contains_key(*name)).cloned().collect();
+        for (path, error) in &listing.unknown {
+            if self.unknown.get(path) != Some(error) {
+                let note = format!("{path} cannot be read ({error}): what it held last stays in force");
+                batch.notes.push(note);
+            }
+        }
+        let is_gone = |name: &&String| !listing.found.contains_key(*name) && !listing.may_hold(name);
+        let gone: Vec<String> = self.files.keys().filter(is_gone).cloned().collect();
+        self.unknown = listing.unknown;
         for file in gone {
             self.files.remove(&file);
             batch.changes.push(Change { file, state: FileState::Removed });
         }
-        for (file, found) in found {
+        for (file, found) in listing.found {
             if self.writing.contains_key(&found.path) {
                 continue;
             }

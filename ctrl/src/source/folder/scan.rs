@@ -23,14 +23,29 @@ pub(super) struct Found {
     pub(super) target: Option<PathBuf>,
 }
 
-/// Lists everything below `root`, by path below it, and watches each directory before it is read, so that nothing
+/// What a listing brought.
+#[derive(Default)]
+pub(super) struct Listing {
+    /// The files, by path below the folder.
+    pub(super) found: BTreeMap<String, Found>,
+    /// Paths below the folder that are there and lead nowhere, or cannot be listed, with the reason: nothing is known of
+    /// what lies there.
+    pub(super) unknown: BTreeMap<String, String>,
+}
+
+impl Listing {
+    /// Whether a file may lie where nothing is known.
+    pub(super) fn may_hold(&self, file: &str) -> bool {
+        self.unknown.keys().any(|path| {
+            file.strip_prefix(path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
+    }
+}
+
+/// Lists everything below `root` and watches each directory before it is read, so that nothing
 /// which appears meanwhile is missed.
-pub(super) fn scan(
-    root: &Path,
-    watch: &mut Watch,
-    notes: &mut Vec<String>,
-) -> io::Result<BTreeMap<String, Found>> {
-    let mut found = BTreeMap::new();
+pub(super) fn scan(root: &Path, watch: &mut Watch, notes: &mut Vec<String>) -> io::Result<Listing> {
+    let mut listing = Listing::default();
     let mut directories = vec![(root.to_owned(), String::new(), 0usize)];
     while let Some((directory, prefix, depth)) = directories.pop() {
         if let Err(error) = watch.directory(&directory)
@@ -42,7 +57,11 @@ pub(super) fn scan(
             Ok(entries) => entries,
             Err(error) if depth == 0 => return Err(error),
             // It went away between being listed and being read; the event that says so is on its way.
-            Err(_) => continue,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => {
+                listing.unknown.insert(prefix.trim_end_matches('/').to_owned(), error.to_string());
+                continue;
+            }
         };
         for entry in entries.flatten() {
             let name = entry.file_name();
@@ -51,21 +70,30 @@ pub(super) fn scan(
                 continue;
             }
             let path = entry.path();
-            let Ok(meta) = std::fs::metadata(&path) else { continue };
+            let meta = match std::fs::metadata(&path) {
+                Ok(meta) => meta,
+                Err(error) => {
+                    // What is gone altogether is no link that leads nowhere.
+                    if path.is_symlink() {
+                        listing.unknown.insert(format!("{prefix}{name}"), error.to_string());
+                    }
+                    continue;
+                }
+            };
             if meta.is_dir() {
                 if depth + 1 < limits::CONFIG_FOLDER_DEPTH_MAX {
                     directories.push((path, format!("{prefix}{name}/"), depth + 1));
                 }
             } else if meta.is_file() && names::wanted(name) {
-                if found.len() == limits::CONFIG_FILES_MAX {
+                if listing.found.len() == limits::CONFIG_FILES_MAX {
                     notes.push(format!("only the first {} files are read", limits::CONFIG_FILES_MAX));
-                    return Ok(found);
+                    return Ok(listing);
                 }
                 let target = std::fs::canonicalize(&path).ok().filter(|target| *target != path);
                 let identity = (meta.dev(), meta.ino());
-                found.insert(format!("{prefix}{name}"), Found { path, identity, target });
+                listing.found.insert(format!("{prefix}{name}"), Found { path, identity, target });
             }
         }
     }
-    Ok(found)
+    Ok(listing)
 }

@@ -188,3 +188,27 @@ fn bytes_that_are_no_text_are_unreadable() {
     fs::write(dir.path().join("a.yaml"), [b'a', 0xff]).unwrap();
     assert_eq!(names(&next(&mut folder)), [("a.yaml", "<unreadable>")]);
 }
+
+#[test]
+fn a_link_that_leads_nowhere_keeps_what_it_led_to_and_says_so_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    fs::create_dir(outside.path().join("set")).unwrap();
+    fs::write(outside.path().join("set/a.yaml"), "1").unwrap();
+    std::os::unix::fs::symlink(outside.path().join("set"), dir.path().join("sub")).unwrap();
+    let (mut folder, batch) = open(dir.path());
+    assert_eq!(names(&batch), [("sub/a.yaml", "1")]);
+    fs::rename(outside.path().join("set"), outside.path().join("away")).unwrap();
+    fs::write(dir.path().join("b.yaml"), "b").unwrap();
+    let mut batch = next(&mut folder);
+    if batch.changes.is_empty() {
+        // The rename may have been noticed on its own.
+        let later = next(&mut folder);
+        batch.changes = later.changes;
+        assert!(later.notes.is_empty(), "told once: {:?}", later.notes);
+    }
+    assert_eq!(names(&batch), [("b.yaml", "b")]);
+    assert!(batch.notes.len() == 1 && batch.notes[0].contains("sub"), "{:?}", batch.notes);
+    fs::remove_file(dir.path().join("sub")).unwrap();
+    assert_eq!(names(&next(&mut folder)), [("sub/a.yaml", "<removed>")]);
+}
