@@ -14,8 +14,8 @@ pub struct Grid {
     pub rows: Vec<Vec<String>>,
 }
 
-/// Columns in their order: metric, title, whether a run may lack it.
-const COLUMNS: [(&str, &str); 24] = [
+/// Columns in their order: metric and title.
+const COLUMNS: [(&str, &str); 25] = [
     ("cpu_us", "CPU µs/req"),
     ("cpu_user_us", "user"),
     ("cpu_system_us", "system"),
@@ -40,6 +40,7 @@ const COLUMNS: [(&str, &str); 24] = [
     ("failed", "failed"),
     ("closed", "drained"),
     ("steal_percent", "steal %"),
+    ("foreign_percent", "others %"),
 ];
 
 /// Peers that ratios are taken to.
@@ -94,8 +95,13 @@ pub fn figures(scenario: &ScenarioResult) -> Grid {
     let rows = scenario.rows();
     let worth = |metric: &&(&str, &str)| {
         let values = rows.iter().flat_map(|row| scenario.series(*row, metric.0));
-        let seldom = ["failed", "closed", "steal_percent"].contains(&metric.0);
-        values.into_iter().any(|(_, value)| !seldom || value > 0.0)
+        // Shown only where there is something to tell.
+        let least = match metric.0 {
+            "failed" | "closed" | "steal_percent" => 0.0,
+            "foreign_percent" => 2.0,
+            _ => f64::MIN,
+        };
+        values.into_iter().any(|(_, value)| value > least)
     };
     let columns: Vec<&(&str, &str)> = COLUMNS.iter().filter(worth).collect();
     let cells = |row: &Row<'_>| {
