@@ -75,6 +75,7 @@ pub struct Probe {
 #[allow(missing_docs)]
 pub struct HttpGet {
     pub path: String,
+    /// A file may give the name of one of the Process's ports; the number is found when it is read.
     pub port: u16,
 }
 
@@ -83,5 +84,6 @@ pub struct HttpGet {
 #[serde(default)]
 #[allow(missing_docs)]
 pub struct TcpSocket {
+    /// As for [`HttpGet`].
     pub port: u16,
 }

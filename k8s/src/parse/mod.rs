@@ -17,6 +17,7 @@ use crate::objects::{Key, Lines, Sourced};
 mod check;
 mod fields;
 mod kinds;
+mod process_ports;
 mod reading;
 mod spelling;
 #[cfg(test)]

@@ -357,3 +357,28 @@ fn only_so_many_faults_of_one_object_are_told() {
     let found = fields(&format!("{VIRTUAL_SERVICE}spec: {{hosts: [{hosts}]}}\n"));
     assert_eq!(found.len(), 16, "{found:#?}");
 }
+
+#[test]
+fn a_probe_may_name_its_port() {
+    let process = |probe: &str| {
+        format!(
+            "apiVersion: run.dromon.io/v1\nkind: Process\nmetadata: {{name: a}}\nspec: {{command: [a], ports: [{{name: http, containerPort: 81}}, {{name: web, containerPort: 80}}], readiness: {{{probe}}}}}\n"
+        )
+    };
+    let port = |probe: &str| {
+        let parsed = super::text("a.yaml", &process(probe));
+        assert_eq!(parsed.diagnostics, [], "{probe}");
+        let Object::Process(process) = &parsed.objects[0].object else { panic!("{probe}") };
+        let probe = process.spec.readiness.clone().expect("given");
+        (probe.http_get.map(|it| it.port), probe.tcp_socket.map(|it| it.port))
+    };
+    assert_eq!(port("httpGet: {path: /, port: web}"), (Some(80), None));
+    assert_eq!(port("httpGet: {path: /, port: 8080}"), (Some(8080), None));
+    assert_eq!(port("httpGet: {path: /, port: '8080'}"), (Some(8080), None));
+    assert_eq!(port("tcpSocket: {port: http}"), (None, Some(81)));
+    let unknown = only(&process("httpGet: {path: /, port: wep}"));
+    assert_eq!((unknown.severity, unknown.field.as_str()), (Severity::Error, "spec.readiness.httpGet.port"));
+    assert_eq!(unknown.hint, "did you mean `web`?", "{unknown}");
+    let none = only(&process("tcpSocket: {}"));
+    assert_eq!((none.severity, none.field.as_str()), (Severity::Error, "spec.readiness.tcpSocket.port"));
+}

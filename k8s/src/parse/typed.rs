@@ -7,13 +7,14 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::api::process::Process;
 use crate::api::{Kind, Object, Rule};
 use crate::diagnostic::Diagnostic;
 use crate::objects::Key;
 
 use super::kinds::{self, Known};
 use super::spelling::nearest;
-use super::{DEFAULT_NAMESPACE, fields, is_cluster_wide, reading, yaml};
+use super::{DEFAULT_NAMESPACE, fields, is_cluster_wide, process_ports, reading, yaml};
 
 /// What reading one document gave.
 #[derive(Default)]
@@ -90,7 +91,7 @@ fn object(kind: Kind, value: Value, diagnostics: &mut Vec<Diagnostic>) -> Option
         Kind::Secret => Object::Secret(Arc::new(typed(value, diagnostics)?)),
         Kind::ServiceAccount => Object::ServiceAccount(Arc::new(typed(value, diagnostics)?)),
         Kind::MeshConfig => Object::MeshConfig(Arc::new(mesh_config(value, diagnostics)?)),
-        Kind::Process => Object::Process(Arc::new(rule(value, diagnostics)?)),
+        Kind::Process => Object::Process(Arc::new(process(value, diagnostics)?)),
         Kind::VirtualService => Object::VirtualService(Arc::new(rule(value, diagnostics)?)),
         Kind::DestinationRule => Object::DestinationRule(Arc::new(rule(value, diagnostics)?)),
         Kind::Gateway => Object::Gateway(Arc::new(rule(value, diagnostics)?)),
@@ -112,6 +113,18 @@ fn rule<T: DeserializeOwned + Default>(value: Value, diagnostics: &mut Vec<Diagn
         return None;
     }
     Some(Rule { meta: manifest.metadata, spec: manifest.spec.unwrap_or_default() })
+}
+
+/// The probe's port may be a name.
+fn process(mut value: Value, diagnostics: &mut Vec<Diagnostic>) -> Option<Rule<Process>> {
+    let unresolved = process_ports::resolve(&mut value);
+    let read = rule(value, diagnostics);
+    if let Some(unresolved) = unresolved {
+        // The type wants a number there; that the name is wrong says more.
+        diagnostics.retain(|it| it.field != unresolved.field);
+        diagnostics.push(unresolved);
+    }
+    read
 }
 
 /// The settings are a YAML text inside a ConfigMap: its paths go on below `data.mesh`.

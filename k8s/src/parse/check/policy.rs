@@ -152,9 +152,14 @@ pub fn process(report: &mut Report, spec: &Process) {
             report.not_yet(format!("{path}.protocol"));
         }
     }
-    if let Some(probe) = &spec.readiness
-        && probe.http_get.is_some() == probe.tcp_socket.is_some()
-    {
+    let Some(probe) = &spec.readiness else { return };
+    if probe.http_get.is_some() == probe.tcp_socket.is_some() {
         report.error("spec.readiness", "exactly one way to probe is needed", "`httpGet` or `tcpSocket`");
+    }
+    if let Some(get) = &probe.http_get {
+        report.port("spec.readiness.httpGet.port".to_owned(), get.port);
+    }
+    if let Some(socket) = probe.tcp_socket {
+        report.port("spec.readiness.tcpSocket.port".to_owned(), socket.port);
     }
 }
