@@ -9,7 +9,6 @@ use crate::mesh::host;
 use crate::mesh::service::Service;
 use crate::mesh::workloads::has_all;
 use crate::objects::Sourced;
-use crate::parse::nearest;
 
 use super::references::ports;
 use super::{Analysis, shown};
@@ -53,8 +52,7 @@ pub fn analyze(analysis: &mut Analysis<'_>) {
 fn no_host(analysis: &mut Analysis<'_>, sourced: &Sourced, said: &str, name: &str) {
     let mesh = analysis.mesh;
     let full = format!("{said}.{}", host::SERVICE_DOMAIN);
-    let near =
-        nearest(said, mesh.services.iter().map(|it| if said.contains('.') { &*it.host } else { &*it.name }));
+    let near = analysis.meant_host(said, &sourced.key.namespace);
     let diagnostic = Diagnostic::warning("spec.host", format!("no service has the host `{name}`"));
     let diagnostic = match near {
         _ if mesh.knows_host(&full) => diagnostic.hint(format!("did you mean `{full}`?")),

@@ -22,7 +22,7 @@ impl Analysis<'_> {
         for (at, route) in routes.iter().enumerate() {
             self.destination(key, &format!("{field}[{at}].destination"), &route.destination, namespace);
         }
-        let sum: u64 = routes.iter().map(|it| u64::from(it.weight)).sum();
+        let sum: u64 = routes.iter().map(|it| u64::from(it.share())).sum();
         if routes.len() > 1 && sum != 100 && sum > 0 {
             let message = format!("the weights sum up to {sum}; each destination gets its part of that");
             self.report(
@@ -57,6 +57,19 @@ impl Analysis<'_> {
         }
     }
 
+    /// The host that was probably meant by a name that no service has, as it would be written in a namespace: short
+    /// names reach the own namespace only.
+    pub(super) fn meant_host(&self, said: &str, namespace: &str) -> Option<String> {
+        let services = &self.mesh.services;
+        if said.contains('.') {
+            return nearest(said, services.iter().map(|it| it.host.as_str())).map(str::to_owned);
+        }
+        let kubernetes = services.iter().filter(|it| it.is_kubernetes);
+        let names = kubernetes.map(|it| (it.name.as_str(), it.namespace.as_str()));
+        let (name, of) = super::nearest_of(said, namespace, names)?;
+        Some(if of == namespace { name.to_owned() } else { host::service_host(name, of) })
+    }
+
     fn unknown_host(&mut self, key: &Key, field: String, said: &str, name: &str, namespace: &str) {
         let mesh = self.mesh;
         let exists = mesh.services.iter().find(|it| it.host == name);
@@ -66,16 +79,11 @@ impl Analysis<'_> {
         } else {
             let message = format!("no service has the host `{name}`");
             let full = format!("{said}.{}", host::SERVICE_DOMAIN);
-            let elsewhere = mesh.services.iter().find(|it| it.is_kubernetes && it.name == said);
             let diagnostic = Diagnostic::error(field, message);
             if mesh.knows_host(&full) {
                 diagnostic.hint(format!("names with a dot are taken as they are: did you mean `{full}`?"))
-            } else if let Some(service) = elsewhere {
-                diagnostic.hint(format!("did you mean `{}` of another namespace?", service.host))
             } else {
-                let hosts =
-                    mesh.services.iter().map(|it| if said.contains('.') { &it.host } else { &it.name });
-                match nearest(said, hosts.map(String::as_str)) {
+                match self.meant_host(said, namespace) {
                     Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
                     None => diagnostic
                         .hint("add a Service or a ServiceEntry; until then requests are answered 503"),

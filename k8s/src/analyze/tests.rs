@@ -85,6 +85,24 @@ fn destinations_that_are_not_there() {
 }
 
 #[test]
+fn names_of_other_namespaces_are_hinted_at_in_full() {
+    let two =
+        |kind: &str, spec: &str| object(kind, "a", spec).replace("{name: a}", "{name: a, namespace: two}");
+    let full = "did you mean `reviews.default.svc.cluster.local`?";
+    for said in ["reviews", "revievs"] {
+        let rules = format!("{{hosts: [{said}], http: [{{route: [{{destination: {{host: {said}}}}}]}}]}}");
+        found(
+            &[two("VirtualService", &rules), two("DestinationRule", &format!("{{host: {said}}}"))],
+            &[
+                &format!("Warning VirtualService/two/a spec.hosts[0]: {full}"),
+                &format!("Error VirtualService/two/a spec.http[0].route[0].destination.host: {full}"),
+                &format!("Warning DestinationRule/two/a spec.host: {full}"),
+            ],
+        );
+    }
+}
+
+#[test]
 fn subsets_and_selectors_that_choose_nothing() {
     let rule =
         object("DestinationRule", "r", "{host: ratings, subsets: [{name: v2, labels: {version: v2}}]}");

@@ -80,7 +80,7 @@ fn hosts(analysis: &mut Analysis<'_>, virtual_service: &HeldVirtualService) {
             );
         } else if !said.contains(['.', '*']) {
             let message = format!("there is no Service `{said}` in namespace `{}`", held.key.namespace);
-            let hint = match nearest(said, mesh.services.iter().map(|it| it.name.as_str())) {
+            let hint = match analysis.meant_host(said, &held.key.namespace) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "the rules wait for the Service".to_owned(),
             };

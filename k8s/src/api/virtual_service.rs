@@ -101,8 +101,16 @@ pub struct PortSelector {
 #[allow(missing_docs)]
 pub struct RouteDestination {
     pub destination: Destination,
-    pub weight: u32,
+    /// None where the file gives none, which is 0 but seldom meant.
+    pub weight: Option<u32>,
     pub headers: Option<Headers>,
+}
+
+impl RouteDestination {
+    /// The share; 0 unless given.
+    pub fn share(&self) -> u32 {
+        self.weight.unwrap_or_default()
+    }
 }
 
 /// `redirect`.

@@ -109,7 +109,7 @@ impl Builder<'_> {
             self.destination(&host, port, &subset);
         }
         let headers = route.headers.as_ref().map(header_ops).unwrap_or_default();
-        WeightedDestination { host, subset, port, weight: route.weight, headers }
+        WeightedDestination { host, subset, port, weight: route.share(), headers }
     }
 }
 

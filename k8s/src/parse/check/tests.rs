@@ -104,6 +104,7 @@ fn destinations_and_weights() {
         &["Warning spec.http[0].route[1].weight: never gets"],
     );
     http(&format!("{{{TO_A}}}"), &[]);
+    http("{route: [{destination: {host: a}, weight: 1}, {destination: {host: b}, weight: 0}]}", &[]);
 }
 
 #[test]

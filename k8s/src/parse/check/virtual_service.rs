@@ -93,11 +93,11 @@ pub fn destinations(report: &mut Report, path: &str, routes: &[RouteDestination]
         }
     }
     if routes.len() > 1 {
-        let sum: u64 = routes.iter().map(|it| u64::from(it.weight)).sum();
+        let sum: u64 = routes.iter().map(|it| u64::from(it.share())).sum();
         if sum == 0 {
             report.error(path, "all weights are 0", "give each destination its share");
         }
-        for (at, _) in routes.iter().enumerate().filter(|(_, it)| sum > 0 && it.weight == 0) {
+        for (at, _) in routes.iter().enumerate().filter(|(_, it)| sum > 0 && it.weight.is_none()) {
             report.warning(
                 format!("{path}[{at}].weight"),
                 "without a weight it never gets traffic",
