@@ -15,6 +15,7 @@ use crate::parse::nearest;
 mod destination_rules;
 mod gateways;
 mod mesh_wide;
+mod outlier;
 mod rate_limits;
 mod references;
 mod rules;
@@ -35,6 +36,7 @@ pub fn analyze(set: &ObjectSet) -> Vec<Diagnostic> {
     }
     virtual_services::analyze(&mut analysis);
     destination_rules::analyze(&mut analysis);
+    outlier::analyze(&mut analysis);
     gateways::analyze(&mut analysis);
     services::analyze(&mut analysis);
     rate_limits::analyze(&mut analysis);

@@ -271,6 +271,55 @@ fn destination_rules_for_nothing_and_twice() {
 }
 
 #[test]
+fn outlier_detection_that_never_ejects() {
+    let more: String = (2..=10)
+        .map(|at| {
+            object(
+                "Process",
+                "p",
+                "{command: [x], ports: [{name: http, containerPort: 9080}, {name: b, containerPort: 9081}]}",
+            )
+            .replace(
+                "{name: p}",
+                &format!("{{name: ratings-{at}, labels: {{app: ratings, version: v{}}}}}", at % 2),
+            )
+        })
+        .collect();
+    let rule = |policy: &str, more: &str| {
+        object("DestinationRule", "d", &format!("{{host: ratings, trafficPolicy: {{{policy}}}{more}}}"))
+    };
+    let at = "Warning DestinationRule/default/d spec.trafficPolicy.outlierDetection";
+    let host = "ratings.default.svc.cluster.local";
+    found(
+        &[rule("outlierDetection: {consecutive5xxErrors: 1}", "")],
+        &[&format!(
+            "{at}: 10 % of the endpoints is less than one, so none is ever ejected of {host} (1) (set `maxEjectionPercent: 100`"
+        )],
+    );
+    found(
+        &[rule("outlierDetection: {maxEjectionPercent: 99}", "")],
+        &[&format!("{at}.maxEjectionPercent: 99 % of")],
+    );
+    found(&[rule("outlierDetection: {maxEjectionPercent: 100}", "")], &[]);
+    found(&[more.clone(), rule("outlierDetection: {}", "")], &[]);
+    let subset = ", subsets: [{name: odd, labels: {version: v1}}]";
+    found(
+        &[more.clone(), rule("outlierDetection: {}", subset)],
+        &[&format!("{at}: ever ejected of {host} subset `odd` (5) (set `maxEjectionPercent: 20`")],
+    );
+    let own = ", subsets: [{name: odd, labels: {version: v1}, trafficPolicy: {outlierDetection: {maxEjectionPercent: 20}}}]";
+    found(&[more.clone(), rule("outlierDetection: {}", own)], &[]);
+    // A port's settings replace what stands above them.
+    let of_port = "outlierDetection: {}, portLevelSettings: [{port: {number: 9081}, outlierDetection: {maxEjectionPercent: 5}}]";
+    found(
+        &[more, rule(of_port, "")],
+        &[&format!(
+            "Warning DestinationRule/default/d spec.trafficPolicy.portLevelSettings[0].outlierDetection.maxEjectionPercent: ever ejected of {host} (10) (set `maxEjectionPercent: 10`"
+        )],
+    );
+}
+
+#[test]
 fn ports_that_are_not_there() {
     let service =
         |port: &str| object("Service", "s", &format!("{{selector: {{app: reviews}}, ports: [{port}]}}"));

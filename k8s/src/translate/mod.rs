@@ -29,6 +29,7 @@ mod tests;
 
 pub(crate) use gateway::{served, server_protocol};
 pub(crate) use http::is_authority;
+pub(crate) use policy::Effective;
 pub(crate) use rate_limit::{direction as rate_limit_direction, hosts as rate_limit_hosts};
 pub(crate) use retry::retry_on;
 

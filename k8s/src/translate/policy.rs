@@ -60,6 +60,11 @@ impl<'a> Effective<'a> {
         pool
     }
 
+    /// Ejection of bad endpoints, as it is written.
+    pub fn outlier_detection(&self) -> Option<&'a OutlierDetection> {
+        self.outlier_detection
+    }
+
     /// Ejection of bad endpoints.
     pub fn outlier(&self) -> Option<Outlier> {
         self.outlier_detection.map(outlier)
