@@ -41,8 +41,8 @@ pub const IDLE_BUFFER_BYTES: usize = 1024;
 pub const BODY_BUFFER_BYTES: usize = 16 * 1024;
 /// The size that a body buffer grows to once a body proves large, in bytes (measured: 256 KiB costs half of 16 KiB).
 pub const BODY_BUFFER_BYTES_MAX: usize = 256 * 1024;
-/// Spare body buffers that a shard keeps of each size, in bytes together.
-pub const SPARE_BUFFER_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Spare body buffers that a shard keeps of each size, in bytes together; what is not used goes back to the system.
+pub const SPARE_BUFFER_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Spare request states that a shard keeps.
 pub const SPARE_WORK_MAX: usize = 256;
 /// Idle time after which a client's keep-alive connection is closed, in milliseconds (Envoy's default: 1 h).

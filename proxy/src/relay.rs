@@ -4,6 +4,7 @@
 //! the buffer stays and grows. The end of one direction is passed on (half-close), the other goes on.
 
 use std::cell::Cell;
+use std::io;
 use std::pin::pin;
 
 use dromon_core::limits::{BODY_BUFFER_BYTES, BODY_BUFFER_BYTES_MAX};
@@ -14,6 +15,9 @@ use crate::io::{Alarm, Either, race, sleep_until, write_all};
 use crate::shard::Shard;
 use crate::sys::buffer::Buffer;
 use crate::sys::socket::Socket;
+
+/// Steps of one direction after which its task lets others run, even if more is there.
+const STEPS_MAX: u32 = 8;
 
 /// Bytes that were read before the relay began.
 #[derive(Debug, Default)]
@@ -141,14 +145,20 @@ impl Direction<'_> {
         let mut size = BODY_BUFFER_BYTES;
         loop {
             self.from.readable().await.map_err(|_| Side::From)?;
-            loop {
-                let buffer = self.shard.buffers.take(size);
-                let (read, buffer) = self.from.read(buffer).await;
-                let count = read.map_err(|_| Side::From)?;
-                if count == 0 {
-                    self.to.shutdown_write();
-                    self.shard.buffers.give(buffer);
-                    return Ok(());
+            for _ in 0..STEPS_MAX {
+                let mut buffer = self.shard.buffers.take(size);
+                match self.from.try_read(&mut buffer) {
+                    Ok(0) => {
+                        self.to.shutdown_write();
+                        self.shard.buffers.give(buffer);
+                        return Ok(());
+                    }
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        self.shard.buffers.give(buffer);
+                        break;
+                    }
+                    Err(_) => return Err(Side::From),
                 }
                 let full = buffer.room() == 0;
                 self.send(buffer).await?;

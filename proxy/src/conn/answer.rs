@@ -4,7 +4,7 @@ use dromon_core::exchange::{Attempt, End, Exchange, Input, Step};
 use dromon_core::fault::Reason;
 use dromon_core::h1::encode::{self, ResponseRewrite};
 use dromon_core::h1::{self, CONTINUE, Interim, Progress, ResponseHead};
-use dromon_core::limits::{EXPECT_WAIT_MS, HEAD_BYTES_MAX};
+use dromon_core::limits::{BODY_BUFFER_BYTES_MAX, EXPECT_WAIT_MS, HEAD_BYTES_MAX};
 use dromon_core::route::rule::Changes;
 use smallvec::SmallVec;
 
@@ -15,6 +15,7 @@ use super::local;
 use super::work::{Answer, Flags, Request};
 use crate::io::Interrupted;
 use crate::pool::Upstream;
+use crate::sys::buffer::Buffer;
 
 /// Free bytes before a response in its buffer: a head that grows by so much still leaves with its body in one write.
 const HEADROOM_BYTES: usize = 256;
@@ -271,7 +272,9 @@ async fn send(
     attempt: &Attempt,
 ) -> Result<(), Broken> {
     let Answer { buffer, out, framing, sent_bytes, .. } = answer;
-    let full = buffer.room() == 0;
+    if buffer.room() == 0 && framing.remaining() != Some(buffer.len() as u64) {
+        enlarge(client, framing, buffer, upstream);
+    }
     let head_bytes = out.len();
     match framing.take(buffer, out)? {
         Take::Whole => {
@@ -286,10 +289,22 @@ async fn send(
             write(client, &client.socket, out).await?;
         }
     }
-    out.clear();
     if framing.is_done() {
         return Ok(());
     }
     let way = Way { client, from: &upstream.socket, to: &client.socket, deadline: attempt.finish_by };
-    way.pass(framing, buffer, out, sent_bytes, full).await
+    way.pass(framing, buffer, out, sent_bytes).await
+}
+
+/// The body did not fit beside its head, so more of it is there: takes it along, since each write costs the receiver
+/// a wake-up.
+fn enlarge(client: &Client, framing: &Framing, buffer: &mut Buffer, upstream: &Upstream) {
+    let left =
+        framing.remaining().map_or(BODY_BUFFER_BYTES_MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
+    let mut larger = client.shard.buffers.take(left.saturating_add(HEADROOM_BYTES));
+    larger.clear_with_headroom(HEADROOM_BYTES);
+    larger.extend(buffer.filled());
+    client.shard.buffers.give(std::mem::replace(buffer, larger));
+    // Nothing there, an end or an error: the next read says so again.
+    let _ = upstream.socket.try_read(buffer);
 }

@@ -250,10 +250,7 @@ async fn converse(
     // Boxed, since only a request whose body goes on after its head comes here, and all would weigh more.
     let mut up = Box::pin(upload::run(client, &upstream.socket, attempt.finish_by, upload, flags));
     match race(down.as_mut(), up.as_mut()).await {
-        Either::First(received) => {
-            upload::settle(up.as_mut(), flags).await;
-            Ok(received)
-        }
+        Either::First(received) => Ok(received),
         Either::Second(Err(broken @ (Broken::Truncated | Broken::Rule(_)))) => Err(broken),
         // An upstream that takes no more may still have answered.
         Either::Second(_) => Ok(down.await),

@@ -1,4 +1,10 @@
 //! Passing a body on, in steps, under back-pressure: the next bytes are read when the last ones are written.
+//!
+//! Bodies are read and written at once where that does not wait, heads by operations of the runtime. A ring runs the reads of
+//! all its connections and then their writes, by which time a large body has left the processor's cache; passed on
+//! directly, all of them share one warm buffer, and none holds one while it waits.
+
+use std::io;
 
 use dromon_core::h1::Reject;
 use dromon_core::limits::{BODY_BUFFER_BYTES, BODY_BUFFER_BYTES_MAX};
@@ -8,8 +14,12 @@ use thiserror::Error;
 use super::client::Client;
 use super::framing::{Framing, Take};
 use crate::io::{Interrupted, Stalled, write_all};
+use crate::shard::Shard;
 use crate::sys::buffer::Buffer;
 use crate::sys::socket::Socket;
+
+/// Steps of a body after which its task lets others run, even if more is there: 2 MiB at most.
+const STEPS_MAX: u32 = 8;
 
 /// Why a body did not come through.
 #[derive(Debug, Error)]
@@ -50,17 +60,17 @@ pub(super) struct Way<'a> {
 
 impl Way<'_> {
     /// Passes the rest of the body on: what is in `buffer`, then what comes. At the end `buffer` holds what the
-    /// sender has sent beyond the body. Counts what is written in `sent_bytes`. `hot`: the last read
-    /// filled its buffer, so more will be there.
+    /// sender has sent beyond the body. Counts what is written in `sent_bytes`.
     pub(super) async fn pass(
         &self,
         framing: &mut Framing,
         buffer: &mut Buffer,
         out: &mut Buffer,
         sent_bytes: &mut u64,
-        mut hot: bool,
     ) -> Result<(), Broken> {
+        let mut steps = 0;
         loop {
+            out.clear();
             match framing.take(buffer, out)? {
                 Take::Whole => {
                     *sent_bytes += buffer.len() as u64;
@@ -69,17 +79,14 @@ impl Way<'_> {
                 Take::Copied => {
                     *sent_bytes += out.len() as u64;
                     write(self.client, self.to, out).await?;
-                    // What was copied may have stood before more of the body.
-                    if !framing.is_done() && !buffer.is_empty() {
-                        buffer.compact();
-                    }
                 }
                 Take::Nothing => {}
             }
             if framing.is_done() {
                 return Ok(());
             }
-            if !self.fill(framing, buffer, &mut hot).await? {
+            if !self.fill(framing, buffer, &mut steps).await? {
+                out.clear();
                 if !framing.end_of_stream(out) {
                     return Err(Broken::Truncated);
                 }
@@ -88,47 +95,52 @@ impl Way<'_> {
         }
     }
 
-    /// Reads on; false at the end of the stream. While bytes flow the buffer stays and grows; a stream that pauses gives
-    /// it back and waits without one.
-    async fn fill(&self, framing: &Framing, buffer: &mut Buffer, hot: &mut bool) -> Result<bool, Broken> {
-        let wanted = match framing.remaining() {
-            Some(left) => {
-                usize::try_from(left).unwrap_or(usize::MAX).clamp(BODY_BUFFER_BYTES, BODY_BUFFER_BYTES_MAX)
+    /// Reads on; false at the end of the stream. A stream that pauses gives its buffer back and waits without one, and
+    /// one that flows waits now and then all the same, for the others' sake.
+    async fn fill(&self, framing: &Framing, buffer: &mut Buffer, steps: &mut u32) -> Result<bool, Broken> {
+        loop {
+            *steps += 1;
+            if !steps.is_multiple_of(STEPS_MAX) {
+                make_room(&self.client.shard, framing, buffer);
+                match self.from.try_read(buffer) {
+                    Ok(count) => return Ok(count > 0),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(_) => return Err(Broken::Truncated),
+                }
             }
-            None if *hot => (buffer.capacity() * 4).clamp(BODY_BUFFER_BYTES, BODY_BUFFER_BYTES_MAX),
-            None => BODY_BUFFER_BYTES,
-        };
-        if !*hot {
             if buffer.is_empty() {
                 self.client.shard.buffers.give(std::mem::take(buffer));
             }
+            let readable = self.from.readable();
             self.client
                 .alarm
-                .watch(self.deadline, self.to, self.from.readable())
+                .watch(self.deadline, self.to, readable)
                 .await?
                 .map_err(|_| Broken::Truncated)?;
         }
-        self.make_room(buffer, wanted);
-        let room = buffer.room();
-        let (read, back) =
-            self.client.alarm.watch(self.deadline, self.to, self.from.read(std::mem::take(buffer))).await?;
-        *buffer = back;
-        let count = read.map_err(|_| Broken::Truncated)?;
-        *hot = count == room;
-        Ok(count > 0)
     }
+}
 
-    fn make_room(&self, buffer: &mut Buffer, wanted: usize) {
-        if buffer.is_empty() {
-            buffer.clear();
-        }
-        if buffer.capacity() < wanted {
-            let mut larger = self.client.shard.buffers.take(wanted);
-            larger.extend(buffer.filled());
-            self.client.shard.buffers.give(std::mem::replace(buffer, larger));
-        } else {
-            buffer.compact();
-        }
+/// Gives `buffer` room for as much of the body as one step takes.
+pub(super) fn make_room(shard: &Shard, framing: &Framing, buffer: &mut Buffer) {
+    let wanted = match framing.remaining() {
+        Some(left) => usize::try_from(left).unwrap_or(usize::MAX),
+        None => BODY_BUFFER_BYTES_MAX,
+    };
+    let wanted = wanted.clamp(BODY_BUFFER_BYTES, BODY_BUFFER_BYTES_MAX);
+    if buffer.is_empty() {
+        buffer.clear();
+    }
+    if buffer.capacity() < wanted {
+        let mut larger = shard.buffers.take(wanted);
+        larger.extend(buffer.filled());
+        shard.buffers.give(std::mem::replace(buffer, larger));
+    } else {
+        buffer.compact();
+    }
+    if buffer.room() == 0 {
+        // A part of a chunk's framing that fills a buffer was refused before.
+        buffer.grow(2 * buffer.capacity());
     }
 }
 

@@ -23,7 +23,7 @@ use dromon_core::config::model::{ListenerKind, Protocol};
 use crate::shard::{ListenerHandle, Shard};
 use crate::sys::socket::Socket;
 use client::{Client, Port};
-pub use work::{SpareWork, Work};
+pub use work::SpareWork;
 
 /// How a connection is to be treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

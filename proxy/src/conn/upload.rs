@@ -1,20 +1,19 @@
 //! A request's body on its way up, beside the answer that may already come down.
 //!
 //! A try may end while the client is still sending, and another one goes on from there, so an upload must be stoppable
-//! without losing bytes: it waits by readiness and only then reads, keeps what it sends for a replay, and says while a
-//! read is under way.
+//! without losing bytes: it waits by readiness, reads without waiting, and keeps what it sends for a replay.
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::io;
 use std::task::Poll;
 
-use dromon_core::limits::{BODY_BUFFER_BYTES, BODY_BUFFER_BYTES_MAX};
 use dromon_core::time::Tick;
 
-use super::body::{Broken, write};
+use super::body::{Broken, make_room, write};
 use super::client::Client;
-use super::framing::Take;
+use super::framing::{Framing, Take};
 use super::work::{Flags, Upload};
+use crate::sys::buffer::Buffer;
 use crate::sys::socket::Socket;
 
 /// Sends the rest of the body upstream.
@@ -45,40 +44,29 @@ pub(super) async fn run(
             flags.uploaded.set(true);
             return Ok(());
         }
-        if buffer.is_empty() {
-            client.shard.buffers.give(std::mem::take(buffer));
-        }
-        client
-            .alarm
-            .watch(deadline, upstream, client.socket.readable())
-            .await?
-            .map_err(|_| Broken::Truncated)?;
-        if buffer.capacity() == 0 {
-            let left = framing
-                .remaining()
-                .map_or(BODY_BUFFER_BYTES, |left| usize::try_from(left).unwrap_or(usize::MAX));
-            *buffer = client.shard.buffers.take(left.min(BODY_BUFFER_BYTES_MAX));
-        } else {
-            buffer.compact();
-            buffer.grow(BODY_BUFFER_BYTES);
-        }
-        flags.reading.set(true);
-        let (read, back) = client.socket.read(std::mem::take(buffer)).await;
-        *buffer = back;
-        flags.reading.set(false);
-        if read.map_err(|_| Broken::Truncated)? == 0 {
-            return Err(Broken::Truncated);
-        }
+        fill(client, upstream, deadline, framing, buffer).await?;
     }
 }
 
-/// Polls an upload on until it may be dropped without losing what the client has sent.
-pub(super) async fn settle<F: Future>(mut upload: Pin<&mut F>, flags: &Flags) {
-    poll_fn(|context| {
-        if !flags.reading.get() || upload.as_mut().poll(context).is_ready() || !flags.reading.get() {
-            return Poll::Ready(());
+/// Reads on, waiting by readiness; what is read is in the buffer whenever the upload is stopped.
+async fn fill(
+    client: &Client,
+    upstream: &Socket,
+    deadline: Tick,
+    framing: &Framing,
+    buffer: &mut Buffer,
+) -> Result<(), Broken> {
+    loop {
+        if buffer.is_empty() {
+            client.shard.buffers.give(std::mem::take(buffer));
         }
-        Poll::Pending
-    })
-    .await;
+        let readable = client.socket.readable();
+        client.alarm.watch(deadline, upstream, readable).await?.map_err(|_| Broken::Truncated)?;
+        make_room(&client.shard, framing, buffer);
+        match client.socket.try_read(buffer) {
+            Ok(1..) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Ok(0) | Err(_) => return Err(Broken::Truncated),
+        }
+    }
 }

@@ -68,8 +68,6 @@ pub(super) struct Upload {
 /// What the upload and the answer, which run side by side, tell each other.
 #[derive(Default)]
 pub(super) struct Flags {
-    /// Bytes read from the client may be lost if the upload is dropped now.
-    pub(super) reading: Cell<bool>,
     /// The client may send its body: it did not ask, or was told so (R28).
     pub(super) invited: Cell<bool>,
     /// What was sent of the body is not all here any more.
@@ -164,7 +162,6 @@ impl Work {
         self.request.id = None;
         self.upload.framing = Framing::default();
         self.upload.replay.reset();
-        self.flags.reading.set(false);
         self.flags.invited.set(true);
         self.flags.unrepeatable.set(false);
         self.flags.uploaded.set(true);
@@ -182,6 +179,8 @@ impl Work {
 
 /// Spare [`Work`]s of a shard.
 #[derive(Default)]
+// Boxed: a connection keeps a pointer, not the kilobyte behind it.
+#[allow(clippy::vec_box)]
 pub struct SpareWork {
     spare: RefCell<Vec<Box<Work>>>,
 }
@@ -190,6 +189,13 @@ impl SpareWork {
     /// One to work with.
     pub fn take(&self) -> Box<Work> {
         self.spare.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Frees half of what is spare.
+    pub fn trim(&self) {
+        let mut spare = self.spare.borrow_mut();
+        let half = spare.len() / 2;
+        spare.truncate(half);
     }
 
     /// Takes one back; buffers that grew for an unusual request are freed.

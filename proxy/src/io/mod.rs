@@ -5,5 +5,5 @@ mod race;
 mod transfer;
 
 pub use alarm::{Alarm, Interrupted};
-pub use race::{Either, Timeout, race, sleep_until, within};
+pub use race::{Either, race, sleep_until, within};
 pub use transfer::{Stalled, write_all};

@@ -21,9 +21,20 @@ pub enum Stalled {
     Timeout,
 }
 
+/// From this size on a write is tried at once rather than queued with others: what it saves in copies from memory that is
+/// still in the cache outweighs the system call (measured with 100 KiB bodies).
+const DIRECT_BYTES_MIN: usize = 8 * 1024;
+
 /// Writes all of `buffer` and gives it back empty, with its capacity. On an error it comes back as far as it was written,
 /// on a stall a fresh one does: the kernel may still hold the other.
 pub async fn write_all(alarm: &Alarm, socket: &Socket, mut buffer: Buffer) -> (Result<(), Stalled>, Buffer) {
+    if buffer.len() >= DIRECT_BYTES_MIN {
+        match socket.try_write(buffer.filled()) {
+            Ok(count) => buffer.consume(count),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return (Err(Stalled::Broken(error)), buffer),
+        }
+    }
     while !buffer.is_empty() {
         let deadline = clock::coarse().plus_millis(WRITE_STALL_MS);
         match alarm.within(deadline, socket.write(buffer)).await {

@@ -13,7 +13,7 @@ use std::task::{Poll, Waker};
 use dromon_core::balance::DestinationState;
 use dromon_core::limits::PENDING_LOOK_MS;
 
-use crate::io::{sleep_until, within};
+use crate::io::within;
 use crate::sys::clock;
 
 /// A line of requests.

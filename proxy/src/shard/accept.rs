@@ -24,15 +24,13 @@ use crate::sys::socket::Socket;
 pub struct ListenerHandle {
     /// Its name in the table.
     pub name: Arc<str>,
-    /// The address it is bound to.
-    pub address: SocketAddr,
     place: Cell<(u64, Option<usize>)>,
 }
 
 impl ListenerHandle {
-    /// A listener of that name, bound to that address.
-    pub fn new(name: Arc<str>, address: SocketAddr) -> ListenerHandle {
-        ListenerHandle { name, address, place: Cell::new((u64::MAX, None)) }
+    /// A listener of that name.
+    pub fn new(name: Arc<str>) -> ListenerHandle {
+        ListenerHandle { name, place: Cell::new((u64::MAX, None)) }
     }
 
     /// The listener's index in this table; none if the table no longer has it.
@@ -69,9 +67,8 @@ pub(super) fn spawn(
     stopped: impl FnOnce() + 'static,
 ) -> io::Result<Accepting> {
     socket.set_nonblocking(shard.nonblocking)?;
-    let address = socket.local_addr()?;
     let listener = TcpListener::from_std(socket)?;
-    let handle = Rc::new(ListenerHandle::new(name, address));
+    let handle = Rc::new(ListenerHandle::new(name));
     let stop = Rc::new(Cell::new(false));
     let accepting = Accepting { stop: stop.clone(), canceller: Canceller::new() };
     let cancel = accepting.canceller.handle();

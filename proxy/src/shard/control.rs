@@ -32,7 +32,7 @@ pub(super) async fn run(shard: Rc<Shard>, mut inbox: Receiver<ToShard>) {
                 tell(&shard, FromShard::Stats { shard: shard.id, stats, exchanges }).await;
             }
             ToShard::Drain { deadline } => {
-                shard.drain_until(deadline);
+                shard.drain();
                 monoio::spawn(drained(shard.clone(), deadline));
             }
             ToShard::Resolved { host, answer, until } => shard.names.answer(host, answer, until),
@@ -88,10 +88,12 @@ async fn tell(shard: &Rc<Shard>, message: FromShard) {
     let _ = shard.outbox.send(message).await;
 }
 
-/// Closes pooled connections that have been idle for too long.
+/// Closes pooled connections that have been idle for too long, and frees what a burst has left.
 async fn sweep(shard: Rc<Shard>) {
     loop {
         monoio::time::sleep(Duration::from_millis(POOL_SWEEP_MS)).await;
         shard.pools.sweep(&shard);
+        shard.buffers.trim();
+        shard.works.trim();
     }
 }

@@ -17,4 +17,4 @@ mod telemetry;
 pub use accept::ListenerHandle;
 pub use plan::{Machine, plan};
 pub use start::{Settings, start};
-pub use state::{Drain, Shard};
+pub use state::Shard;

@@ -43,16 +43,7 @@ pub struct Shard {
     /// A new table came into force.
     pub table_changed: Notify,
     table: RefCell<Option<Arc<Table>>>,
-    drain: Cell<Drain>,
-}
-
-/// Whether the shard is going away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Drain {
-    /// No.
-    No,
-    /// Yes: no keep-alive any more, and all is over by then.
-    Until(Tick),
+    draining: Cell<bool>,
 }
 
 impl Shard {
@@ -71,7 +62,7 @@ impl Shard {
             names: Names::default(),
             table_changed: Notify::default(),
             table: RefCell::new(None),
-            drain: Cell::new(Drain::No),
+            draining: Cell::new(false),
         })
     }
 
@@ -106,12 +97,12 @@ impl Shard {
 
     /// Whether the shard is going away.
     pub fn draining(&self) -> bool {
-        self.drain.get() != Drain::No
+        self.draining.get()
     }
 
     /// Stops keep-alive.
-    pub fn drain_until(&self, deadline: Tick) {
-        self.drain.set(Drain::Until(deadline));
+    pub fn drain(&self) {
+        self.draining.set(true);
     }
 
     /// The numbers since the last call.
