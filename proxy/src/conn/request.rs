@@ -289,7 +289,7 @@ async fn finish(client: &Client, work: &mut Work, answered: Answered) -> Next {
 fn next_request(client: &Client, work: &mut Work) {
     let Work { request, upload, .. } = work;
     request.buffer.consume(request.head_bytes);
-    if upload.buffer.capacity() > 0 {
+    if request.head.body() != Body::Empty {
         request.buffer.clear();
         request.buffer.extend(upload.buffer.filled());
         client.shard.buffers.give(std::mem::take(&mut upload.buffer));

@@ -29,3 +29,17 @@ fn the_future_of_a_connection_is_small() {
         assert!(bytes <= CONNECTION_FUTURE_BYTES_MAX, "{bytes} bytes");
     });
 }
+
+#[test]
+fn a_spare_state_holds_nothing_of_the_client_before() {
+    let spare = SpareWork::default();
+    let mut work = spare.take();
+    work.request.buffer.extend(b"POST /");
+    work.upload.buffer.extend(b"GET /secret HTTP/1.1");
+    work.answer.buffer.extend(b"HTTP/1.1 200 OK");
+    assert!(work.upload.replay.keep(b"body"));
+    spare.give(work);
+    let work = spare.take();
+    assert!(work.request.buffer.is_empty() && work.upload.buffer.is_empty() && work.answer.buffer.is_empty());
+    assert_eq!(work.upload.replay.bytes(), Some(&b""[..]));
+}

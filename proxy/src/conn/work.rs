@@ -149,6 +149,14 @@ impl Work {
         own
     }
 
+    /// Nothing that one client or upstream has sent may be left for another (R19).
+    fn forget_bodies(&mut self) {
+        self.upload.buffer = Buffer::default();
+        self.answer.buffer = Buffer::default();
+        self.upload.framing = Framing::default();
+        self.upload.replay.reset();
+    }
+
     /// Makes ready for a request. What the client has sent ahead stays in `request.buffer`.
     pub(super) fn begin(&mut self) {
         if self.request.buffer.capacity() == 0 {
@@ -158,6 +166,7 @@ impl Work {
         if std::mem::replace(&mut self.request.dirty, true) {
             self.request.head = RequestHead::new();
         }
+        self.forget_bodies();
         self.request.path_differs = false;
         self.request.id = None;
         self.upload.framing = Framing::default();
@@ -204,6 +213,7 @@ impl SpareWork {
         if spare.len() >= SPARE_WORK_MAX {
             return;
         }
+        work.forget_bodies();
         for buffer in [&mut work.request.buffer, &mut work.answer.out, &mut work.upload.out] {
             buffer.clear();
             if buffer.capacity() > 2 * HEAD_BUFFER_BYTES {
