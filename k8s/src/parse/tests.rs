@@ -353,7 +353,7 @@ fn what_does_not_fit_makes_no_further_errors() {
 
 #[test]
 fn only_so_many_faults_of_one_object_are_told() {
-    let hosts = vec!["7"; 100].join(", ");
+    let hosts = ["7"; 100].join(", ");
     let found = fields(&format!("{VIRTUAL_SERVICE}spec: {{hosts: [{hosts}]}}\n"));
     assert_eq!(found.len(), 16, "{found:#?}");
 }

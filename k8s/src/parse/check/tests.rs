@@ -356,7 +356,7 @@ fn rate_limits() {
     burst("~", &[]);
     burst("0", &["Error spec.limits[0].burst: admit nothing"]);
     burst("6", &["Info spec.limits[0].burst: 6 may come at once, more than the 5 of a Minute"]);
-    let keys = vec!["{path: {}}"; 9].join(", ");
+    let keys = ["{path: {}}"; 9].join(", ");
     limit(
         &format!("{{limits: [{{requests: 5, unit: Minute, per: [{keys}]}}]}}"),
         &["Error spec.limits[0].per: at most 8"],
