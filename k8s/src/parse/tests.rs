@@ -151,6 +151,14 @@ fn a_variant_that_is_nearly_right_is_hinted_at() {
 }
 
 #[test]
+fn quotes_too_many_or_too_few_are_hinted_at() {
+    let hint = |spec: &str| only(&format!("{VIRTUAL_SERVICE}spec: {spec}\n")).hint;
+    let attempts = "{hosts: [a], http: [{retries: {attempts: '3'}, route: [{destination: {host: a}}]}]}";
+    assert_eq!(hint(attempts), "a number, without quotes");
+    assert_eq!(hint("{hosts: [5], http: [{directResponse: {status: 200}}]}"), "put the value in quotes");
+}
+
+#[test]
 fn kinds_that_are_not_kept_say_what_to_use() {
     let error = Severity::Error;
     let cases = [

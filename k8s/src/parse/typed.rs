@@ -188,6 +188,11 @@ fn type_hint(message: &str) -> Option<String> {
     if message.starts_with("invalid type: ") && message.ends_with("expected a string") {
         return Some("put the value in quotes".to_owned());
     }
+    let numbers = ["u8", "u16", "u32", "u64", "i32", "i64", "f64"];
+    let is_number = message.rsplit_once("expected ").is_some_and(|(_, wanted)| numbers.contains(&wanted));
+    if message.starts_with("invalid type: string ") && is_number {
+        return Some("a number, without quotes".to_owned());
+    }
     let rest = message.strip_prefix("unknown variant `")?;
     let (given, rest) = rest.split_once('`')?;
     let candidates: Vec<&str> = rest.split('`').skip(1).step_by(2).collect();
