@@ -81,6 +81,16 @@ fn caps_on_connections_and_pending_requests_answer_503() {
 }
 
 #[test]
+fn a_cap_in_total_starves_no_shard() {
+    on_both_drivers(resilience::caps_over_shards);
+}
+
+#[test]
+fn a_client_that_leaves_gives_back_what_it_held() {
+    on_both_drivers(resilience::clients_that_leave);
+}
+
+#[test]
 fn rules_redirect_rewrite_answer_and_change_headers() {
     on_both_drivers(roles::actions);
 }

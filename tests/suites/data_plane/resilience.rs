@@ -180,6 +180,52 @@ pub fn caps(driver: &str) {
     assert_eq!(upstream.connections(), 1);
 }
 
+/// One connection in all, several shards: an idle connection of one shard does not keep another's requests waiting.
+pub fn caps_over_shards(driver: &str) {
+    let origin = Origin::start("ok");
+    let change = |resources: &mut Vec<Resource>| {
+        for resource in resources {
+            if let Resource::Destination(destination) = resource {
+                destination.pool.max_connections = Some(1);
+            }
+        }
+    };
+    let (_proxy, front) =
+        start_with(driver, &[origin.address], HttpRule::default(), change, &["--shards", "4"]);
+    for turn in 0..24 {
+        let began = Instant::now();
+        assert_eq!(get(front, "/", &[]).expect("an answer").status, 200, "request {turn}");
+        assert!(began.elapsed() < Duration::from_secs(5), "request {turn} waited {:?}", began.elapsed());
+    }
+}
+
+/// A client that leaves gives back what it held: the next one is served.
+pub fn clients_that_leave(driver: &str) {
+    let upstream = Scripted::start();
+    let asked = AtomicU64::new(0);
+    upstream.answer(move |_| {
+        if asked.fetch_add(1, Ordering::Relaxed) == 0 {
+            std::thread::sleep(Duration::from_secs(20));
+        }
+        Answer::keep("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    });
+    let change = |resources: &mut Vec<Resource>| {
+        for resource in resources {
+            if let Resource::Destination(destination) = resource {
+                destination.pool.max_connections = Some(1);
+            }
+        }
+    };
+    let (_proxy, front) = start(driver, &[upstream.address], HttpRule::default(), change);
+    let mut impatient = std::net::TcpStream::connect(front).expect("the gateway listens");
+    std::io::Write::write_all(&mut impatient, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("open");
+    dromon_tests::eventually("the request to arrive", || (upstream.connections() == 1).then_some(()));
+    drop(impatient);
+    let began = Instant::now();
+    assert_eq!(get(front, "/", &[]).expect("an answer").status, 200);
+    assert!(began.elapsed() < Duration::from_secs(15), "the next client waited {:?}", began.elapsed());
+}
+
 fn at_once(front: SocketAddr, count: usize) -> Vec<u16> {
     let ask = |_| std::thread::spawn(move || get(front, "/", &[]).map_or(0, |answer| answer.status));
     let threads: Vec<_> = (0..count).map(ask).collect();

@@ -112,6 +112,44 @@ pub fn reuse(rig: &Rig) {
     }
 }
 
+/// R19: what follows a request on a connection that ends with it reaches nobody, least of all the next client.
+pub fn leftovers(rig: &Rig) {
+    let echo_path = |seen: &dromon_tests::scripted::Seen| {
+        let path = seen.head.split(' ').nth(1).unwrap_or_default().to_owned();
+        Answer::keep(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{path}", path.len()))
+    };
+    rig.upstream.answer(echo_path);
+    let hostile = b"POST /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 1\r\n\r\n\
+        xGET /EVIL HTTP/1.1\r\nHost: a\r\n\r\n";
+    for _ in 0..3 {
+        assert!(rig.raw(hostile).contains("/a"), "the request itself is served");
+        let next = rig.raw(
+            b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        );
+        assert_eq!(next.matches("HTTP/1.1 200").count(), 2, "R19: {next:?}");
+        assert!(next.contains("\r\n\r\n/1") && next.ends_with("\r\n\r\n/2"), "R19: {next:?}");
+    }
+    assert!(rig.upstream.seen().iter().all(|it| !it.head.contains("EVIL")), "R19: {:?}", rig.upstream.seen());
+
+    // A stray line end after a body, as old browsers sent it, starts no request and no deadline of one (R2).
+    let mut stream = rig.connect();
+    stream.write_all(b"POST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx\r\n").expect("open");
+    read_until(&mut stream, "/b");
+    stream.write_all(b"GET /c HTTP/1.1\r\nHost: a\r\n\r\n").expect("open");
+    read_until(&mut stream, "\r\n\r\n/c");
+}
+
+/// R40 (d): an answer that has begun is never asked for again.
+pub fn begun_answers(rig: &Rig) {
+    let get = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    rig.upstream.answer(|_| Answer::keep(OK));
+    assert_eq!(status(&rig.raw(get)), 200);
+    rig.upstream.answer(|_| Answer::close("HTTP/1.1 200 O"));
+    let response = rig.raw(get);
+    assert_ne!(status(&response), 200, "R40: {response:?}");
+    assert_eq!(rig.upstream.seen().len(), 1, "R40: part of an answer had come");
+}
+
 /// R22: answers come in the order of the requests, whatever arrives early.
 pub fn pipelining(rig: &Rig) {
     rig.upstream.answer(|seen| {

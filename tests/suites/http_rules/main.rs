@@ -148,4 +148,10 @@ fn interim_responses_expectations_and_upgrades() {
 fn connections_are_reused_only_when_that_is_safe() {
     on_both_drivers(exchanges::reuse);
     on_both_drivers(exchanges::pipelining);
+    on_both_drivers(exchanges::begun_answers);
+}
+
+#[test]
+fn leftovers_of_one_client_never_reach_another() {
+    on_both_drivers(exchanges::leftovers);
 }
