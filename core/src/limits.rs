@@ -57,6 +57,11 @@ pub const POOL_SWEEP_MS: u64 = 5_000;
 /// How often the first request in line under a connection cap looks for a place that another shard gave back, in
 /// milliseconds.
 pub const PENDING_LOOK_MS: u64 = 5;
+/// How often a shard with connections to a destination whose connections are capped looks whether requests of another
+/// shard wait for them, in milliseconds.
+pub const POOL_SHARE_LOOK_MS: u64 = 20;
+/// Connections that a shard whose own requests wait keeps for them before it lets one go to another shard's.
+pub const POOL_SHARE_TURNS: u32 = 8;
 /// Idle upstream connections kept per destination endpoint and shard.
 pub const POOL_IDLE_PER_ENDPOINT_MAX: usize = 1_024;
 /// Pause after an accept that failed for want of descriptors or memory, in milliseconds.

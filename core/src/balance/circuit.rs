@@ -33,6 +33,26 @@ pub struct ConnectionToken(Option<Arc<DestinationState>>);
 #[must_use]
 pub struct PendingToken(Option<Arc<DestinationState>>);
 
+/// A place in line for a connection, told to all shards: one that holds an idle connection then gives it up. Given back
+/// when dropped.
+#[derive(Debug)]
+#[must_use]
+pub struct WaitingToken(Arc<DestinationState>);
+
+impl WaitingToken {
+    /// Stands in line.
+    pub fn new(state: &Arc<DestinationState>) -> WaitingToken {
+        state.waiting.fetch_add(1, Relaxed);
+        WaitingToken(Arc::clone(state))
+    }
+}
+
+impl Drop for WaitingToken {
+    fn drop(&mut self) {
+        give(&self.0.waiting);
+    }
+}
+
 impl ConnectionToken {
     /// Takes one of `maxConnections`. The token counts from the attempt to connect until the connection is closed.
     pub fn acquire(destination: &Destination) -> Result<ConnectionToken, Overflow> {

@@ -5,7 +5,7 @@ mod pick;
 mod shares;
 mod state;
 
-pub use circuit::{ConnectionToken, Overflow, PendingToken};
+pub use circuit::{ConnectionToken, Overflow, PendingToken, WaitingToken};
 pub(crate) use circuit::{give, take};
 pub use pick::{Avoid, pick};
 pub use shares::Shares;

@@ -22,6 +22,7 @@ pub struct DestinationState {
     pub(crate) requests: Padded<AtomicU32>,
     pub(crate) connections: AtomicU32,
     pub(crate) pending: AtomicU32,
+    pub(crate) waiting: AtomicU32,
     pub(crate) retries: AtomicU32,
     /// One shard at a time weighs an ejection or sweeps; another one that comes meanwhile goes on without.
     pub(crate) sweeping: AtomicBool,
@@ -43,6 +44,11 @@ impl DestinationState {
     /// Requests waiting for a connection, where they are capped.
     pub fn pending(&self) -> u32 {
         self.pending.load(Relaxed)
+    }
+
+    /// Requests that stand in line for a connection because the cap on connections is reached, over all shards.
+    pub fn waiting(&self) -> u32 {
+        self.waiting.load(Relaxed)
     }
 
     /// Requests in flight, where they are capped.

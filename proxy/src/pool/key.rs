@@ -4,6 +4,7 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use dromon_core::balance::DestinationState;
 use dromon_core::config::table::Destination;
 
 /// A destination, by its state, which outlives configuration versions, and an address.
@@ -15,17 +16,17 @@ pub(super) struct Key {
 
 impl Key {
     pub(super) fn new(destination: Option<&Arc<Destination>>, address: SocketAddr) -> Key {
-        Key { destination: destination.map_or(0, id), address }
+        Key { destination: destination.map_or(0, |destination| id(&destination.state)), address }
     }
 
-    pub(super) fn belongs_to(&self, destination: &Arc<Destination>) -> bool {
-        self.destination == id(destination)
+    pub(super) fn belongs_to(&self, state: &Arc<DestinationState>) -> bool {
+        self.destination == id(state)
     }
 }
 
 /// A pool's connections keep the state they were made for alive (see `Upstream`), so no other can take its address.
-fn id(destination: &Arc<Destination>) -> usize {
-    Arc::as_ptr(&destination.state) as usize
+pub(super) fn id(state: &Arc<DestinationState>) -> usize {
+    Arc::as_ptr(state) as usize
 }
 
 impl Hash for Key {

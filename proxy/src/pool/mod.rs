@@ -8,17 +8,18 @@ mod key;
 mod queue;
 mod upstream;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
-use dromon_core::balance::{ConnectionToken, Overflow, PendingToken};
+use dromon_core::balance::{ConnectionToken, DestinationState, Overflow, PendingToken};
 use dromon_core::config::model::ConnectionPool;
 use dromon_core::config::table::Destination;
 use dromon_core::fault::Reason;
-use dromon_core::limits::{POOL_IDLE_PER_ENDPOINT_MAX, UPSTREAM_IDLE_MS};
+use dromon_core::limits::{POOL_IDLE_PER_ENDPOINT_MAX, POOL_SHARE_LOOK_MS, UPSTREAM_IDLE_MS};
 use dromon_core::time::Tick;
 
 use crate::io::within;
@@ -50,6 +51,8 @@ pub struct Wanted<'a> {
 pub struct Pools {
     endpoints: RefCell<HashMap<Key, EndpointPool, KeyHasher>>,
     queues: RefCell<HashMap<usize, Rc<Queue>, KeyHasher>>,
+    /// Idle connections are being shared with other shards.
+    sharing: Cell<bool>,
 }
 
 /// Idle connections to one endpoint.
@@ -108,24 +111,25 @@ impl Pools {
         let Some(destination) = wanted.destination else {
             return self.connect(shard, wanted, None, None).await;
         };
-        let _pending = PendingToken::acquire(destination).map_err(|_| Reason::UpstreamOverflow)?;
+        let pending = PendingToken::acquire(destination).map_err(|_| Reason::UpstreamOverflow)?;
         let Some(queue) = queue else {
             let token = ConnectionToken::acquire(destination).map_err(|_| Reason::UpstreamOverflow)?;
             return self.connect(shard, wanted, Some(token), None).await;
         };
         let place = queue.join();
         loop {
-            if place.is_first() {
+            if place.may_try() {
                 if let Some(upstream) = self.idle(shard, wanted) {
                     return Ok(upstream);
                 }
                 match ConnectionToken::acquire(destination) {
                     Ok(token) => {
-                        drop(place);
+                        // From here on it is the cap on connections that counts it, not the one on who waits.
+                        drop((place, pending));
                         return self.connect(shard, wanted, Some(token), Some(queue.clone())).await;
                     }
                     // An idle connection to another endpoint stands in the way; it serves nobody now.
-                    Err(Overflow::Connections(_)) if self.evict(shard, destination) => continue,
+                    Err(Overflow::Connections(_)) if self.evict(shard, &destination.state) => continue,
                     Err(_) => {}
                 }
             }
@@ -145,6 +149,14 @@ impl Pools {
         }
         let key = Key::new(destination, upstream.address);
         let queue = upstream.queue.clone();
+        if let Some(queue) = &queue {
+            if queue.others_turn() {
+                // Closed without waking this shard's line.
+                upstream.queue = None;
+                return;
+            }
+            self.share(shard);
+        }
         let mut endpoints = self.endpoints.borrow_mut();
         let entry =
             endpoints.entry(key).or_insert_with(|| EndpointPool { idle: Vec::new(), times: Times::of(pool) });
@@ -176,12 +188,44 @@ impl Pools {
         self.queues.borrow_mut().retain(|_, queue| Rc::strong_count(queue) > 1);
     }
 
+    /// Sees to it, while connections to capped destinations are open, that none idles here while a request of another
+    /// shard waits for its place.
+    fn share(&self, shard: &Rc<Shard>) {
+        if self.sharing.replace(true) {
+            return;
+        }
+        let shard = shard.clone();
+        monoio::spawn(async move {
+            let pools = &shard.pools;
+            while pools.queues.borrow().values().any(|queue| Rc::strong_count(queue) > 1) {
+                monoio::time::sleep(Duration::from_millis(POOL_SHARE_LOOK_MS)).await;
+                pools.give_up(&shard);
+            }
+            pools.sharing.set(false);
+        });
+    }
+
+    /// Closes one idle connection of each destination that requests of other shards wait for.
+    fn give_up(&self, shard: &Shard) {
+        let mut wanted = Vec::new();
+        for queue in self.queues.borrow().values().filter(|queue| queue.others_wait()) {
+            wanted.push(queue.state().clone());
+        }
+        for state in wanted {
+            self.evict(shard, &state);
+        }
+    }
+
     /// The queue of a destination whose connections are capped.
     fn queue(&self, destination: &Arc<Destination>) -> Option<Rc<Queue>> {
         destination.model.pool.max_connections?;
-        let id = Arc::as_ptr(&destination.state) as usize;
         let mut queues = self.queues.borrow_mut();
-        Some(queues.entry(id).or_insert_with(|| Rc::new(Queue::new(destination.state.clone()))).clone())
+        Some(
+            queues
+                .entry(key::id(&destination.state))
+                .or_insert_with(|| Rc::new(Queue::new(destination.state.clone())))
+                .clone(),
+        )
     }
 
     fn idle(&self, shard: &Shard, wanted: Wanted<'_>) -> Option<Upstream> {
@@ -212,11 +256,11 @@ impl Pools {
     }
 
     /// Closes the idle connection of a destination that has been idle longest; false if it has none here.
-    fn evict(&self, shard: &Shard, destination: &Arc<Destination>) -> bool {
+    fn evict(&self, shard: &Shard, state: &Arc<DestinationState>) -> bool {
         let mut endpoints = self.endpoints.borrow_mut();
         let oldest = endpoints
             .iter_mut()
-            .filter(|(key, pool)| key.belongs_to(destination) && !pool.idle.is_empty())
+            .filter(|(key, pool)| key.belongs_to(state) && !pool.idle.is_empty())
             .min_by_key(|(_, pool)| pool.idle.first().map(|idle| idle.since));
         let evicted = oldest.map(|(_, pool)| pool.idle.remove(0));
         drop(endpoints);

@@ -46,7 +46,8 @@ impl Drop for Upstream {
     fn drop(&mut self) {
         self.shard.gauges.upstream_connections_active.sub(1);
         drop(self.token.take());
-        if let Some(queue) = self.queue.take() {
+        // Its line looks again by itself where another shard's request is to be faster.
+        if let Some(queue) = self.queue.take().filter(|queue| !queue.others_turn()) {
             queue.wake_first();
         }
     }
