@@ -157,19 +157,7 @@ fn chart(lines: &[Line], ticks: &[(f64, String)], unit: &str) -> String {
             }
         }
     }
-    for (at, name) in ticks {
-        let _ = write!(
-            svg,
-            "<line class=\"grid\" x1=\"{0:.1}\" x2=\"{0:.1}\" y1=\"{high}\" y2=\"{low}\"/>",
-            x(*at)
-        );
-        let _ = write!(
-            svg,
-            "<text class=\"soft\" x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{name}</text>",
-            x(*at),
-            low + 18.0
-        );
-    }
+    write_ticks(&mut svg, ticks, x, (high, low));
     let mut labels: Vec<(f64, &Line)> = Vec::new();
     for line in lines {
         let points: Vec<String> =
@@ -185,6 +173,28 @@ fn chart(lines: &[Line], ticks: &[(f64, String)], unit: &str) -> String {
             labels.push((y(value), line));
         }
     }
+    write_legend(&mut svg, labels, right);
+    svg.push_str("</svg>");
+    svg
+}
+
+fn write_ticks(svg: &mut String, ticks: &[(f64, String)], x: impl Fn(f64) -> f64, (high, low): (f64, f64)) {
+    for (at, name) in ticks {
+        let _ = write!(
+            svg,
+            "<line class=\"grid\" x1=\"{0:.1}\" x2=\"{0:.1}\" y1=\"{high}\" y2=\"{low}\"/>",
+            x(*at)
+        );
+        let _ = write!(
+            svg,
+            "<text class=\"soft\" x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{name}</text>",
+            x(*at),
+            low + 18.0
+        );
+    }
+}
+
+fn write_legend(svg: &mut String, mut labels: Vec<(f64, &Line)>, right: f64) {
     place(&mut labels);
     for (at, line) in labels {
         let _ = write!(
@@ -198,8 +208,6 @@ fn chart(lines: &[Line], ticks: &[(f64, String)], unit: &str) -> String {
             escape(&line.name)
         );
     }
-    svg.push_str("</svg>");
-    svg
 }
 
 /// Moves labels apart, in their order, so that none covers another.
