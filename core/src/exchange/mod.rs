@@ -186,6 +186,8 @@ pub enum End {
     TimedOut,
     /// The client went away.
     DownstreamClosed,
+    /// The client's body broke a rule before there was an answer; refused for this reason.
+    Refused(Reason),
 }
 
 #[cfg(test)]

@@ -202,6 +202,7 @@ impl Exchange {
                 }
                 self.reason = Some(Reason::RequestTimeout);
             }
+            End::Refused(reason) => self.reason = Some(reason),
             End::DownstreamClosed => self.reason = Some(self.reason.unwrap_or(Reason::DownstreamClosed)),
         }
         self.end_try();

@@ -1,7 +1,8 @@
 //! What is counted and logged when an exchange is over.
 
 use dromon_core::exchange::Exchange;
-use dromon_core::h1::{Reject, ResponseRef, Version};
+use dromon_core::fault::Reason;
+use dromon_core::h1::{Reject, ResponseRef, Rule, Version};
 use dromon_core::telemetry::{Details, NoMessage, Protocol, Record, Reporter, Security, Sides};
 use dromon_core::time::Tick;
 
@@ -31,18 +32,23 @@ pub(super) fn finished(client: &Client, work: &Work, exchange: &Exchange) {
 
 /// A request was refused before it was routed.
 pub(super) fn refused(client: &Client, work: &Work, reject: &Reject) {
+    unrouted(client, work, reject.reason, Some(reject.rule));
+}
+
+/// A request was answered without an exchange; `rule` is the one it broke.
+pub(super) fn unrouted(client: &Client, work: &Work, reason: Reason, rule: Option<Rule>) {
     let shard = &client.shard;
     let record = Record {
         sides: Sides { reporter: reporter(client), ..Sides::default() },
         response_code: work.answer.status,
-        reason: Some(reject.reason),
+        reason: Some(reason),
         request_bytes: work.request.buffer.len() as u64,
-        response_bytes: work.answer.head_bytes,
+        response_bytes: work.answer.head_bytes + work.answer.sent_bytes,
         ..Record::default()
     };
     shard.telemetry.record(&record);
     if shard.telemetry.logs() {
-        log(client, work, None, Some(reject), &record);
+        log(client, work, None, rule, &record);
     }
 }
 
@@ -62,24 +68,18 @@ fn reporter(client: &Client) -> Reporter {
 }
 
 /// Writes the exchange's line. A refused head is not shown: nothing in it can be trusted to be what it seems.
-fn log(
-    client: &Client,
-    work: &Work,
-    exchange: Option<&Exchange>,
-    reject: Option<&Reject>,
-    record: &Record<'_>,
-) {
+fn log(client: &Client, work: &Work, exchange: Option<&Exchange>, rule: Option<Rule>, record: &Record<'_>) {
     let times = &work.times;
     let since = |tick: Tick| (tick != Tick::ZERO).then(|| tick.0.saturating_sub(times.arrived.0));
     let id = work.request.id.as_ref().map(|id| ("x-request-id", id.as_slice()));
     let destination = exchange.and_then(Exchange::destination);
     let details = Details {
-        protocol: match (exchange, work.request.head.version()) {
-            (None, _) => "",
+        protocol: match (rule, work.request.head.version()) {
+            (Some(_), _) => "",
             (_, Version::Http10) => "HTTP/1.0",
             (_, Version::Http11) => "HTTP/1.1",
         },
-        rule: reject.map(|reject| reject.rule),
+        rule,
         request_fields: id.as_slice(),
         bytes_received: work.upload.sent_bytes,
         bytes_sent: work.answer.sent_bytes,
@@ -97,7 +97,7 @@ fn log(
     };
     let telemetry = &client.shard.telemetry;
     let view = work.request.view();
-    match (exchange.is_some(), work.answer.log_head.is_empty()) {
+    match (rule.is_none(), work.answer.log_head.is_empty()) {
         (false, _) => telemetry.log(&client.shard, record, &NoMessage, &NoMessage, details),
         (true, true) => telemetry.log(&client.shard, record, &view, &NoMessage, details),
         (true, false) => {

@@ -63,21 +63,17 @@ pub(super) async fn receive(
     let shard = &client.shard;
     answer.buffer = shard.buffers.take(0);
     answer.buffer.clear_with_headroom(HEADROOM_BYTES);
+    answer.begun = false;
     let head_bytes = match final_head(client, request, flags, answer, upstream, attempt).await {
         Ok(head_bytes) => head_bytes,
         Err(NoHead::Failed(reason)) => return Received::Failed(reason),
         Err(NoHead::ClientGone) => return Received::ClientGone,
     };
     let now = shard.now_for_log();
-    answer.answered = now;
-    answer.grpc_status = answer.head.grpc_status(answer.buffer.filled());
-    if shard.telemetry.logs() {
-        answer.log_head.clear();
-        answer.log_head.extend_from_slice(answer.buffer.filled().get(..head_bytes).unwrap_or_default());
-    }
+    let grpc_status = answer.head.grpc_status(answer.buffer.filled());
     let input = Input::ResponseHead {
         status: answer.head.status(),
-        grpc_status: answer.grpc_status,
+        grpc_status,
         replayable: !flags.unrepeatable.get() && !answer.started,
     };
     let step = exchange.handle(input, now, &mut shard.rng.borrow_mut());
@@ -85,6 +81,12 @@ pub(super) async fn receive(
         Step::Forward => {}
         Step::Discard(inner) => return Received::Again(inner),
         other => return Received::Again(Box::new(other)),
+    }
+    answer.answered = now;
+    answer.grpc_status = grpc_status;
+    if shard.telemetry.logs() {
+        answer.log_head.clear();
+        answer.log_head.extend_from_slice(answer.buffer.filled().get(..head_bytes).unwrap_or_default());
     }
     if answer.head.status() == 101 {
         return switch(client, request, answer, exchange, head_bytes).await;
@@ -106,7 +108,7 @@ async fn final_head(
         answer.head = ResponseHead::new();
     }
     let to_head = request.head.method().of_bytes(request.buffer.filled()) == b"HEAD";
-    let mut relayed = 0;
+    let mut interim = 0;
     loop {
         let head_bytes = next_head(client, flags, answer, upstream, attempt, to_head).await?;
         if answer.head.status() >= 200 {
@@ -114,7 +116,7 @@ async fn final_head(
             return Ok(head_bytes);
         }
         let version = request.head.version();
-        match h1::interim(answer.head.status(), version, relayed).map_err(|_| PROTOCOL)? {
+        match h1::interim(answer.head.status(), version, interim).map_err(|_| PROTOCOL)? {
             Interim::Switch => {
                 let asked = (&request.head, request.buffer.filled());
                 h1::check_switch(asked, (&answer.head, answer.buffer.filled())).map_err(|_| PROTOCOL)?;
@@ -124,7 +126,6 @@ async fn final_head(
             // The client has been told already, when the upstream took its time.
             Interim::Relay if answer.head.status() == 100 && flags.invited.get() => {}
             Interim::Relay => {
-                relayed += 1;
                 answer.out.clear();
                 let rewrite = ResponseRewrite { client: version, keep_alive: true, ..Default::default() };
                 encode::response(&answer.head, answer.buffer.filled(), &rewrite, answer.out.vec());
@@ -136,6 +137,8 @@ async fn final_head(
             }
             Interim::Drop => {}
         }
+        // Those that go no further count too: an upstream may not keep a request busy with them.
+        interim += 1;
         answer.buffer.consume(head_bytes);
     }
 }
@@ -187,6 +190,7 @@ async fn next_head(
         let (read, back) =
             client.alarm.watch(deadline, &client.socket, upstream.socket.read(buffer)).await.map_err(late)?;
         answer.buffer = back;
+        answer.begun |= !answer.buffer.is_empty();
         if !matches!(read, Ok(1..)) {
             return Err(NoHead::Failed(Reason::UpstreamReset));
         }

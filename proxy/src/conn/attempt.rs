@@ -87,7 +87,10 @@ fn settle(
         exchange.handle(Input::Finished(end), clock::coarse(), &mut shard.rng.borrow_mut());
     };
     match received {
-        Received::Failed(reason) => failed(client, work, exchange, reason, true, reused),
+        Received::Failed(reason) => {
+            // An answer that has begun is no race with an idle connection's end (R40).
+            failed(client, work, exchange, reason, true, reused && !work.answer.begun)
+        }
         Received::Again(step) => Tried::Again(step),
         Received::Complete { reusable, keep_alive } => {
             if reusable && work.flags.uploaded.get() {

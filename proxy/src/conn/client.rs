@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use dromon_core::limits::DOWNSTREAM_IDLE_MS;
 
+use super::http::STRAY;
 use crate::io::Alarm;
 use crate::shard::{ListenerHandle, Shard};
 use crate::sys::buffer::Buffer;
@@ -66,6 +67,17 @@ impl Client {
     pub(super) async fn readable(&self) -> bool {
         let idle_until = clock::coarse().plus_millis(DOWNSTREAM_IDLE_MS);
         matches!(self.alarm.within(idle_until, self.socket.readable()).await, Ok(Ok(())))
+    }
+
+    /// Takes a lone line end that has come instead of a request; false if something else has.
+    pub(super) fn skip_stray(&self) -> bool {
+        let mut bytes = [0; STRAY.len() + 1];
+        let count = self.socket.peek_bytes(&mut bytes);
+        if bytes.get(..count) != Some(STRAY) {
+            return false;
+        }
+        // What was looked at is there to be read.
+        matches!(self.socket.try_read(&mut Buffer::with_capacity(STRAY.len())), Ok(1..))
     }
 
     /// Waits for the next request's first bytes with a buffer; none if there will be none.

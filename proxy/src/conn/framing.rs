@@ -16,6 +16,8 @@ enum State {
     /// The body is over.
     #[default]
     Done,
+    /// It broke a rule: the decoder has moved on from bytes that are still there, so nothing may be read on.
+    Broken(Reject),
     /// So many bytes are left.
     Length(u64),
     /// Chunks decide.
@@ -92,6 +94,7 @@ impl Framing {
         }
         match &mut self.state {
             State::Done => Ok(Take::Nothing),
+            State::Broken(reject) => Err(*reject),
             State::Raw => Ok(Take::Whole),
             State::Length(left) => {
                 let length = input.len() as u64;
@@ -111,7 +114,11 @@ impl Framing {
             }
             State::Chunked { decoder, bare } => {
                 let trailers = if *bare { None } else { Some(self.trailers) };
-                chunked(decoder, trailers, input, out)
+                let taken = chunked(decoder, trailers, input, out);
+                if let Err(reject) = &taken {
+                    self.state = State::Broken(*reject);
+                }
+                taken
             }
         }
     }

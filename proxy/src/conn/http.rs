@@ -11,6 +11,9 @@ use super::tunnel::{self, Tunnel};
 use super::work::Work;
 use crate::sys::buffer::Buffer;
 
+/// What old clients send behind a body, beyond its length.
+pub(super) const STRAY: &[u8] = b"\r\n";
+
 /// What follows an exchange.
 pub(super) enum Next {
     /// The connection serves another request.
@@ -25,6 +28,7 @@ pub(super) enum Next {
 pub(super) async fn serve(client: &Client) {
     let mut held: Option<Box<Work>> = None;
     let mut own = Buffer::with_capacity(IDLE_BUFFER_BYTES);
+    let mut skipped = false;
     loop {
         let mut work = match held.take() {
             Some(work) => work,
@@ -32,16 +36,29 @@ pub(super) async fn serve(client: &Client) {
                 if !client.readable().await {
                     return;
                 }
+                if !skipped && client.skip_stray() {
+                    skipped = true;
+                    continue;
+                }
                 client.shard.works.take()
             }
             None => {
-                let Some(first) = client.first_bytes(std::mem::take(&mut own)).await else { return };
+                let Some(mut first) = client.first_bytes(std::mem::take(&mut own)).await else { return };
+                if is_stray(&first) && !std::mem::replace(&mut skipped, true) {
+                    first.clear();
+                    own = first;
+                    continue;
+                }
                 let mut work = client.shard.works.take();
                 work.lend(first);
                 work
             }
         };
         let next = request::serve(client, &mut work).await;
+        skipped = is_stray(&work.request.buffer);
+        if skipped {
+            work.request.buffer.clear();
+        }
         match next {
             // The next request is here already, or a part of it.
             Next::KeepAlive if !work.request.buffer.is_empty() => held = Some(work),
@@ -59,4 +76,10 @@ pub(super) async fn serve(client: &Client) {
             }
         }
     }
+}
+
+/// A lone line end, as old clients send it behind a body (RFC 9112, 2.2): it starts no request and no request's deadline.
+/// One is thrown away before each request; any more count as the start of one.
+fn is_stray(buffer: &Buffer) -> bool {
+    buffer.filled() == STRAY
 }

@@ -83,9 +83,11 @@ pub(super) async fn respond(client: &Client, work: &mut Work, local: &Local, exp
         keep_alive,
         to_head: head.method().of_bytes(work.request.buffer.filled()) == b"HEAD",
     };
+    let body_bytes = if response.to_head { 0 } else { response.body.len() as u64 };
     local_response(&response, work.answer.out.vec());
     work.answer.status = local.status;
-    work.answer.head_bytes = work.answer.out.len() as u64;
+    work.answer.head_bytes = (work.answer.out.len() as u64).saturating_sub(body_bytes);
+    work.answer.sent_bytes = body_bytes;
     match write(client, &client.socket, &mut work.answer.out).await {
         Ok(()) if keep_alive => Answered::KeepAlive,
         Ok(()) => Answered::Close,

@@ -232,19 +232,27 @@ fn handle(client: &Client, work: &mut Work, exchange: &mut Option<Exchange>, inp
 async fn respond(client: &Client, work: &mut Work, exchange: Option<Exchange>, local: Box<Local>) -> Next {
     let expose = exchange.as_ref().is_none_or(Exchange::expose_reason);
     let answered = local::respond(client, work, &local, expose).await;
+    let reason = local.reason;
     drop(local);
-    over(client, work, exchange, answered.end());
+    match exchange {
+        Some(_) => over(client, work, exchange, answered.end()),
+        None => account::unrouted(client, work, reason, None),
+    }
     finish(client, work, answered).await
 }
 
 /// The client's body broke a rule before it had an answer.
 async fn bad_body(client: &Client, work: &mut Work, exchange: Option<Exchange>, reject: Reject) -> Next {
     let next = local::refuse(client, work, &reject).await;
-    over(client, work, exchange, End::DownstreamClosed);
+    over(client, work, exchange, End::Refused(reject.reason));
     next
 }
 
 fn gone(client: &Client, work: &Work, exchange: Option<Exchange>) -> Next {
+    if work.answer.started {
+        // An answer that ends with its connection must not look whole (R32).
+        client.socket.reset_on_close();
+    }
     over(client, work, exchange, End::DownstreamClosed);
     Next::Close
 }

@@ -89,6 +89,8 @@ pub(super) struct Answer {
     pub(super) framing: Framing,
     /// Bytes of the answer, or of an interim one, were written to the client.
     pub(super) started: bool,
+    /// The upstream has begun its answer to the latest try.
+    pub(super) begun: bool,
     /// When the final head came.
     pub(super) answered: Tick,
     /// The status sent; 0 before one is.
@@ -176,6 +178,7 @@ impl Work {
         self.flags.uploaded.set(true);
         self.upload.sent_bytes = 0;
         self.answer.started = false;
+        self.answer.begun = false;
         self.answer.answered = Tick::ZERO;
         self.answer.status = 0;
         self.answer.grpc_status = None;

@@ -2,7 +2,9 @@
 
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use dromon_core::limits::HEAD_DEADLINE_MS;
 use dromon_tests::scripted::{Answer, Then};
 
 use crate::{Rig, read_until, status};
@@ -25,6 +27,14 @@ pub fn interim(rig: &Rig) {
     rig.upstream.answer(|_| Answer::keep(format!("{}{OK}", "HTTP/1.1 102 Processing\r\n\r\n".repeat(40))));
     let response = rig.raw(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     assert!(response.matches("102").count() <= 8, "R29: at most 8 are relayed: {response:?}");
+
+    // Those that are not sent on count too: an upstream may not keep a request busy for ever.
+    rig.upstream.answer(|_| Answer::keep(format!("{}{OK}", "HTTP/1.1 100 Continue\r\n\r\n".repeat(40))));
+    for version in ["1.0", "1.1"] {
+        let request = format!("GET / HTTP/{version}\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let response = rig.raw(request.as_bytes());
+        assert_eq!(status(&response), 502, "R29: {response:?}");
+    }
 
     // R28: an upstream that says nothing gets the body after a while; the client waits for a word of ours or its.
     rig.upstream.answer(|_| Answer::keep(OK));
@@ -137,6 +147,23 @@ pub fn leftovers(rig: &Rig) {
     read_until(&mut stream, "/b");
     stream.write_all(b"GET /c HTTP/1.1\r\nHost: a\r\n\r\n").expect("open");
     read_until(&mut stream, "\r\n\r\n/c");
+
+    // The same by itself, on connections with a buffer of their own and without: heads that do not fit lose it.
+    let padding = "p".repeat(6_000);
+    let large = format!("GET /large HTTP/1.1\r\nHost: a\r\nX-Pad: {padding}\r\n\r\n");
+    let mut streams = [rig.connect(), rig.connect()];
+    for (stream, request) in streams.iter_mut().zip(["GET /large HTTP/1.1\r\nHost: a\r\n\r\n", &large]) {
+        stream.write_all(request.as_bytes()).expect("open");
+        read_until(stream, "\r\n\r\n/large");
+        std::thread::sleep(Duration::from_millis(50));
+        stream.write_all(b"\r\n").expect("open");
+    }
+    std::thread::sleep(Duration::from_millis(HEAD_DEADLINE_MS + 500));
+    for stream in &mut streams {
+        stream.write_all(b"GET /d HTTP/1.1\r\nHost: a\r\n\r\n").expect("open");
+        let response = read_until(stream, "\r\n\r\n/d");
+        assert_eq!(status(&response), 200, "R21: {response:?}");
+    }
 }
 
 /// R40 (d): an answer that has begun is never asked for again.

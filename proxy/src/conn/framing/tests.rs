@@ -74,3 +74,13 @@ fn an_end_before_the_end_is_no_end() {
     assert!(!Framing::new(Body::Chunked, Body::Chunked, false).end_of_stream(&mut out));
     assert!(Framing::new(Body::UntilClose, Body::UntilClose, false).end_of_stream(&mut out));
 }
+
+#[test]
+fn a_body_that_broke_a_rule_stays_broken() {
+    let mut framing = Framing::new(Body::Chunked, Body::Chunked, true);
+    let (mut input, mut out) = (buffer(b"5\r\nhello\r\nZZ\r\n"), buffer(b""));
+    let broken = framing.take(&mut input, &mut out).expect_err("no chunk length");
+    let mut rest = buffer(b"0\r\n\r\n");
+    assert_eq!(framing.take(&mut rest, &mut out), Err(broken), "whatever follows");
+    assert!(!framing.is_done());
+}
