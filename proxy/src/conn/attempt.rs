@@ -10,6 +10,7 @@ use dromon_core::h1::encode::{self, Forwarded, RequestRewrite};
 use dromon_core::h1::{Body, Reject};
 use dromon_core::limits::UPSTREAM_IDLE_MS;
 use dromon_core::route::rule::Changes;
+use dromon_core::time::Tick;
 use http::HeaderValue;
 use smallvec::SmallVec;
 
@@ -48,6 +49,7 @@ pub(super) async fn run(client: &Client, work: &mut Work, exchange: &mut Exchang
     };
     let upstream = match reached {
         Ok(upstream) => upstream,
+        Err(Reason::DownstreamClosed) => return Tried::ClientGone,
         Err(reason) => return failed(client, work, exchange, reason, false, false),
     };
     let reused = upstream.served > 0;
@@ -133,7 +135,7 @@ fn replayable(work: &Work) -> bool {
     !work.flags.unrepeatable.get() && !work.answer.started
 }
 
-/// A connection to where the try goes.
+/// A connection to where the try goes; [`Reason::DownstreamClosed`] if the client has left meanwhile.
 pub(super) async fn reach(
     client: &Client,
     exchange: &Exchange,
@@ -158,7 +160,11 @@ pub(super) async fn reach(
         wait_until: attempt.finish_by,
         careful: client.requests.get() <= 1,
     };
-    shard.pools.checkout(shard, wanted).await
+    // Who stands in line or connects for a client that is gone would hold a place that others wait for.
+    match client.alarm.watch(Tick::NEVER, &client.socket, shard.pools.checkout(shard, wanted)).await {
+        Ok(reached) => reached,
+        Err(_) => Err(Reason::DownstreamClosed),
+    }
 }
 
 /// An address outside the index, unless it is this proxy's own: a request sent there would come back for ever.
@@ -221,6 +227,7 @@ fn encode_request(client: &Client, work: &mut Work, exchange: &Exchange) -> Resu
     upload.sent_bytes += taken.len() as u64;
     flags.unrepeatable.set(!upload.replay.keep(taken));
     flags.uploaded.set(upload.framing.is_done());
+    client.socket.ends_with_fin(upload.framing.is_done());
     Ok(())
 }
 

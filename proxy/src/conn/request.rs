@@ -103,6 +103,7 @@ fn prepare(client: &Client, work: &mut Work) -> Result<(), Reject> {
         request.id = Some(request_id::generate(&mut client.shard.rng.borrow_mut()));
     }
     let body = request.head.body();
+    client.socket.ends_with_fin(body == Body::Empty);
     if body != Body::Empty {
         upload.framing = Framing::new(body, body, request.head.accepts_trailers());
         upload.buffer = client.shard.buffers.take(0);

@@ -42,6 +42,7 @@ pub(super) async fn run(
         }
         if framing.is_done() {
             flags.uploaded.set(true);
+            client.socket.ends_with_fin(true);
             return Ok(());
         }
         fill(client, upstream, deadline, framing, buffer).await?;

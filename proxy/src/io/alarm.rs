@@ -56,8 +56,7 @@ impl Alarm {
     }
 
     /// Waits for `future` until `deadline`, and looks now and then whether `peer` is still there. The looks are spread
-    /// out, since nearly all waits are over before the first; a reset shows in them, a half-close, which is legal,
-    /// does not.
+    /// out, since nearly all waits are over before the first; what counts as gone says [`Socket::is_dead`].
     pub async fn watch<F: Future>(
         &self,
         deadline: Tick,

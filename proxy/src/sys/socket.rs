@@ -1,6 +1,6 @@
 //! A TCP connection on the shard's runtime, with the few options and peeks that the data plane needs.
 
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -32,6 +32,8 @@ pub enum Peek {
 /// A connection. One task reads and one writes at the same time; both through a shared reference.
 pub struct Socket {
     stream: UnsafeCell<TcpStream>,
+    /// See `ends_with_fin`.
+    ends_with_fin: Cell<bool>,
 }
 
 impl Socket {
@@ -39,7 +41,7 @@ impl Socket {
     pub fn new(stream: TcpStream) -> Socket {
         // A socket that refuses the option works all the same, only later.
         let _ = stream.set_nodelay(true);
-        Socket { stream: UnsafeCell::new(stream) }
+        Socket { stream: UnsafeCell::new(stream), ends_with_fin: Cell::new(false) }
     }
 
     /// Connects.
@@ -142,13 +144,23 @@ impl Socket {
         usize::try_from(got).unwrap_or(0)
     }
 
-    /// Whether the connection is dead in both directions: reset, or closed at both ends. A peer that has only ended its
-    /// own sending (legal after a request) is not.
+    /// Whether an end of the peer's sending, with nothing left to read, means that the peer is gone. So it does for a
+    /// client whose request is complete: one that closes cannot be told from one that half-closes, and waiting for an
+    /// answer on behalf of nobody would hold what others wait for.
+    pub fn ends_with_fin(&self, ends: bool) {
+        self.ends_with_fin.set(ends);
+    }
+
+    /// Whether there is nobody at the other end: reset, closed at both ends, or see [`Socket::ends_with_fin`].
     pub fn is_dead(&self) -> bool {
-        let mut poll = libc::pollfd { fd: self.raw(), events: 0, revents: 0 };
+        let mut poll = libc::pollfd { fd: self.raw(), events: libc::POLLRDHUP, revents: 0 };
         // SAFETY: one live pollfd, as the count says; a timeout of 0 does not block.
         let ready = unsafe { libc::poll(&raw mut poll, 1, 0) };
-        ready > 0 && poll.revents & (libc::POLLERR | libc::POLLHUP) != 0
+        if ready <= 0 {
+            return false;
+        }
+        poll.revents & (libc::POLLERR | libc::POLLHUP) != 0
+            || (self.ends_with_fin.get() && self.peek() == Peek::Closed)
     }
 
     /// Address of this end.
