@@ -114,9 +114,10 @@ pub struct Local {
 pub struct Attempt {
     /// Where to.
     pub target: Target,
-    /// Connect by then.
+    /// Connect by then, if connecting begins at once; a wait for a place under a cap before it does not count.
     pub connect_by: Tick,
-    /// The response head must have come by then ([`Tick::NEVER`] without a limit); else
+    /// The response head must have come by then ([`Tick::NEVER`] without a limit), however long a connection had to be
+    /// waited for; else
     /// [`Reason::PerTryTimeout`].
     pub head_by: Tick,
     /// The whole exchange must be over by then; else [`Reason::RequestTimeout`].

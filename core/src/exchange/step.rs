@@ -96,6 +96,8 @@ impl Exchange {
     }
 
     fn failed(&mut self, failure: Failure, now: Tick, rng: &mut Rng) -> Step {
+        // Time that went by in line for a connection says nothing about the endpoint.
+        let in_line = failure.reason == Reason::PerTryTimeout && !failure.request_bytes_sent;
         let timed_out = now >= self.finish_by && failure.reason != Reason::DownstreamClosed;
         let failure = match timed_out {
             true => Failure { reason: Reason::RequestTimeout, ..failure },
@@ -104,6 +106,7 @@ impl Exchange {
         // A pooled connection that was closed in between says nothing about the endpoint's health.
         let stale = failure.connection_reused && failure.reason == Reason::UpstreamReset;
         match failure.reason {
+            _ if in_line => {}
             Reason::ConnectTimeout | Reason::PerTryTimeout | Reason::RequestTimeout => {
                 self.account(Outcome::TimedOut, now);
             }

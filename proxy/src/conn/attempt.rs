@@ -142,6 +142,7 @@ pub(super) async fn reach(
     attempt: &Attempt,
 ) -> Result<Upstream, Reason> {
     let shard = &client.shard;
+    let connect_ms = attempt.connect_by.since(clock::coarse()).as_millis() as u64;
     let address = match &attempt.target {
         Target::Endpoint(address) => *address,
         Target::Address(address) => onward(client, *address)?,
@@ -156,8 +157,8 @@ pub(super) async fn reach(
     let wanted = Wanted {
         destination: exchange.destination(),
         address,
-        connect_by: attempt.connect_by,
-        wait_until: attempt.finish_by,
+        connect_ms,
+        wait_until: attempt.head_by.min(attempt.finish_by),
         careful: client.requests.get() <= 1,
     };
     // Who stands in line or connects for a client that is gone would hold a place that others wait for.

@@ -37,9 +37,9 @@ pub struct Wanted<'a> {
     pub destination: Option<&'a Arc<Destination>>,
     /// Where to.
     pub address: SocketAddr,
-    /// A new connection must stand by then.
-    pub connect_by: Tick,
-    /// A place under the connection cap must be free by then.
+    /// A new connection must stand so many milliseconds after connecting has begun.
+    pub connect_ms: u64,
+    /// The try is over by then, whether it waits for a place under the connection cap or connects.
     pub wait_until: Tick,
     /// The first request of a client must not run into the reuse race, so it prefers a connection that has been reused
     /// before (R40 g).
@@ -90,7 +90,8 @@ impl Pools {
     /// A connection for one request: an idle one, else a new one, else the next that comes free under the cap.
     ///
     /// # Errors
-    /// [`Reason::UpstreamOverflow`] at a cap, [`Reason::ConnectFailed`] and [`Reason::ConnectTimeout`].
+    /// [`Reason::UpstreamOverflow`] at a cap, [`Reason::PerTryTimeout`] where no place under one came free in time,
+    /// [`Reason::ConnectFailed`] and [`Reason::ConnectTimeout`].
     pub async fn checkout(&self, shard: &Rc<Shard>, wanted: Wanted<'_>) -> Result<Upstream, Reason> {
         let queue = wanted.destination.and_then(|destination| self.queue(destination));
         let fair = queue.as_ref().is_none_or(|queue| queue.is_empty());
@@ -134,7 +135,7 @@ impl Pools {
                 }
             }
             if within(wanted.wait_until, place.moved()).await.is_err() {
-                return Err(Reason::UpstreamOverflow);
+                return Err(Reason::PerTryTimeout);
             }
         }
     }
@@ -275,7 +276,8 @@ impl Pools {
         token: Option<ConnectionToken>,
         queue: Option<Rc<Queue>>,
     ) -> Result<Upstream, Reason> {
-        let made = within(wanted.connect_by, Socket::connect(wanted.address)).await;
+        let connect_by = shard.now().plus_millis(wanted.connect_ms).min(wanted.wait_until);
+        let made = within(connect_by, Socket::connect(wanted.address)).await;
         let reason = match made {
             Ok(Ok(socket)) => {
                 shard.gauges.upstream_connections_total.add(1);

@@ -86,6 +86,11 @@ fn a_cap_in_total_starves_no_shard() {
 }
 
 #[test]
+fn waiting_in_line_uses_up_the_try_and_not_the_time_to_connect() {
+    on_both_drivers(resilience::waiting_in_line);
+}
+
+#[test]
 fn a_client_that_leaves_gives_back_what_it_held() {
     on_both_drivers(resilience::clients_that_leave);
 }

@@ -199,6 +199,46 @@ pub fn caps_over_shards(driver: &str) {
     }
 }
 
+/// A request that waits longer for a place than connecting may take is served; one that waits longer than a try may take
+/// is not.
+pub fn waiting_in_line(driver: &str) {
+    let upstream = Scripted::start();
+    upstream.answer(|_| {
+        std::thread::sleep(Duration::from_millis(800));
+        Answer::close("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+    });
+    let one = |resources: &mut Vec<Resource>| {
+        for resource in resources {
+            if let Resource::Destination(destination) = resource {
+                destination.pool.max_connections = Some(1);
+                destination.pool.connect_timeout_ms = Some(300);
+            }
+        }
+    };
+    let (_proxy, front) = start(driver, &[upstream.address], HttpRule::default(), one);
+    assert_eq!(at_once(front, 3), [200; 3]);
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        let mut head = [0; 4_096];
+        let _ = std::io::Read::read(&mut stream, &mut head);
+        let begun = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+        std::io::Write::write_all(&mut stream, begun).expect("open");
+        std::thread::sleep(Duration::from_secs(8));
+    });
+    let retries = Retries { attempts: 0, per_try_timeout_ms: Some(500), ..Retries::default() };
+    let rule = HttpRule { retries: Some(retries), ..HttpRule::default() };
+    let (_proxy, front) = start(driver, &[address], rule, one);
+    let mut slow = std::net::TcpStream::connect(front).expect("the gateway listens");
+    std::io::Write::write_all(&mut slow, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("open");
+    std::io::Read::read_exact(&mut slow, &mut [0; 12]).expect("the answer begins");
+    let began = Instant::now();
+    assert_eq!(get(front, "/", &[]).expect("an answer").status, 504);
+    assert!(began.elapsed() < Duration::from_secs(4), "the try took {:?}", began.elapsed());
+}
+
 /// A client that leaves gives back what it held: the next one is served.
 pub fn clients_that_leave(driver: &str) {
     let upstream = Scripted::start();
