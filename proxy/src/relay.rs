@@ -11,7 +11,7 @@ use dromon_core::limits::{BODY_BUFFER_BYTES, BODY_BUFFER_BYTES_MAX};
 use dromon_core::time::Tick;
 use thiserror::Error;
 
-use crate::io::{Alarm, Either, race, sleep_until, write_all};
+use crate::io::{Alarm, Either, race, sleep_until, write_all_within};
 use crate::shard::Shard;
 use crate::sys::buffer::Buffer;
 use crate::sys::socket::Socket;
@@ -70,10 +70,24 @@ pub async fn run(
     let moved = Cell::new(shard.now());
     let result = {
         let Ahead { from_client, from_upstream } = ahead;
-        let up =
-            Direction { shard, alarm, from: client, to: upstream, bytes: &carried.up_bytes, moved: &moved };
-        let down =
-            Direction { shard, alarm, from: upstream, to: client, bytes: &carried.down_bytes, moved: &moved };
+        let up = Direction {
+            shard,
+            alarm,
+            from: client,
+            to: upstream,
+            bytes: &carried.up_bytes,
+            moved: &moved,
+            idle_ms,
+        };
+        let down = Direction {
+            shard,
+            alarm,
+            from: upstream,
+            to: client,
+            bytes: &carried.down_bytes,
+            moved: &moved,
+            idle_ms,
+        };
         let mut up = pin!(up.run(from_client));
         let mut down = pin!(down.run(from_upstream));
         let both = async {
@@ -132,6 +146,7 @@ struct Direction<'a> {
     to: &'a Socket,
     bytes: &'a Cell<u64>,
     moved: &'a Cell<Tick>,
+    idle_ms: u64,
 }
 
 impl Direction<'_> {
@@ -172,7 +187,8 @@ impl Direction<'_> {
 
     async fn send(&self, buffer: Buffer) -> Result<(), Side> {
         let count = buffer.len() as u64;
-        let (result, buffer) = write_all(self.alarm, self.to, buffer).await;
+        // A peer that reads slowly is no worse than one that is silent: the same time is allowed to both.
+        let (result, buffer) = write_all_within(self.alarm, self.to, buffer, self.idle_ms).await;
         result.map_err(|_| Side::To)?;
         self.shard.buffers.give(buffer);
         self.bytes.set(self.bytes.get() + count);

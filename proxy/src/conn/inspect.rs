@@ -30,7 +30,13 @@ pub(super) async fn is_http(client: &Client) -> bool {
     let client_first = {
         let mut client_speaks = pin!(client.socket.readable());
         let mut upstream_speaks = pin!(connected.upstream.socket.readable());
-        matches!(race(client_speaks.as_mut(), upstream_speaks.as_mut()).await, Either::First(_))
+        let speaker = race(client_speaks.as_mut(), upstream_speaks.as_mut());
+        let idle_until = client.shard.now().plus_millis(tcp::idle_ms(&connected));
+        within(idle_until, speaker).await.map(|speaker| matches!(speaker, Either::First(_)))
+    };
+    let Ok(client_first) = client_first else {
+        tcp::never_spoke(client, connected);
+        return false;
     };
     if client_first && speaks_http(client).await {
         // The connection will serve the client's requests, or others'.

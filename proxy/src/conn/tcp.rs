@@ -27,12 +27,27 @@ pub(super) async fn serve(client: &Client) {
     }
 }
 
+/// Time without a byte after which a connection ends, in ms.
+pub(super) fn idle_ms(connected: &Connected) -> u64 {
+    let pool = connected.exchange.destination().map(|destination| &destination.model.pool);
+    pool.and_then(|pool| pool.idle_timeout_ms).unwrap_or(UPSTREAM_IDLE_MS)
+}
+
+/// Ends a connection on which neither side has said anything for the idle time.
+pub(super) fn never_spoke(client: &Client, connected: Connected) {
+    let shard = &client.shard;
+    let Connected { mut exchange, upstream: _upstream } = connected;
+    exchange.handle(Input::Finished(End::TimedOut), shard.now(), &mut shard.rng.borrow_mut());
+    let sides = account::sides(client, &exchange);
+    shard.telemetry.tcp_opened(&sides);
+    shard.telemetry.tcp_closed(&sides, exchange.reason(), 0, 0);
+}
+
 /// Relays between the client and a connected upstream to the end.
 pub(super) async fn relay(client: &Client, connected: Connected) {
     let shard = &client.shard;
+    let idle_ms = idle_ms(&connected);
     let Connected { mut exchange, upstream } = connected;
-    let pool = exchange.destination().map(|destination| &destination.model.pool);
-    let idle_ms = pool.and_then(|pool| pool.idle_timeout_ms).unwrap_or(UPSTREAM_IDLE_MS);
     shard.telemetry.tcp_opened(&account::sides(client, &exchange));
     let (carried, result) =
         relay::run(shard, &client.alarm, &client.socket, &upstream.socket, Ahead::default(), idle_ms).await;

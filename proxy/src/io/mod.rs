@@ -6,4 +6,4 @@ mod transfer;
 
 pub use alarm::{Alarm, Interrupted};
 pub use race::{Either, race, sleep_until, within};
-pub use transfer::{Stalled, write_all};
+pub use transfer::{Stalled, write_all, write_all_within};

@@ -16,8 +16,8 @@ pub enum Stalled {
     /// The connection broke.
     #[error("{0}")]
     Broken(#[from] io::Error),
-    /// The peer took nothing for [`WRITE_STALL_MS`].
-    #[error("the peer took nothing for {WRITE_STALL_MS} ms")]
+    /// The peer took nothing for as long as was allowed.
+    #[error("the peer took nothing for too long")]
     Timeout,
 }
 
@@ -27,7 +27,17 @@ const DIRECT_BYTES_MIN: usize = 8 * 1024;
 
 /// Writes all of `buffer` and gives it back empty, with its capacity. On an error it comes back as far as it was written,
 /// on a stall a fresh one does: the kernel may still hold the other.
-pub async fn write_all(alarm: &Alarm, socket: &Socket, mut buffer: Buffer) -> (Result<(), Stalled>, Buffer) {
+pub async fn write_all(alarm: &Alarm, socket: &Socket, buffer: Buffer) -> (Result<(), Stalled>, Buffer) {
+    write_all_within(alarm, socket, buffer, WRITE_STALL_MS).await
+}
+
+/// As [`write_all`], for a peer that may take nothing for `stall_ms`.
+pub async fn write_all_within(
+    alarm: &Alarm,
+    socket: &Socket,
+    mut buffer: Buffer,
+    stall_ms: u64,
+) -> (Result<(), Stalled>, Buffer) {
     if buffer.len() >= DIRECT_BYTES_MIN {
         match socket.try_write(buffer.filled()) {
             Ok(count) => buffer.consume(count),
@@ -36,7 +46,7 @@ pub async fn write_all(alarm: &Alarm, socket: &Socket, mut buffer: Buffer) -> (R
         }
     }
     while !buffer.is_empty() {
-        let deadline = clock::coarse().plus_millis(WRITE_STALL_MS);
+        let deadline = clock::coarse().plus_millis(stall_ms);
         match alarm.within(deadline, socket.write(buffer)).await {
             Ok((Ok(0), back)) => return (Err(Stalled::Broken(io::ErrorKind::WriteZero.into())), back),
             Ok((Ok(count), back)) => {

@@ -124,3 +124,8 @@ fn a_drain_finishes_what_is_under_way() {
 fn a_thousand_streams_across_a_thousand_swaps_leave_memory_flat() {
     on_both_drivers(streams::swaps);
 }
+
+#[test]
+fn a_port_on_which_nobody_speaks_is_closed() {
+    on_both_drivers(roles::silence);
+}

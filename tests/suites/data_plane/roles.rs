@@ -171,3 +171,30 @@ pub fn sidecar(driver: &str) {
     assert_greets(client);
     assert_greets(undeclared);
 }
+
+/// A port whose protocol is not declared, where neither side says anything: the idle timeout ends it.
+pub fn silence(driver: &str) {
+    let host = "mute.default.svc.cluster.local";
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").expect("a loopback port");
+    let mut resources = destination(host, &[mute.local_addr().expect("bound")]);
+    for resource in &mut resources {
+        if let Resource::Destination(destination) = resource {
+            destination.pool.idle_timeout_ms = Some(500);
+        }
+    }
+    let front = free_address();
+    let kind = ListenerKind::Service { host: host.into(), port: 80, protocol: Protocol::Auto };
+    resources.push(proxy(Role::Sidecar, vec![listener("service/auto", front, kind)]));
+    resources.push(Resource::Host(Host {
+        name: host.into(),
+        domains: vec!["mute".into(), host.into()],
+        ports: vec![HostPort { number: 80, protocol: Protocol::Auto }],
+        ..Host::default()
+    }));
+    let _proxy = Proxy::start("sidecar~app.default", driver, &resources, &["--shards", "1"]);
+    let mut client = std::net::TcpStream::connect(front).expect("the sidecar listens");
+    client.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket option");
+    let (_upstream, _) = mute.accept().expect("the upstream is connected before anybody speaks");
+    let ended = client.read(&mut [0; 8]);
+    assert!(matches!(ended, Ok(0)), "the idle timeout ends it: {ended:?}");
+}
