@@ -44,7 +44,7 @@ pub(super) enum Tried {
 /// Makes the try.
 pub(super) async fn run(client: &Client, work: &mut Work, exchange: &mut Exchange) -> Tried {
     let reached = match &work.attempt {
-        Some(attempt) => reach(client, exchange, attempt).await,
+        Some(attempt) => reach(client, exchange, attempt, false).await,
         None => Err(Reason::Overload),
     };
     let upstream = match reached {
@@ -135,11 +135,12 @@ fn replayable(work: &Work) -> bool {
     !work.flags.unrepeatable.get() && !work.answer.started
 }
 
-/// A connection to where the try goes; [`Reason::DownstreamClosed`] if the client has left meanwhile.
+/// A connection to where the try goes, a new one if it must be `fresh`; [`Reason::DownstreamClosed`] if the client has left meanwhile.
 pub(super) async fn reach(
     client: &Client,
     exchange: &Exchange,
     attempt: &Attempt,
+    fresh: bool,
 ) -> Result<Upstream, Reason> {
     let shard = &client.shard;
     let connect_ms = attempt.connect_by.since(clock::coarse()).as_millis() as u64;
@@ -160,6 +161,7 @@ pub(super) async fn reach(
         connect_ms,
         wait_until: attempt.head_by.min(attempt.finish_by),
         careful: client.requests.get() <= 1,
+        fresh,
     };
     // Who stands in line or connects for a client that is gone would hold a place that others wait for.
     match client.alarm.watch(Tick::NEVER, &client.socket, shard.pools.checkout(shard, wanted)).await {

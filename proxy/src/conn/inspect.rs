@@ -39,8 +39,8 @@ pub(super) async fn is_http(client: &Client) -> bool {
         return false;
     };
     if client_first && speaks_http(client).await {
-        // The connection will serve the client's requests, or others'.
-        client.shard.pools.put(&client.shard, connected.upstream, connected.exchange.destination());
+        // The connection is closed: where each request goes, its rules decide.
+        drop(connected);
         return true;
     }
     let _under_way = client.shard.gauges.requests_active.hold();

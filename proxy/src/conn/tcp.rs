@@ -108,7 +108,7 @@ fn begin(client: &Client) -> Option<(Exchange, Step)> {
 }
 
 async fn try_connect(client: &Client, exchange: &Exchange, attempt: &Attempt) -> Result<Upstream, Input> {
-    attempt::reach(client, exchange, attempt).await.map_err(|reason| Input::AttemptFailed {
+    attempt::reach(client, exchange, attempt, true).await.map_err(|reason| Input::AttemptFailed {
         reason,
         request_bytes_sent: false,
         connection_reused: false,

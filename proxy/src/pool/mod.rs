@@ -44,6 +44,8 @@ pub struct Wanted<'a> {
     /// The first request of a client must not run into the reuse race, so it prefers a connection that has been reused
     /// before (R40 g).
     pub careful: bool,
+    /// Only a new connection will do: what is relayed as it is must not follow another's exchanges.
+    pub fresh: bool,
 }
 
 /// All pools of a shard.
@@ -230,6 +232,9 @@ impl Pools {
     }
 
     fn idle(&self, shard: &Shard, wanted: Wanted<'_>) -> Option<Upstream> {
+        if wanted.fresh {
+            return None;
+        }
         let key = Key::new(wanted.destination, wanted.address);
         let now = clock::coarse();
         loop {
