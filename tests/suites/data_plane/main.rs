@@ -101,6 +101,11 @@ fn rules_redirect_rewrite_answer_and_change_headers() {
 }
 
 #[test]
+fn tcp_and_http_share_no_connection() {
+    on_both_drivers(roles::tcp_beside_http);
+}
+
+#[test]
 fn tcp_is_relayed_with_half_close() {
     on_both_drivers(roles::tcp_gateway);
 }

@@ -117,6 +117,40 @@ pub fn tcp_gateway(driver: &str) {
     assert_greets(front);
 }
 
+/// A TCP client never gets a connection that HTTP requests have used before, nor does HTTP get one of its.
+pub fn tcp_beside_http(driver: &str) {
+    let upstream = Scripted::start();
+    upstream.answer(|_| Answer::keep("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+    let [outbound, raw, undeclared] = [(); 3].map(|()| free_address());
+    let host = "web.default.svc.cluster.local";
+    let service = |protocol| ListenerKind::Service { host: host.into(), port: 80, protocol };
+    let listeners = vec![
+        listener("outbound", outbound, ListenerKind::Outbound),
+        listener("service/tcp", raw, service(Protocol::Tcp)),
+        listener("service/auto", undeclared, service(Protocol::Auto)),
+    ];
+    let mut resources = vec![proxy(Role::Sidecar, listeners)];
+    resources.extend(destination(host, &[upstream.address]));
+    resources.push(Resource::Host(Host {
+        name: host.into(),
+        domains: vec![host.into()],
+        ports: vec![HostPort { number: 80, protocol: Protocol::Http }],
+        ..Host::default()
+    }));
+    let _proxy = Proxy::start("sidecar~app.default", driver, &resources, &["--shards", "1"]);
+    let http = || assert_eq!(get(outbound, "/", &[("Host", host)]).expect("an answer").status, 200);
+    http();
+    http();
+    assert_eq!(upstream.connections(), 1, "HTTP requests share a connection");
+    assert_eq!(get(raw, "/", &[("Host", host)]).expect("an answer").status, 200);
+    assert_eq!(upstream.connections(), 2, "a TCP client has its own");
+    http();
+    assert_eq!(upstream.connections(), 2, "and HTTP goes on with the first");
+    drop(TcpStream::connect(undeclared).expect("the proxy listens"));
+    let third = || (upstream.connections() == 3).then_some(());
+    dromon_tests::eventually("a connection for a client that may speak anything", third);
+}
+
 /// Inbound to the application, absolute-form and per-client listeners towards services.
 pub fn sidecar(driver: &str) {
     let (application, service) = (Origin::start("application"), Origin::start("service"));
