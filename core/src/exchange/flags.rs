@@ -7,9 +7,9 @@ use crate::fault::Reason;
 /// What access logs print for `%RESPONSE_FLAGS%`: comma-separated, `-` for none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
-    pub(super) reason: Option<Reason>,
-    pub(super) delayed: bool,
-    pub(super) exhausted: bool,
+    pub(crate) reason: Option<Reason>,
+    pub(crate) delayed: bool,
+    pub(crate) exhausted: bool,
 }
 
 impl Flags {
@@ -18,6 +18,16 @@ impl Flags {
         let reason = self.reason.map(|reason| reason.facts().flag).filter(|flag| *flag != "-");
         let exhausted = (self.exhausted && reason != Some("URX")).then_some("URX");
         self.delayed.then_some("DI").into_iter().chain(reason).chain(exhausted)
+    }
+
+    /// These together with the flag of another reason, or of none.
+    pub(crate) fn with(self, reason: Option<Reason>) -> Flags {
+        Flags { reason, ..self }
+    }
+
+    /// A number below 4 that tells flags of the same reason apart.
+    pub(crate) fn marks(self) -> u64 {
+        u64::from(self.delayed) | u64::from(self.exhausted) << 1
     }
 
     /// The flags as metrics label them: the usual combinations without allocation.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::record::{Protocol, Reporter, Security, Sides};
 use crate::config::model::{ServiceRef, Workload};
+use crate::exchange::Flags;
 use crate::fault::Reason;
 
 /// The labels of a series as Prometheus text, without braces; equal text is the same series.
@@ -16,6 +17,7 @@ pub(super) struct Outcome {
     pub(super) protocol: Protocol,
     pub(super) response_code: u16,
     pub(super) reason: Option<Reason>,
+    pub(super) flags: Flags,
     pub(super) grpc_status: Option<u8>,
 }
 
@@ -30,7 +32,7 @@ pub(super) fn http(own: &Workload, sides: &Sides<'_>, outcome: &Outcome) -> Labe
         "request_protocol=\"{protocol}\",response_code=\"{}\",grpc_response_status=\"{grpc}\",response_flags=\"{}\",\
          connection_security_policy=\"{}\"",
         outcome.response_code,
-        flag(outcome.reason),
+        outcome.flags.label(),
         security(sides.security),
     );
     text.into()
@@ -42,7 +44,7 @@ pub(super) fn tcp(own: &Workload, sides: &Sides<'_>, outcome: &Outcome) -> Label
     let _ = write!(
         text,
         "request_protocol=\"tcp\",response_flags=\"{}\",connection_security_policy=\"{}\"",
-        flag(outcome.reason),
+        outcome.flags.label(),
         security(sides.security),
     );
     text.into()
@@ -51,11 +53,6 @@ pub(super) fn tcp(own: &Workload, sides: &Sides<'_>, outcome: &Outcome) -> Label
 /// Labels of the series that takes what the cap on series turns away.
 pub(super) fn other() -> Labels {
     "reporter=\"other\",destination_service=\"other\",response_code=\"other\"".into()
-}
-
-/// Access-log flag and metric label of a reason, `-` for none.
-pub(super) fn flag(reason: Option<Reason>) -> &'static str {
-    reason.map_or("-", |reason| reason.facts().flag)
 }
 
 /// Name of the destination for statistics and `%UPSTREAM_CLUSTER%`-like uses.

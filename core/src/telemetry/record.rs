@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::model;
+use crate::exchange::Flags;
 use crate::fault::Reason;
 
 /// Which side of an exchange reports: label `reporter`.
@@ -65,6 +66,8 @@ pub struct Record<'a> {
     pub response_code: u16,
     /// Why the response was made here, or why it ended early.
     pub reason: Option<Reason>,
+    /// What else is told of it beside the reason: a delay injected, tries used up.
+    pub flags: Flags,
     /// gRPC status, from head or trailers.
     pub grpc_status: Option<u8>,
     /// Bytes of the request, head and body.

@@ -10,6 +10,7 @@ use super::interval::{HttpCounters, Interval, TcpCounters};
 use super::labels::{self, Labels, Outcome};
 use super::record::{Protocol, Record, Sides};
 use crate::config::model;
+use crate::exchange::Flags;
 use crate::limits::{LATENCY_DESTINATIONS_MAX, SERIES_MAX};
 
 /// Identity of a series by the addresses of what its labels come from, and the rest of its labels packed into a word:
@@ -28,6 +29,7 @@ impl Identity {
         let rest = u64::from(outcome.response_code)
             | outcome.reason.map_or(0, |reason| reason as u64 + 1) << 16
             | outcome.grpc_status.map_or(0, |status| u64::from(status) + 1) << 32
+            | outcome.flags.marks() << 44
             | (sides.reporter as u64) << 48
             | (sides.security as u64) << 52
             | (outcome.protocol as u64) << 56;
@@ -141,6 +143,7 @@ impl Recorder {
             protocol: record.protocol,
             response_code: record.response_code,
             reason: record.reason,
+            flags: record.flags.with(record.reason),
             grpc_status: record.grpc_status,
         };
         let identity = Identity::new(&record.sides, &outcome);
@@ -214,7 +217,13 @@ impl Recorder {
         sides: &Sides<'_>,
         reason: Option<crate::fault::Reason>,
     ) -> Option<&mut TcpCounters> {
-        let outcome = Outcome { protocol: Protocol::Tcp, response_code: 0, reason, grpc_status: None };
+        let outcome = Outcome {
+            protocol: Protocol::Tcp,
+            response_code: 0,
+            reason,
+            flags: Flags::default().with(reason),
+            grpc_status: None,
+        };
         let identity = Identity::new(sides, &outcome);
         let series = match self.tcp.places.get(&identity) {
             Some(place) => place.series,

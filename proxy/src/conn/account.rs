@@ -19,6 +19,7 @@ pub(super) fn finished(client: &Client, work: &Work, exchange: &Exchange) {
         protocol: Protocol::Http,
         response_code: work.answer.status,
         reason: exchange.reason(),
+        flags: exchange.flags(),
         grpc_status: work.answer.grpc_status,
         request_bytes: work.request.head_bytes as u64 + work.upload.sent_bytes,
         response_bytes: work.answer.head_bytes + work.answer.sent_bytes,

@@ -7,9 +7,8 @@ use thiserror::Error;
 
 use super::time::{self, TimePart};
 use super::{Entry, RESPONSE_VIA_UPSTREAM, ResponseView};
-use crate::exchange::RequestView;
+use crate::exchange::{Flags, RequestView};
 use crate::limits::LOG_VALUE_BYTES_MAX;
-use crate::telemetry::labels::flag;
 
 /// Why a format was refused.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -85,6 +84,7 @@ pub(super) enum Value<'a> {
     Number(u64),
     Address(SocketAddr, Part),
     Time(&'a [TimePart], u64),
+    Flags(Flags),
     /// Code details with the rule broken.
     Broken(&'a str, &'static str),
 }
@@ -170,7 +170,7 @@ impl Operator {
             Operator::Trailer => Value::Absent,
             Operator::Protocol => plain(details.protocol),
             Operator::ResponseCode => Value::Number(record.response_code.into()),
-            Operator::ResponseFlags => Value::Plain(flag(record.reason)),
+            Operator::ResponseFlags => Value::Flags(record.flags.with(record.reason)),
             Operator::ResponseCodeDetails => match (record.reason, details.rule) {
                 (Some(reason), Some(rule)) => Value::Broken(reason.facts().label, rule.name()),
                 (Some(reason), None) => Value::Plain(reason.facts().label),
@@ -290,6 +290,7 @@ impl Value<'_> {
                 time::render(parts, *unix_ns, out);
                 Ok(())
             }
+            Value::Flags(flags) => write!(out, "{flags}"),
             Value::Broken(label, rule) => write!(out, "{label}{{{rule}}}"),
         };
     }

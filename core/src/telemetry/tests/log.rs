@@ -1,6 +1,7 @@
 //! Access-log lines.
 
 use crate::config::model::{AccessLog, LogEncoding};
+use crate::exchange::Flags;
 use crate::fault::Reason;
 use crate::h1::{PortRules, Progress, RequestHead, RequestRef, ResponseHead, ResponseRef, Rule};
 use crate::telemetry::{Details, FormatError, LogFormat, NoMessage, Record};
@@ -132,4 +133,11 @@ fn days_become_dates() {
         let details = Details { start_unix_ns: days * 86_400_000_000_000, ..details() };
         assert_eq!(render(&format, &record, &details), date);
     }
+}
+
+#[test]
+fn flags_tell_of_delays_and_used_up_tries_too() {
+    let flags = Flags { delayed: true, exhausted: true, ..Flags::default() };
+    let record = Record { reason: Some(Reason::UpstreamReset), flags, ..Record::default() };
+    assert_eq!(text("%RESPONSE_FLAGS%", &record), "DI,UC,URX\n");
 }

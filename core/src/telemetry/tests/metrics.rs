@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::model::{Destination, Endpoint, ServiceRef, Workload};
+use crate::exchange::Flags;
 use crate::fault::Reason;
 use crate::limits::SERIES_MAX;
 use crate::telemetry::{Buckets, Family, FamilyKind, Merged, Record, Recorder, Reporter, Sides};
@@ -201,4 +202,19 @@ fn own_metrics_follow_the_text_format() {
          dromon_build_info{driver=\"io_uring\",note=\"a\\\"b\\\\c\\nd\"} 1\n\
          # HELP dromon_x_total X.\n# TYPE dromon_x_total counter\ndromon_x_total 2.5\n"
     ));
+}
+
+#[test]
+fn a_delayed_exchange_is_a_series_of_its_own() {
+    let mut shard = Recorder::new(workload("a"));
+    let mut merged = Merged::default();
+    shard.record(&Record { response_code: 200, ..Record::default() });
+    let flags = Flags { delayed: true, ..Flags::default() };
+    shard.record(&Record { response_code: 200, flags, ..Record::default() });
+    merged.add(shard.take());
+    let text = rendered(&merged);
+    for flags in ["-", "DI"] {
+        let label = format!("response_flags=\"{flags}\"");
+        assert_eq!(value(&text, "istio_requests_total", &[&label]), "1");
+    }
 }
