@@ -83,14 +83,10 @@ pub const DETECT_LOOK_MS: u64 = 2;
 pub const NAMES_MAX: usize = 4_096;
 /// Time after which a shard asks for a name again that was not answered, in milliseconds.
 pub const NAME_ASK_AGAIN_MS: u64 = 2_000;
-/// Requests that wait for a route body that the controller has yet to send, per shard.
-pub const FETCH_WAITERS_MAX: usize = 1_024;
 /// Longest wait for a route body on first use, in milliseconds.
 pub const FETCH_WAIT_MS: u64 = 3_000;
 /// Messages in a mailbox between the steward and a shard.
 pub const MAILBOX_MAX: usize = 1_024;
-/// Access-log bytes a shard may hold before lines are dropped and counted.
-pub const ACCESS_LOG_BUFFER_BYTES: usize = 1024 * 1024;
 /// Batches of access-log lines that wait for a slow disk or pipe before further ones are dropped and counted.
 pub const ACCESS_LOG_BATCHES_MAX: usize = 64;
 /// First wait before another try to reach the controller, in milliseconds.
