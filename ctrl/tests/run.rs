@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,17 @@ fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// A free loopback port below those that the kernel gives to outgoing connections, each only once.
+fn free_port() -> u16 {
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let free = |_| {
+        let turn = std::process::id().wrapping_mul(101).wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
+        let port = 18_000 + (turn % 14_000) as u16;
+        TcpListener::bind(("127.0.0.1", port)).is_ok().then_some(port)
+    };
+    (0..14_000).find_map(free).expect("a loopback port is free")
+}
+
 impl Run {
     fn start(files: &[(&str, String)], more: &[&str]) -> Option<Run> {
         let bin = PathBuf::from(env!("CARGO_BIN_EXE_dromonctl"));
@@ -45,7 +57,7 @@ impl Run {
         for (name, text) in files {
             fs::write(folder.path().join(name), text).unwrap();
         }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let mut process = Command::new(bin)
             .args(["run", "-o", "json", "--port-map", &format!("8080:{port}"), "--config"])
             .arg(folder.path())

@@ -11,6 +11,7 @@ pub mod proxy;
 pub mod scripted;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Longest wait for anything in a test; generous, because machines that run tests are small and busy.
@@ -68,8 +69,24 @@ pub fn skip(test: &str, why: &str) {
     }
 }
 
-/// A loopback port that nothing listens on at this moment.
+/// First of the ports that [`free_port`] gives out, and how many there are: above the mesh's own ports and below those
+/// that the kernel gives to outgoing connections, which could take a port between its choice and its use.
+const PORTS: (u16, u16) = (18_000, 14_000);
+
+/// A loopback port that nothing listens on at this moment, and that no other call in this process gives out.
+///
+/// # Panics
+/// If every port is taken.
 pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a loopback port");
-    listener.local_addr().expect("a bound socket has an address").port()
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let (first, count) = PORTS;
+    for _ in 0..count {
+        // Test programs that run at the same time start at places of their own.
+        let turn = std::process::id().wrapping_mul(101).wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
+        let port = first + u16::try_from(turn % u32::from(count)).expect("below the number of ports");
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no loopback port is free");
 }
