@@ -10,6 +10,7 @@ pub mod config;
 pub mod exchange;
 pub mod fault;
 pub mod h1;
+pub mod h2;
 pub mod health;
 pub mod limit;
 pub mod limits;

@@ -10,6 +10,11 @@ use crate::route::rule::Changes;
 const FRAMING: u32 =
     crate::h1::hop::HOP_BY_HOP | Known::Host.bit() | Known::ContentLength.bit() | Known::Expect.bit();
 
+/// Whether rules may change the field of that name, in lower case.
+pub(crate) fn may_change(name: &[u8]) -> bool {
+    Known::of(name).bit() & FRAMING == 0
+}
+
 /// Whether a field of the message, of this kind and name, gives way: set anew or removed.
 pub(super) fn displaces(change: &Changes, known: Known, name: &[u8]) -> bool {
     known.bit() & FRAMING == 0

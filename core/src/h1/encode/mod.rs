@@ -9,6 +9,7 @@ mod local;
 mod request;
 mod response;
 
+pub(crate) use edits::may_change;
 pub use local::{LocalResponse, local_response};
 pub use request::{Forwarded, RequestRewrite, request};
 pub use response::{ResponseRewrite, Sent, response};
