@@ -25,6 +25,18 @@ pub fn free_port(ip: Ipv4Addr) -> SocketAddr {
     TcpListener::bind((ip, 0)).and_then(|listener| listener.local_addr()).expect("a free port")
 }
 
+/// The program under test. Cargo says where it is, but a compiler wrapper written for a POSIX shell drops the variable, whose
+/// name no shell's variable could have; then it lies where cargo puts it, above the tests.
+fn program() -> PathBuf {
+    option_env!("CARGO_BIN_EXE_dromon-proxy").map_or_else(
+        || {
+            let test = std::env::current_exe().expect("the test's own path");
+            test.ancestors().nth(2).expect("the build's directory").join("dromon-proxy")
+        },
+        PathBuf::from,
+    )
+}
+
 /// A proxy process; killed when dropped.
 pub struct Process {
     pub child: Child,
@@ -39,7 +51,7 @@ impl Process {
         let (admin, health) = (free_port(ip), free_port(ip));
         let stderr = dir.join(format!("stderr-{admin}"));
         let log = std::fs::File::create(&stderr).expect("a log file");
-        let child = Command::new(env!("CARGO_BIN_EXE_dromon-proxy"))
+        let child = Command::new(program())
             .args(["--id", id, "--shards", "2", "--pin", "off", "--log-level", "debug"])
             .args(["--admin-addr", &admin.to_string(), "--health-addr", &health.to_string()])
             .args(options)
