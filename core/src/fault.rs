@@ -93,6 +93,8 @@ reasons! {
     RequestTimeout = "request_timeout", 504, "UT", Upstream, MaybeProcessed;
     /// One try's time ran out.
     PerTryTimeout = "per_try_timeout", 504, "UT", Upstream, MaybeProcessed;
+    /// Nothing was sent either way for the idle time of an upgraded or TCP connection.
+    IdleTimeout = "stream_idle_timeout", 408, "SI", Local, Never;
     /// An answer that asked for another try came when all tries or the budget were used up.
     RetryLimit = "retry_limit_exceeded", 503, "URX", Upstream, Never;
     /// The answer came from a fault rule.

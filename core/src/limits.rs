@@ -85,6 +85,8 @@ pub const NAMES_MAX: usize = 4_096;
 pub const NAME_ASK_AGAIN_MS: u64 = 2_000;
 /// Longest wait for a route body on first use, in milliseconds.
 pub const FETCH_WAIT_MS: u64 = 3_000;
+/// Requests and TCP connections of one shard that wait for route bodies at once; a further one is answered 503.
+pub const FETCH_WAITERS_MAX: u64 = 1_024;
 /// Messages in a mailbox between the steward and a shard.
 pub const MAILBOX_MAX: usize = 1_024;
 /// Batches of access-log lines that wait for a slow disk or pipe before further ones are dropped and counted.
@@ -173,6 +175,7 @@ pub const LATENCY_DESTINATIONS_MAX: usize = 512;
 /// Longest value that one operator of an access-log format renders, in bytes.
 pub const LOG_VALUE_BYTES_MAX: usize = 8 * 1024;
 
+const _: () = assert!(FETCH_WAITERS_MAX <= CONNECTIONS_PER_SHARD_MAX as u64);
 const _: () = assert!(LINE_BYTES_MAX <= HEAD_BYTES_MAX);
 const _: () = assert!(HEAD_BUFFER_BYTES <= HEAD_BYTES_MAX);
 const _: () = assert!(BODY_BUFFER_BYTES <= BODY_BUFFER_BYTES_MAX);

@@ -7,9 +7,9 @@ use std::cell::Cell;
 use std::io;
 use std::pin::pin;
 
+use dromon_core::exchange::End;
 use dromon_core::limits::{BODY_BUFFER_BYTES, BODY_BUFFER_BYTES_MAX};
 use dromon_core::time::Tick;
-use thiserror::Error;
 
 use crate::io::{Alarm, Either, race, sleep_until, write_all_within};
 use crate::shard::Shard;
@@ -29,20 +29,16 @@ pub struct Ahead {
 }
 
 /// Why a relay ended early.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub enum RelayError {
-    /// The client's connection broke.
-    #[error("the client's connection broke")]
+enum Broken {
+    /// The client's connection broke, or it took nothing for too long.
     Client,
-    /// The upstream's connection broke.
-    #[error("the upstream's connection broke")]
+    /// So did the upstream.
     Upstream,
     /// No byte came for the idle time.
-    #[error("nothing was sent for too long")]
     Idle,
 }
 
-/// What a relay has carried.
+/// What a relay has carried so far.
 #[derive(Debug, Default)]
 pub struct Carried {
     /// Bytes from the client.
@@ -51,13 +47,21 @@ pub struct Carried {
     pub down_bytes: Cell<u64>,
 }
 
+impl Carried {
+    /// From the client, and from the upstream.
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.up_bytes.get(), self.down_bytes.get())
+    }
+}
+
 /// Which socket of a direction broke.
 enum Side {
     From,
     To,
 }
 
-/// Relays. On an error the side that is left is reset, so that it does not take what it got for the whole.
+/// Relays, counting in `carried` as it goes. On an error the side that is left is reset, so that it does not take what it
+/// got for the whole.
 pub async fn run(
     shard: &Shard,
     alarm: &Alarm,
@@ -65,8 +69,8 @@ pub async fn run(
     upstream: &Socket,
     ahead: Ahead,
     idle_ms: u64,
-) -> (Carried, Result<(), RelayError>) {
-    let carried = Carried::default();
+    carried: &Carried,
+) -> End {
     let moved = Cell::new(shard.now());
     let result = {
         let Ahead { from_client, from_upstream } = ahead;
@@ -102,28 +106,34 @@ pub async fn run(
         let mut idle = pin!(idle(shard, &moved, idle_ms));
         match race(both.as_mut(), idle.as_mut()).await {
             Either::First(result) => result,
-            Either::Second(()) => Err(RelayError::Idle),
+            Either::Second(()) => Err(Broken::Idle),
         }
     };
     match result {
-        Err(RelayError::Client) => upstream.reset_on_close(),
-        Err(RelayError::Upstream) => client.reset_on_close(),
-        _ => {}
+        Ok(()) => End::Complete,
+        Err(Broken::Client) => {
+            upstream.reset_on_close();
+            End::DownstreamClosed
+        }
+        Err(Broken::Upstream) => {
+            client.reset_on_close();
+            End::UpstreamAborted
+        }
+        Err(Broken::Idle) => End::Idle,
     }
-    (carried, result)
 }
 
-fn of_up(side: Side) -> RelayError {
+fn of_up(side: Side) -> Broken {
     match side {
-        Side::From => RelayError::Client,
-        Side::To => RelayError::Upstream,
+        Side::From => Broken::Client,
+        Side::To => Broken::Upstream,
     }
 }
 
-fn of_down(side: Side) -> RelayError {
+fn of_down(side: Side) -> Broken {
     match side {
-        Side::From => RelayError::Upstream,
-        Side::To => RelayError::Client,
+        Side::From => Broken::Upstream,
+        Side::To => Broken::Client,
     }
 }
 

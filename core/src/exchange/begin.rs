@@ -57,16 +57,18 @@ impl Exchange {
     }
 
     /// Begins a TCP connection. Until the first [`Step::Forward`] the steps are those of an HTTP exchange; a
-    /// [`Step::Respond`] means that the connection is to be reset.
+    /// [`Step::Respond`] means that the connection is to be reset. `arrived` is when the client connected, also where this
+    /// is run again on a newer table.
     pub fn begin_tcp(
         table: &Table,
         listener: usize,
         original_destination: Option<SocketAddr>,
         peer: SocketAddr,
+        arrived: Tick,
         now: Tick,
         rng: &mut Rng,
     ) -> (Exchange, Step) {
-        let mut exchange = Exchange::new(now, Method { idempotent: false, tunnel: true }, false);
+        let mut exchange = Exchange::new(arrived, Method { idempotent: false, tunnel: true }, false);
         exchange.tcp = true;
         let step = match table.route_tcp(listener, original_destination, peer) {
             RoutedTcp::Route(route) => match route.choose(table, rng) {

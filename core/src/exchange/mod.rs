@@ -72,7 +72,7 @@ pub enum Step {
     /// Wait until then, then [`Input::Timer`].
     Wait(Tick),
     /// Ask the controller for this object, wait for the next table or until then: [`Input::Table`] or
-    /// [`Input::Timer`].
+    /// [`Input::Timer`]; [`Input::NoRoom`] where no more may wait.
     Fetch {
         /// [`Kind::VirtualHost`], or [`Kind::Destination`] together with the endpoints of the same name.
         kind: Kind,
@@ -149,6 +149,8 @@ pub enum Input {
     Timer,
     /// A new table is in force while the exchange waited for one: drop it and run `begin` again. Needs no `handle`.
     Table,
+    /// The wait for a table cannot be begun: too many wait already.
+    NoRoom,
     /// The try ended without an answer.
     AttemptFailed {
         /// Why.
@@ -185,6 +187,8 @@ pub enum End {
     UpstreamAborted,
     /// The time ran out after the head.
     TimedOut,
+    /// An upgraded or TCP connection carried nothing for its idle time.
+    Idle,
     /// The client went away.
     DownstreamClosed,
     /// The client's body broke a rule before there was an answer; refused for this reason.

@@ -70,6 +70,8 @@ pub struct Exchange {
     /// One more than the place of the chosen destination in its rule; 0 for none.
     pub(super) choice: u16,
     pub(super) tcp: bool,
+    /// Bytes are relayed as they are, after an upgrade or for TCP: how they end is the two sides' business.
+    pub(super) relayed: bool,
     /// Towards the sidecar's own application: rules of the mesh do not reach there, but a pooled connection that the
     /// application has just closed is replaced all the same.
     pub(super) inbound: bool,
@@ -129,6 +131,7 @@ impl Exchange {
             reason: None,
             choice: 0,
             tcp: false,
+            relayed: false,
             inbound: false,
             expose_reason,
             delayed: false,

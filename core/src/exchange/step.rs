@@ -31,6 +31,10 @@ impl Exchange {
                     "the controller has not sent the rules of this host in time; see \"dromonctl status\"";
                 self.respond(Local::new(Reason::ConfigPending, detail))
             }
+            (Phase::Fetching, Input::NoRoom) => {
+                let detail = "too many requests wait for rules from the controller; see \"dromonctl status\"";
+                self.respond(Local::new(Reason::ConfigPending, detail))
+            }
             (
                 Phase::Trying,
                 Input::AttemptFailed { reason, request_bytes_sent, connection_reused, replayable },
@@ -44,6 +48,7 @@ impl Exchange {
             (Phase::Trying, Input::Connected) => {
                 self.account(Outcome::Connected, now);
                 self.retry = None;
+                self.relayed = true;
                 self.phase = Phase::Forwarding;
                 Step::Forward
             }
@@ -139,6 +144,7 @@ impl Exchange {
             self.release();
             return Step::Discard(Box::new(self.try_again(false, now, rng)));
         }
+        self.relayed = status == 101;
         self.phase = Phase::Forwarding;
         Step::Forward
     }
@@ -193,18 +199,17 @@ impl Exchange {
         match end {
             End::Complete => {}
             End::UpstreamAborted => {
-                // A TCP server may end a connection as it likes.
-                if !self.tcp {
+                // A server may end what it speaks beside HTTP as it likes.
+                if !self.relayed {
                     self.account(Outcome::Broken, now);
                 }
                 self.reason = Some(Reason::UpstreamReset);
             }
             End::TimedOut => {
-                if !self.tcp {
-                    self.account(Outcome::TimedOut, now);
-                }
+                self.account(Outcome::TimedOut, now);
                 self.reason = Some(Reason::RequestTimeout);
             }
+            End::Idle => self.reason = Some(Reason::IdleTimeout),
             End::Refused(reason) => self.reason = Some(reason),
             End::DownstreamClosed => self.reason = Some(self.reason.unwrap_or(Reason::DownstreamClosed)),
         }

@@ -11,6 +11,7 @@ use super::labels::{self, Labels, Outcome};
 use super::record::{Protocol, Record, Sides};
 use crate::config::model;
 use crate::exchange::Flags;
+use crate::fault::Reason;
 use crate::limits::{LATENCY_DESTINATIONS_MAX, SERIES_MAX};
 
 /// Identity of a series by the addresses of what its labels come from, and the rest of its labels packed into a word:
@@ -171,6 +172,14 @@ impl Recorder {
         }
     }
 
+    /// Counts a TCP connection that led nowhere: opened and ended for one reason, as Istio counts it.
+    pub fn tcp_failed(&mut self, sides: &Sides<'_>, reason: Option<Reason>) {
+        if let Some(counters) = self.tcp_counters(sides, reason) {
+            counters.opened += 1;
+            counters.closed += 1;
+        }
+    }
+
     /// Counts bytes relayed so far and not yet counted: from the client (`received`) and to it (`sent`).
     pub fn tcp_bytes(&mut self, sides: &Sides<'_>, received: u64, sent: u64) {
         if let Some(counters) = self.tcp_counters(sides, None) {
@@ -180,13 +189,7 @@ impl Recorder {
     }
 
     /// Counts a TCP connection that ended, with its bytes not yet counted.
-    pub fn tcp_closed(
-        &mut self,
-        sides: &Sides<'_>,
-        reason: Option<crate::fault::Reason>,
-        received: u64,
-        sent: u64,
-    ) {
+    pub fn tcp_closed(&mut self, sides: &Sides<'_>, reason: Option<Reason>, received: u64, sent: u64) {
         if let Some(counters) = self.tcp_counters(sides, reason) {
             counters.closed += 1;
             counters.received_bytes += received;
@@ -212,11 +215,7 @@ impl Recorder {
         }
     }
 
-    fn tcp_counters(
-        &mut self,
-        sides: &Sides<'_>,
-        reason: Option<crate::fault::Reason>,
-    ) -> Option<&mut TcpCounters> {
+    fn tcp_counters(&mut self, sides: &Sides<'_>, reason: Option<Reason>) -> Option<&mut TcpCounters> {
         let outcome = Outcome {
             protocol: Protocol::Tcp,
             response_code: 0,

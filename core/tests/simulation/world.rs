@@ -336,7 +336,7 @@ impl World {
     fn begin(&mut self, arrival: &Arrival, request: &Request, shard: usize) -> (Exchange, Step) {
         let (now, rng, table) = (self.now(shard), &mut self.shards[shard], &self.table);
         match arrival.listener {
-            TCP => Exchange::begin_tcp(table, TCP, None, arrival.peer, now, rng),
+            TCP => Exchange::begin_tcp(table, TCP, None, arrival.peer, arrival.arrived, now, rng),
             _ => Exchange::begin(table, arrival, request, request.path, now, rng),
         }
     }

@@ -1,5 +1,8 @@
 //! What is counted and logged when an exchange is over.
 
+use std::net::SocketAddr;
+use std::rc::Rc;
+
 use dromon_core::exchange::Exchange;
 use dromon_core::fault::Reason;
 use dromon_core::h1::{Reject, ResponseRef, Rule, Version};
@@ -8,6 +11,7 @@ use dromon_core::time::Tick;
 
 use super::client::Client;
 use super::work::Work;
+use crate::shard::flows::Flow;
 
 /// An exchange is over, however it went.
 pub(super) fn finished(client: &Client, work: &Work, exchange: &Exchange) {
@@ -40,7 +44,7 @@ pub(super) fn refused(client: &Client, work: &Work, reject: &Reject) {
 pub(super) fn unrouted(client: &Client, work: &Work, reason: Reason, rule: Option<Rule>) {
     let shard = &client.shard;
     let record = Record {
-        sides: Sides { reporter: reporter(client), ..Sides::default() },
+        sides: nowhere(client),
         response_code: work.answer.status,
         reason: Some(reason),
         request_bytes: work.request.buffer.len() as u64,
@@ -51,6 +55,64 @@ pub(super) fn unrouted(client: &Client, work: &Work, reason: Reason, rule: Optio
     if shard.telemetry.logs() {
         log(client, work, None, rule, &record);
     }
+}
+
+/// A TCP connection was relayed to its end; `local` is our address towards the upstream.
+pub(super) fn tcp_finished(client: &Client, exchange: &Exchange, local: Option<SocketAddr>, flow: &Rc<Flow>) {
+    client.shard.telemetry.tcp_closed(flow, exchange.reason());
+    log_tcp(client, Some(exchange), local, flow.carried.bytes());
+}
+
+/// A TCP connection led nowhere; without an exchange because its listener has no configuration.
+pub(super) fn tcp_failed(client: &Client, exchange: Option<&Exchange>) {
+    let sides = exchange.map_or_else(|| nowhere(client), |exchange| sides(client, exchange));
+    client.shard.telemetry.tcp_failed(&sides, tcp_reason(exchange));
+    log_tcp(client, exchange, None, (0, 0));
+}
+
+fn tcp_reason(exchange: Option<&Exchange>) -> Option<Reason> {
+    exchange.map_or(Some(Reason::ConfigPending), Exchange::reason)
+}
+
+/// A TCP connection's line: what it has of an HTTP exchange's.
+fn log_tcp(
+    client: &Client,
+    exchange: Option<&Exchange>,
+    local: Option<SocketAddr>,
+    (up_bytes, down_bytes): (u64, u64),
+) {
+    let shard = &client.shard;
+    if !shard.telemetry.logs() {
+        return;
+    }
+    let reason = tcp_reason(exchange);
+    let record = Record {
+        protocol: Protocol::Tcp,
+        reason,
+        flags: exchange.map(Exchange::flags).unwrap_or_default(),
+        duration_ns: shard.now().0.saturating_sub(client.opened.0),
+        ..Record::default()
+    };
+    let destination = exchange.and_then(Exchange::destination);
+    let details = Details {
+        bytes_received: up_bytes,
+        bytes_sent: down_bytes,
+        connection_termination: reason.map_or("", |reason| reason.facts().label),
+        upstream_host: exchange.and_then(Exchange::endpoint).map(|endpoint| endpoint.address),
+        upstream_local: local,
+        upstream_cluster: destination.map_or("", |destination| destination.model.name.as_str()),
+        downstream_local: client.original.or_else(|| client.socket.local_address().ok()),
+        downstream_remote: Some(client.peer),
+        route_name: exchange.map_or("", Exchange::route_name),
+        attempts: exchange.map_or(0, Exchange::attempts),
+        ..Details::default()
+    };
+    shard.telemetry.log(shard, &record, &NoMessage, &NoMessage, details);
+}
+
+/// The sides of what was not routed.
+fn nowhere(client: &Client) -> Sides<'static> {
+    Sides { reporter: reporter(client), ..Sides::default() }
 }
 
 /// Between whom an exchange is.

@@ -8,7 +8,6 @@ use dromon_core::exchange::{Attempt, End, Exchange, Input, Step, Target};
 use dromon_core::fault::Reason;
 use dromon_core::h1::encode::{self, Forwarded, RequestRewrite};
 use dromon_core::h1::{Body, Reject};
-use dromon_core::limits::UPSTREAM_IDLE_MS;
 use dromon_core::route::rule::Changes;
 use dromon_core::time::Tick;
 use http::HeaderValue;
@@ -19,7 +18,7 @@ use super::body::Broken;
 use super::client::Client;
 use super::framing::Take;
 use super::local::Answered;
-use super::tunnel::Tunnel;
+use super::tunnel::Switched;
 use super::upload;
 use super::work::Work;
 use crate::io::{Either, race, write_all};
@@ -33,8 +32,8 @@ pub(super) enum Tried {
     Again(Box<Step>),
     /// The client has its answer, as far as it goes; the exchange knows.
     Answered(Answered),
-    /// The exchange became a tunnel.
-    Tunnel(Box<Tunnel>),
+    /// The exchange becomes a tunnel.
+    Switched(Box<Switched>),
     /// The client's body broke a rule before it had an answer.
     BadBody(Reject),
     /// The client is gone.
@@ -102,12 +101,9 @@ fn settle(
             Tried::Answered(if keep_alive { Answered::KeepAlive } else { Answered::Close })
         }
         Received::Switched { from_upstream } => {
-            end(exchange, End::Complete);
             let request = &work.request;
             let from_client = request.buffer.filled().get(request.head_bytes..).unwrap_or_default().to_vec();
-            let pool = exchange.destination().map(|destination| &destination.model.pool);
-            let idle_ms = pool.and_then(|pool| pool.idle_timeout_ms).unwrap_or(UPSTREAM_IDLE_MS);
-            Tried::Tunnel(Box::new(Tunnel { upstream, ahead: Ahead { from_client, from_upstream }, idle_ms }))
+            Tried::Switched(Box::new(Switched { upstream, ahead: Ahead { from_client, from_upstream } }))
         }
         Received::Broken(how) => {
             end(exchange, how);

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use dromon_core::limits::DOWNSTREAM_IDLE_MS;
+use dromon_core::time::Tick;
 
 use super::http::STRAY;
 use crate::io::Alarm;
@@ -34,6 +35,8 @@ pub(super) struct Client {
     pub(super) original: Option<SocketAddr>,
     /// What the listener is for.
     pub(super) port: Port,
+    /// When it was accepted.
+    pub(super) opened: Tick,
     /// Its timer.
     pub(super) alarm: Alarm,
     /// Requests it has sent.
@@ -58,6 +61,7 @@ impl Client {
             peer,
             original,
             port,
+            opened: clock::coarse(),
             alarm: Alarm::default(),
             requests: Cell::new(0),
         }

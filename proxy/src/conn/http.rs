@@ -71,8 +71,9 @@ pub(super) async fn serve(client: &Client) {
                 return;
             }
             Next::Tunnel(tunnel) => {
+                tunnel::run(client, &mut work, *tunnel).await;
                 client.shard.works.give(work);
-                return tunnel::run(client, *tunnel).await;
+                return;
             }
         }
     }

@@ -9,6 +9,7 @@ use dromon_core::limits::{DETECT_LOOK_MS, DETECT_WAIT_MS, METHOD_BYTES_MAX};
 
 use super::client::Client;
 use super::tcp;
+use super::tunnel::idle_ms;
 use crate::io::{Either, race, within};
 
 /// Whether the client speaks HTTP/1. If not, the connection has been served to its end.
@@ -17,21 +18,24 @@ pub(super) async fn is_http(client: &Client) -> bool {
         // Nothing was redirected here: clients use the port as their HTTP proxy.
         return true;
     }
-    let Some(connected) = tcp::connect(client).await else {
-        // Only the client's bytes can say where to.
-        let patience = client.shard.now().plus_millis(DETECT_WAIT_MS);
-        let spoke = within(patience, client.socket.readable()).await.is_ok();
-        let http = spoke && speaks_http(client).await;
-        if !http {
-            client.socket.reset_on_close();
+    let connected = match tcp::connect(client).await {
+        Ok(connected) => connected,
+        Err(unconnected) => {
+            // Only the client's bytes can say where to.
+            let patience = client.shard.now().plus_millis(DETECT_WAIT_MS);
+            let spoke = within(patience, client.socket.readable()).await.is_ok();
+            let http = spoke && speaks_http(client).await;
+            if !http {
+                tcp::refuse(client, &unconnected);
+            }
+            return http;
         }
-        return http;
     };
     let client_first = {
         let mut client_speaks = pin!(client.socket.readable());
         let mut upstream_speaks = pin!(connected.upstream.socket.readable());
         let speaker = race(client_speaks.as_mut(), upstream_speaks.as_mut());
-        let idle_until = client.shard.now().plus_millis(tcp::idle_ms(&connected));
+        let idle_until = client.shard.now().plus_millis(idle_ms(&connected.exchange));
         within(idle_until, speaker).await.map(|speaker| matches!(speaker, Either::First(_)))
     };
     let Ok(client_first) = client_first else {

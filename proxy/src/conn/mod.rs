@@ -5,6 +5,7 @@ mod answer;
 mod attempt;
 mod body;
 mod client;
+mod fetch;
 mod framing;
 mod http;
 mod inspect;

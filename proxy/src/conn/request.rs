@@ -12,12 +12,13 @@ use dromon_core::time::Tick;
 use super::account;
 use super::attempt::{self, Tried};
 use super::client::Client;
+use super::fetch;
 use super::framing::Framing;
 use super::http::Next;
 use super::local::{self, Answered};
+use super::tunnel::Tunnel;
 use super::work::{Request, Work};
 use crate::io::Interrupted;
-use crate::mailbox::FromShard;
 use crate::sys::clock;
 
 /// Why there is no request to serve.
@@ -156,17 +157,15 @@ async fn carry_out(client: &Client, work: &mut Work) -> Next {
                 }
             }
             Todo::Fetch(wanted) => {
-                let changed = shard.table_changed.notified();
                 let (kind, name, until) = *wanted;
-                // A full mailbox means that the steward is behind; the wait then ends with its deadline.
-                let _ = shard.outbox.try_send(FromShard::Need { kind, name });
-                match client.alarm.within(until, changed).await {
-                    Ok(()) => {
+                match Box::pin(fetch::wait(client, kind, name, until)).await {
+                    Input::Finished(End::DownstreamClosed) => return gone(client, work, exchange),
+                    Input::Table => {
                         let (begun, first) = begin(client, work, shard.now());
                         exchange = begun;
                         first
                     }
-                    Err(_) => handle(client, work, &mut exchange, Input::Timer),
+                    other => handle(client, work, &mut exchange, other),
                 }
             }
             Todo::Attempt => {
@@ -177,9 +176,9 @@ async fn carry_out(client: &Client, work: &mut Work) -> Next {
                         account::finished(client, work, under_way);
                         return finish(client, work, answered).await;
                     }
-                    Tried::Tunnel(tunnel) => {
-                        account::finished(client, work, under_way);
-                        return Next::Tunnel(tunnel);
+                    Tried::Switched(switched) => {
+                        let Some(exchange) = exchange else { return Next::Close };
+                        return Next::Tunnel(Box::new(Tunnel { exchange, switched: *switched }));
                     }
                     Tried::BadBody(reject) => return bad_body(client, work, exchange, reject).await,
                     Tried::ClientGone => return gone(client, work, exchange),

@@ -1,15 +1,19 @@
 //! TCP connections: routed by listener and address, relayed as they are.
 
+use std::net::SocketAddr;
+use std::rc::Rc;
+
 use dromon_core::exchange::{Attempt, End, Exchange, Input, Step};
-use dromon_core::limits::UPSTREAM_IDLE_MS;
 
 use super::account;
 use super::attempt;
 use super::client::Client;
+use super::fetch;
+use super::tunnel::idle_ms;
 use crate::io::within;
-use crate::mailbox::FromShard;
 use crate::pool::Upstream;
-use crate::relay::{self, Ahead, RelayError};
+use crate::relay::{self, Ahead};
+use crate::shard::flows::Flow;
 
 /// A TCP exchange with its upstream connection made.
 pub(super) struct Connected {
@@ -17,61 +21,63 @@ pub(super) struct Connected {
     pub(super) upstream: Upstream,
 }
 
+/// A TCP connection that leads nowhere. The exchange knows why; without one there is no configuration for the listener.
+pub(super) struct Unconnected(Option<Box<Exchange>>);
+
 /// Serves a connection of a TCP listener.
 pub(super) async fn serve(client: &Client) {
     let _under_way = client.shard.gauges.requests_active.hold();
     match connect(client).await {
-        Some(connected) => relay(client, connected).await,
-        // Nothing was served; a reset says so.
-        None => client.socket.reset_on_close(),
+        Ok(connected) => relay(client, connected).await,
+        Err(unconnected) => refuse(client, &unconnected),
     }
 }
 
-/// Time without a byte after which a connection ends, in ms.
-pub(super) fn idle_ms(connected: &Connected) -> u64 {
-    let pool = connected.exchange.destination().map(|destination| &destination.model.pool);
-    pool.and_then(|pool| pool.idle_timeout_ms).unwrap_or(UPSTREAM_IDLE_MS)
+/// Ends a connection that leads nowhere.
+pub(super) fn refuse(client: &Client, unconnected: &Unconnected) {
+    // Nothing was served; a reset says so.
+    client.socket.reset_on_close();
+    account::tcp_failed(client, unconnected.0.as_deref());
 }
 
 /// Ends a connection on which neither side has said anything for the idle time.
 pub(super) fn never_spoke(client: &Client, connected: Connected) {
-    let shard = &client.shard;
-    let Connected { mut exchange, upstream: _upstream } = connected;
-    exchange.handle(Input::Finished(End::TimedOut), shard.now(), &mut shard.rng.borrow_mut());
-    let sides = account::sides(client, &exchange);
-    shard.telemetry.tcp_opened(&sides);
-    shard.telemetry.tcp_closed(&sides, exchange.reason(), 0, 0);
+    let Connected { exchange, upstream } = connected;
+    let flow = client.shard.telemetry.tcp_opened(&account::sides(client, &exchange));
+    let local = upstream.socket.local_address().ok();
+    over(client, exchange, local, &flow, End::Idle);
 }
 
 /// Relays between the client and a connected upstream to the end.
 pub(super) async fn relay(client: &Client, connected: Connected) {
     let shard = &client.shard;
-    let idle_ms = idle_ms(&connected);
-    let Connected { mut exchange, upstream } = connected;
-    shard.telemetry.tcp_opened(&account::sides(client, &exchange));
-    let (carried, result) =
-        relay::run(shard, &client.alarm, &client.socket, &upstream.socket, Ahead::default(), idle_ms).await;
-    let end = match result {
-        Ok(()) => End::Complete,
-        Err(RelayError::Client) => End::DownstreamClosed,
-        Err(RelayError::Upstream) => End::UpstreamAborted,
-        Err(RelayError::Idle) => End::TimedOut,
-    };
-    exchange.handle(Input::Finished(end), shard.now(), &mut shard.rng.borrow_mut());
-    let sides = account::sides(client, &exchange);
-    shard.telemetry.tcp_closed(&sides, exchange.reason(), carried.up_bytes.get(), carried.down_bytes.get());
+    let Connected { exchange, upstream } = connected;
+    let flow = shard.telemetry.tcp_opened(&account::sides(client, &exchange));
+    let local = upstream.socket.local_address().ok();
+    let (alarm, idle_ms) = (&client.alarm, idle_ms(&exchange));
+    let end =
+        relay::run(shard, alarm, &client.socket, &upstream.socket, Ahead::default(), idle_ms, &flow.carried);
+    let end = end.await;
+    over(client, exchange, local, &flow, end);
 }
 
-/// Routes the connection and connects; none if it goes nowhere.
-pub(super) async fn connect(client: &Client) -> Option<Connected> {
+/// Tells the exchange that it is over, and accounts for it.
+fn over(client: &Client, mut exchange: Exchange, local: Option<SocketAddr>, flow: &Rc<Flow>, end: End) {
     let shard = &client.shard;
-    let (mut exchange, mut step) = begin(client)?;
+    exchange.handle(Input::Finished(end), shard.now(), &mut shard.rng.borrow_mut());
+    account::tcp_finished(client, &exchange, local, flow);
+}
+
+/// Routes the connection and connects.
+pub(super) async fn connect(client: &Client) -> Result<Connected, Unconnected> {
+    let shard = &client.shard;
+    let (mut exchange, mut step) = begin(client).ok_or(Unconnected(None))?;
     loop {
         step = match step {
             Step::Attempt(attempt) => match try_connect(client, &exchange, &attempt).await {
                 Ok(upstream) => {
                     exchange.handle(Input::Connected, shard.now(), &mut shard.rng.borrow_mut());
-                    return Some(Connected { exchange, upstream });
+                    return Ok(Connected { exchange, upstream });
                 }
                 Err(input) => exchange.handle(input, shard.now(), &mut shard.rng.borrow_mut()),
             },
@@ -80,21 +86,18 @@ pub(super) async fn connect(client: &Client) -> Option<Connected> {
                 let _ = within(until, std::future::pending::<()>()).await;
                 exchange.handle(Input::Timer, shard.now(), &mut shard.rng.borrow_mut())
             }
-            Step::Fetch { kind, name, until } => {
-                let changed = shard.table_changed.notified();
-                // A full mailbox means that the steward is behind; the wait then ends with its deadline.
-                let _ = shard.outbox.try_send(FromShard::Need { kind, name });
-                match within(until, changed).await {
-                    Ok(()) => {
-                        let (begun, step) = begin(client)?;
-                        exchange = begun;
-                        step
-                    }
-                    Err(_) => exchange.handle(Input::Timer, shard.now(), &mut shard.rng.borrow_mut()),
+            Step::Fetch { kind, name, until } => match fetch::wait(client, kind, name, until).await {
+                Input::Table => {
+                    let (begun, step) = begin(client).ok_or(Unconnected(None))?;
+                    exchange = begun;
+                    step
                 }
-            }
+                other => exchange.handle(other, shard.now(), &mut shard.rng.borrow_mut()),
+            },
             Step::Discard(inner) => *inner,
-            Step::Respond(_) | Step::Forward | Step::Done => return None,
+            Step::Respond(_) | Step::Forward | Step::Done => {
+                return Err(Unconnected(Some(Box::new(exchange))));
+            }
         };
     }
 }
@@ -103,8 +106,9 @@ fn begin(client: &Client) -> Option<(Exchange, Step)> {
     let shard = &client.shard;
     let table = shard.table()?;
     let listener = client.listener.index(&table)?;
+    let (original, peer, opened) = (client.original, client.peer, client.opened);
     let mut rng = shard.rng.borrow_mut();
-    Some(Exchange::begin_tcp(&table, listener, client.original, client.peer, shard.now(), &mut rng))
+    Some(Exchange::begin_tcp(&table, listener, original, peer, opened, shard.now(), &mut rng))
 }
 
 async fn try_connect(client: &Client, exchange: &Exchange, attempt: &Attempt) -> Result<Upstream, Input> {

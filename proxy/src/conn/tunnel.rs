@@ -1,24 +1,48 @@
-//! A connection that has switched protocols (R26): bytes both ways, what was read ahead first.
+//! A connection that has switched protocols (R26): bytes both ways, what was read ahead first. Its exchange goes on for as
+//! long as it does, and is accounted for when it ends.
 
+use dromon_core::exchange::{Exchange, Input};
+use dromon_core::limits::UPSTREAM_IDLE_MS;
+
+use super::account;
 use super::client::Client;
+use super::work::Work;
 use crate::pool::Upstream;
-use crate::relay::{self, Ahead};
+use crate::relay::{self, Ahead, Carried};
 
-/// An upgraded exchange.
-pub(super) struct Tunnel {
+/// The upstream's side of an upgrade.
+pub(super) struct Switched {
     pub(super) upstream: Upstream,
     /// Bytes that came with the heads.
     pub(super) ahead: Ahead,
-    /// Time without a byte after which it ends, in ms.
-    pub(super) idle_ms: u64,
+}
+
+/// An upgraded exchange.
+pub(super) struct Tunnel {
+    pub(super) exchange: Exchange,
+    pub(super) switched: Switched,
 }
 
 /// Relays until both sides are done.
-pub(super) async fn run(client: &Client, tunnel: Tunnel) {
-    let _under_way = client.shard.gauges.requests_active.hold();
-    let Tunnel { upstream, ahead, idle_ms } = tunnel;
-    // How it ended concerns nobody: the exchange was accounted for with its head.
-    let relayed = relay::run(&client.shard, &client.alarm, &client.socket, &upstream.socket, ahead, idle_ms);
+pub(super) async fn run(client: &Client, work: &mut Work, tunnel: Tunnel) {
+    let shard = &client.shard;
+    let _under_way = shard.gauges.requests_active.hold();
+    let Tunnel { mut exchange, switched: Switched { upstream, ahead } } = tunnel;
+    work.rest();
+    let carried = Carried::default();
+    let idle_ms = idle_ms(&exchange);
+    let relayed =
+        relay::run(shard, &client.alarm, &client.socket, &upstream.socket, ahead, idle_ms, &carried);
     // Boxed: what a relay needs would weigh on every HTTP connection.
-    let _ = Box::pin(relayed).await;
+    let end = Box::pin(relayed).await;
+    work.upload.sent_bytes += carried.up_bytes.get();
+    work.answer.sent_bytes += carried.down_bytes.get();
+    exchange.handle(Input::Finished(end), shard.now(), &mut shard.rng.borrow_mut());
+    account::finished(client, work, &exchange);
+}
+
+/// Time without a byte after which bytes are relayed no more, in ms.
+pub(super) fn idle_ms(exchange: &Exchange) -> u64 {
+    let pool = exchange.destination().map(|destination| &destination.model.pool);
+    pool.and_then(|pool| pool.idle_timeout_ms).unwrap_or(UPSTREAM_IDLE_MS)
 }

@@ -159,6 +159,13 @@ impl Work {
         self.upload.replay.reset();
     }
 
+    /// Frees what an upgraded connection has no more use for, for as long as it lasts; the heads stay, for its log line.
+    pub(super) fn rest(&mut self) {
+        self.forget_bodies();
+        self.request.spare = Buffer::default();
+        self.answer.out = Buffer::default();
+    }
+
     /// Makes ready for a request. What the client has sent ahead stays in `request.buffer`.
     pub(super) fn begin(&mut self) {
         if self.request.buffer.capacity() == 0 {

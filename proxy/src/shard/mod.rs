@@ -6,6 +6,7 @@
 mod accept;
 mod buffers;
 mod control;
+pub mod flows;
 mod names;
 pub mod notify;
 mod plan;

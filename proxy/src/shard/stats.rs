@@ -89,6 +89,8 @@ numbers! {
         upstream_connections_idle,
         /// Exchanges and relays under way now.
         requests_active,
+        /// Requests and connections that wait for rules from the controller now.
+        route_waits_active,
     }
     counters {
         /// Client connections accepted.
@@ -103,6 +105,8 @@ numbers! {
         upstream_connections_stale,
         /// Upstream connections closed because bytes came that no request had asked for (R24).
         upstream_connections_poisoned,
+        /// Requests and connections refused because too many waited for rules.
+        route_waits_refused,
         /// Access-log bytes dropped because the mailbox was full.
         access_log_dropped_bytes,
     }

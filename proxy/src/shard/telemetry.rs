@@ -11,6 +11,7 @@ use dromon_core::fault::Reason;
 use dromon_core::limits::{ACCESS_LOG_BATCH_BYTES, ACCESS_LOG_BATCH_MS};
 use dromon_core::telemetry::{Details, Interval, LogFormat, Record, Recorder, ResponseView, Sides};
 
+use super::flows::{Flow, Flows};
 use super::state::Shard;
 use crate::mailbox::FromShard;
 use crate::sys::clock;
@@ -18,6 +19,7 @@ use crate::sys::clock;
 /// Counters and access log of one shard.
 pub struct Telemetry {
     recorder: RefCell<Recorder>,
+    flows: Flows,
     format: RefCell<Option<Rc<Format>>>,
     lines: RefCell<Vec<u8>>,
     flushing: Cell<bool>,
@@ -33,6 +35,7 @@ impl Default for Telemetry {
     fn default() -> Telemetry {
         Telemetry {
             recorder: RefCell::new(Recorder::new(Arc::default())),
+            flows: Flows::default(),
             format: RefCell::default(),
             lines: RefCell::default(),
             flushing: Cell::new(false),
@@ -60,19 +63,29 @@ impl Telemetry {
         self.recorder.borrow_mut().record(record);
     }
 
-    /// Counts a TCP connection that was made.
-    pub fn tcp_opened(&self, sides: &Sides<'_>) {
+    /// Counts a TCP connection that was made, and from now on what it carries, until [`Telemetry::tcp_closed`].
+    pub fn tcp_opened(&self, sides: &Sides<'_>) -> Rc<Flow> {
         self.recorder.borrow_mut().tcp_opened(sides);
+        self.flows.open(sides)
     }
 
-    /// Counts a TCP connection that ended, and its bytes.
-    pub fn tcp_closed(&self, sides: &Sides<'_>, reason: Option<Reason>, received: u64, sent: u64) {
-        self.recorder.borrow_mut().tcp_closed(sides, reason, received, sent);
+    /// Counts a TCP connection that ended, and the rest of its bytes.
+    pub fn tcp_closed(&self, flow: &Rc<Flow>, reason: Option<Reason>) {
+        self.flows.close(flow);
+        let (received, sent) = flow.uncounted();
+        self.recorder.borrow_mut().tcp_closed(&flow.sides(), reason, received, sent);
+    }
+
+    /// Counts a TCP connection that led nowhere.
+    pub fn tcp_failed(&self, sides: &Sides<'_>, reason: Option<Reason>) {
+        self.recorder.borrow_mut().tcp_failed(sides, reason);
     }
 
     /// Everything counted since the last time.
     pub fn take(&self) -> Interval {
-        self.recorder.borrow_mut().take()
+        let mut recorder = self.recorder.borrow_mut();
+        self.flows.count(&mut recorder);
+        recorder.take()
     }
 
     /// Whether there is an access log.

@@ -9,6 +9,7 @@ use super::time::{self, TimePart};
 use super::{Entry, RESPONSE_VIA_UPSTREAM, ResponseView};
 use crate::exchange::{Flags, RequestView};
 use crate::limits::LOG_VALUE_BYTES_MAX;
+use crate::telemetry::Protocol;
 
 /// Why a format was refused.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -171,6 +172,8 @@ impl Operator {
             Operator::Protocol => plain(details.protocol),
             Operator::ResponseCode => Value::Number(record.response_code.into()),
             Operator::ResponseFlags => Value::Flags(record.flags.with(record.reason)),
+            // What ends a TCP connection is told by CONNECTION_TERMINATION_DETAILS.
+            Operator::ResponseCodeDetails if record.protocol == Protocol::Tcp => Value::Absent,
             Operator::ResponseCodeDetails => match (record.reason, details.rule) {
                 (Some(reason), Some(rule)) => Value::Broken(reason.facts().label, rule.name()),
                 (Some(reason), None) => Value::Plain(reason.facts().label),

@@ -80,7 +80,7 @@ macro_rules! number {
 }
 
 /// A shard's numbers.
-pub const NUMBERS: [Number; 11] = [
+pub const NUMBERS: [Number; 13] = [
     number!(
         downstream_connections_active,
         "dromon_downstream_connections_active",
@@ -136,6 +136,18 @@ pub const NUMBERS: [Number; 11] = [
         "Pooled connections closed because of bytes that nobody had asked for."
     ),
     number!(requests_active, "dromon_requests_active", Gauge, "Exchanges and relays under way now."),
+    number!(
+        route_waits_active,
+        "dromon_route_waits_active",
+        Gauge,
+        "Requests and connections that wait for rules from the controller now."
+    ),
+    number!(
+        route_waits_refused,
+        "dromon_route_waits_refused_total",
+        Counter,
+        "Requests and connections refused because too many waited for rules."
+    ),
     number!(
         access_log_dropped_bytes,
         "dromon_access_log_dropped_bytes_total",
