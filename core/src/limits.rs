@@ -37,6 +37,10 @@ pub const HEAD_BUFFER_BYTES: usize = 4 * 1024;
 /// The buffer that a client connection keeps between requests, in bytes: the heads of most programs fit (browsers' do
 /// not, and theirs are read into a larger, borrowed one).
 pub const IDLE_BUFFER_BYTES: usize = 1024;
+/// The buffer that an HTTP/2 connection's next bytes are read into, in bytes: a few requests or short answers fit.
+pub const H2_IDLE_BUFFER_BYTES: usize = 2 * 1024;
+/// Bytes that an HTTP/2 connection writes at once, and that wait for it at most while it writes.
+pub const H2_OUTBOUND_BYTES_MAX: usize = 64 * 1024;
 /// A body buffer's first size, in bytes.
 pub const BODY_BUFFER_BYTES: usize = 16 * 1024;
 /// The size that a body buffer grows to once a body proves large, in bytes (measured: 256 KiB costs half of 16 KiB).

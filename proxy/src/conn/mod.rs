@@ -7,6 +7,7 @@ mod body;
 mod client;
 mod fetch;
 mod framing;
+pub mod h2;
 mod http;
 mod inspect;
 mod local;

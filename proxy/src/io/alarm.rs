@@ -88,7 +88,7 @@ impl Alarm {
     }
 
     /// Ready from `deadline` on; wakes the task then, and perhaps before.
-    fn poll_until(&self, deadline: Tick, context: &mut Context<'_>) -> Poll<()> {
+    pub fn poll_until(&self, deadline: Tick, context: &mut Context<'_>) -> Poll<()> {
         if deadline == Tick::NEVER {
             return Poll::Pending;
         }

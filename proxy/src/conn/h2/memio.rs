@@ -1,0 +1,313 @@
+//! The bytes of an HTTP/2 connection between its stream and the `h2` crate.
+//!
+//! `h2` wants tokio's I/O traits, the shard's I/O owns its buffers while it runs. So `h2` reads from and writes to memory
+//! ([`Io`]), and [`drive`] moves what is there: one task for each connection, which reads, polls `h2`, and writes what
+//! that has produced in one go. TLS and plaintext share this path, and `h2` can be driven in tests without a runtime.
+//!
+//! Nothing here wakes anybody: reader, engine and writer belong to one task, and [`drive`] polls each again when another
+//! has made room for it. While a connection is idle it holds the small buffer that its next bytes are read into.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use dromon_core::limits::{DRAIN_BYTES_MAX, DRAIN_MS_MAX, H2_IDLE_BUFFER_BYTES, H2_OUTBOUND_BYTES_MAX};
+use dromon_core::time::Tick;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::io::{Alarm, Stalled, within, write_all};
+use crate::shard::Shard;
+use crate::sys::buffer::Buffer;
+use crate::sys::clock;
+use crate::sys::socket::Socket;
+
+/// What is driven: an HTTP/2 connection, client's or server's, over [`Io`].
+pub trait Engine {
+    /// Looks at bytes that the peer has sent, before the connection sees them. False: it is not to see them, nor any
+    /// further ones; [`Engine::poll`] then says goodbye.
+    fn inspect(&mut self, bytes: &[u8], now: Tick) -> bool;
+
+    /// When [`Engine::poll`] is to be called even if nothing has happened; [`Tick::NEVER`] for not at all.
+    fn wake_at(&self) -> Tick;
+
+    /// Polls the connection; ready when it is over and has written its last.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()>;
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The engine was done, and its last bytes are on their way.
+    Done,
+    /// The connection broke.
+    Broken,
+    /// The peer took nothing for too long.
+    Stalled,
+}
+
+/// The memory between.
+#[derive(Default)]
+struct Rings {
+    /// What the peer has sent and `h2` has not taken.
+    inbound: RefCell<Buffer>,
+    /// The peer sends no more, or nothing of it is wanted any more.
+    inbound_ended: Cell<bool>,
+    /// What `h2` has written and is not on its way.
+    outbound: RefCell<Buffer>,
+    /// `h2` was told to wait until there is room.
+    outbound_full: Cell<bool>,
+}
+
+/// `h2`'s end of a connection.
+pub struct Io {
+    rings: Rc<Rings>,
+    shard: Rc<Shard>,
+}
+
+/// The stream's end of a connection.
+pub struct Pump {
+    rings: Rc<Rings>,
+}
+
+/// The two ends of a connection's memory.
+pub fn pair(shard: &Rc<Shard>) -> (Io, Pump) {
+    let rings = Rc::new(Rings::default());
+    (Io { rings: rings.clone(), shard: shard.clone() }, Pump { rings })
+}
+
+impl AsyncRead for Io {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut inbound = self.rings.inbound.borrow_mut();
+        if inbound.is_empty() {
+            return match self.rings.inbound_ended.get() {
+                true => Poll::Ready(Ok(())),
+                false => Poll::Pending,
+            };
+        }
+        let count = inbound.len().min(into.remaining());
+        into.put_slice(inbound.filled().get(..count).unwrap_or_default());
+        inbound.consume(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Io {
+    /// Appends as much as there is room for; the count.
+    fn append(&self, outbound: &mut Buffer, bytes: &[u8]) -> usize {
+        if outbound.room() < bytes.len() && outbound.capacity() < H2_OUTBOUND_BYTES_MAX {
+            let wanted = if outbound.capacity() == 0 { bytes.len() } else { H2_OUTBOUND_BYTES_MAX };
+            let mut larger = self.shard.buffers.take(wanted.min(H2_OUTBOUND_BYTES_MAX));
+            larger.extend(outbound.filled());
+            self.shard.buffers.give(std::mem::replace(outbound, larger));
+        }
+        let count = bytes.len().min(outbound.room());
+        outbound.extend(bytes.get(..count).unwrap_or_default());
+        count
+    }
+
+    fn written(&self, count: usize) -> Poll<io::Result<usize>> {
+        if count == 0 {
+            self.rings.outbound_full.set(true);
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(count))
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        let count = self.append(&mut self.rings.outbound.borrow_mut(), bytes);
+        self.written(count)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if slices.iter().all(|slice| slice.is_empty()) {
+            return Poll::Ready(Ok(0));
+        }
+        let mut outbound = self.rings.outbound.borrow_mut();
+        let mut count = 0;
+        for slice in slices {
+            let appended = self.append(&mut outbound, slice);
+            count += appended;
+            if appended < slice.len() {
+                break;
+            }
+        }
+        drop(outbound);
+        self.written(count)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// What was written leaves when the connection has been polled, so that one write takes all of it.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Carries a connection to its end: reads, has the engine work, writes.
+pub async fn drive<E: Engine>(
+    shard: &Shard,
+    stream: &Socket,
+    alarm: &Alarm,
+    pump: &Pump,
+    engine: &mut E,
+) -> Ended {
+    let rings = &*pump.rings;
+    let engine = RefCell::new(engine);
+    let over = Cell::new(false);
+    let mut reader = pin!(read(shard, stream, rings, &engine, &over));
+    let mut reading = true;
+    let ended = {
+        let mut writer = pin!(write(shard, stream, alarm, rings, &over));
+        poll_fn(|context| {
+            loop {
+                reading = reading && reader.as_mut().poll(context).is_pending();
+                if !over.get() {
+                    over.set(poll_engine(&mut **engine.borrow_mut(), alarm, context).is_ready());
+                }
+                if let Poll::Ready(ended) = writer.as_mut().poll(context) {
+                    return Poll::Ready(ended);
+                }
+                let taken = reading && !over.get() && rings.wants_more();
+                let blocked = rings.outbound_full.get() && rings.outbound.borrow().is_empty();
+                if !taken && !blocked {
+                    return Poll::Pending;
+                }
+                rings.outbound_full.set(false);
+            }
+        })
+        .await
+    };
+    if ended == Ended::Done && reading {
+        linger(stream, reader.as_mut()).await;
+    }
+    shard.buffers.give(rings.outbound.take());
+    ended
+}
+
+/// Polls the engine, again where the moment it waits for has come.
+fn poll_engine<E: Engine>(engine: &mut E, alarm: &Alarm, context: &mut Context<'_>) -> Poll<()> {
+    loop {
+        if engine.poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        let wake_at = engine.wake_at();
+        if alarm.poll_until(wake_at, context).is_pending() {
+            return Poll::Pending;
+        }
+    }
+}
+
+impl Rings {
+    /// The reader waits for `h2` to take what it has read, and `h2` has.
+    fn wants_more(&self) -> bool {
+        let inbound = self.inbound.borrow();
+        inbound.capacity() > 0 && inbound.is_empty()
+    }
+
+    /// Gives bytes to `h2` and comes back with the emptied buffer.
+    async fn hand_over(&self, buffer: Buffer) -> Buffer {
+        self.inbound.replace(buffer);
+        poll_fn(|_| {
+            let mut inbound = self.inbound.borrow_mut();
+            match inbound.is_empty() {
+                true => {
+                    inbound.clear();
+                    Poll::Ready(std::mem::take(&mut *inbound))
+                }
+                false => Poll::Pending,
+            }
+        })
+        .await
+    }
+}
+
+/// Reads until the stream ends. What the engine does not want any more is thrown away for a while, so that the close does
+/// not reset what was written last.
+async fn read<E: Engine>(
+    shard: &Shard,
+    stream: &Socket,
+    rings: &Rings,
+    engine: &RefCell<&mut E>,
+    over: &Cell<bool>,
+) {
+    let wanted =
+        |buffer: &Buffer| !over.get() && engine.borrow_mut().inspect(buffer.filled(), clock::coarse());
+    let mut own = Buffer::with_capacity(H2_IDLE_BUFFER_BYTES);
+    let mut refused_bytes = 0;
+    while refused_bytes <= DRAIN_BYTES_MAX {
+        let (result, buffer) = stream.read(own).await;
+        own = buffer;
+        if !matches!(result, Ok(1..)) {
+            break;
+        }
+        if refused_bytes > 0 || !wanted(&own) {
+            refused_bytes += own.len();
+            own.clear();
+            continue;
+        }
+        let mut more = own.room() == 0;
+        own = rings.hand_over(own).await;
+        // The small buffer was too small for what is there.
+        while std::mem::take(&mut more) {
+            let mut large = shard.buffers.take(H2_OUTBOUND_BYTES_MAX);
+            // Nothing there, an end or an error: the next read says so again.
+            if matches!(stream.try_read(&mut large), Ok(1..)) {
+                if wanted(&large) {
+                    more = large.room() == 0;
+                    large = rings.hand_over(large).await;
+                } else {
+                    refused_bytes += large.len();
+                }
+            }
+            shard.buffers.give(large);
+        }
+    }
+    rings.inbound_ended.set(refused_bytes == 0);
+}
+
+/// Writes what `h2` has produced, all that is there at once, until the engine is done.
+async fn write(shard: &Shard, stream: &Socket, alarm: &Alarm, rings: &Rings, over: &Cell<bool>) -> Ended {
+    loop {
+        poll_fn(|_| match rings.outbound.borrow().is_empty() && !over.get() {
+            true => Poll::Pending,
+            false => Poll::Ready(()),
+        })
+        .await;
+        let buffer = rings.outbound.take();
+        if buffer.is_empty() {
+            return Ended::Done;
+        }
+        let (written, buffer) = write_all(alarm, stream, buffer).await;
+        shard.buffers.give(buffer);
+        let ended = match written {
+            Ok(()) => continue,
+            Err(Stalled::Broken(_)) => Ended::Broken,
+            Err(Stalled::Timeout) => Ended::Stalled,
+        };
+        return ended;
+    }
+}
+
+/// Closes so that what was written last arrives (see RFC 9112, 9.6, which holds for any protocol over TCP).
+async fn linger<F: Future<Output = ()>>(stream: &Socket, reader: Pin<&mut F>) {
+    stream.shutdown_write();
+    let _ = within(clock::now().plus_millis(DRAIN_MS_MAX), reader).await;
+}
