@@ -1,14 +1,18 @@
 //! A folder of YAML files as a source: says which files changed, once per version.
 //!
-//! A version is what was saved together: changes are gathered until nothing happened for [`SETTLE_MS`]. A file counts
-//! as saved when its writer closed it or when it was renamed into place, so a half-written file is never read. The
-//! folder is watched with inotify, directories below it included; symbolic links are followed, and a link that is
-//! swapped (as a mounted ConfigMap does it) counts as a change of every file reached through it.
+//! A version is what was saved together ([`settle`]). A file counts as saved when its writer closed it or when it was
+//! renamed into place, so a half-written file is never read, nor one missed that its editor puts aside ([`saves`]). The
+//! folder is watched with inotify, directories below it included; symbolic links are followed wherever they lead
+//! ([`links`]), and a link that is swapped (as a mounted ConfigMap does it) counts as a change of every file reached
+//! through it.
 //!
 //! This module reads bytes only. Whether a text is good, and what happens when it is not, is the store's business.
 
+mod links;
 mod names;
+mod saves;
 mod scan;
+mod settle;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -20,16 +24,10 @@ use std::time::{Duration, Instant};
 
 use dromon_core::limits;
 
+use saves::Saves;
 use scan::Found;
+use settle::Settle;
 use watch::{Events, Watch};
-
-/// Quiet time after the last event before a version is taken, in ms: longer than the gap between two files of one copy,
-/// short enough that a rule is in force well before a person looks.
-pub const SETTLE_MS: u64 = 20;
-/// Longest time that events may put a version off, in ms.
-pub const SETTLE_MS_MAX: u64 = 60;
-/// Time after which a file that was created and never closed is read as it is, in ms.
-const WRITING_MS_MAX: u64 = 1_000;
 
 /// What happened to one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,8 +84,7 @@ pub struct Folder {
     root: PathBuf,
     watch: Watch,
     files: BTreeMap<String, Known>,
-    /// Files created and not closed yet, with the time they were seen.
-    writing: BTreeMap<PathBuf, Instant>,
+    saves: Saves,
     lost: bool,
     /// Paths of which nothing is known, as told.
     unknown: BTreeMap<String, String>,
@@ -97,7 +94,6 @@ pub struct Folder {
 struct Known {
     path: PathBuf,
     identity: scan::Identity,
-    target: Option<PathBuf>,
     state: FileState,
 }
 
@@ -116,7 +112,7 @@ impl Folder {
             root,
             watch,
             files: BTreeMap::new(),
-            writing: BTreeMap::new(),
+            saves: Saves::default(),
             lost: false,
             unknown: BTreeMap::new(),
         };
@@ -132,18 +128,9 @@ impl Folder {
         let deadline = Instant::now() + wait;
         loop {
             let now = Instant::now();
-            let stale = self.writing.values().min().map(|seen| *seen + Duration::from_millis(WRITING_MS_MAX));
-            let until = stale.map_or(deadline, |stale| stale.min(deadline));
+            let until = self.saves.due().map_or(deadline, |due| due.min(deadline));
             let mut events = self.read_events(until.saturating_duration_since(now))?;
-            let mut expired = Vec::new();
-            self.writing.retain(|path, seen| {
-                let old = seen.elapsed() >= Duration::from_millis(WRITING_MS_MAX);
-                if old {
-                    expired.push(path.clone());
-                }
-                !old
-            });
-            events.touched.extend(expired);
+            events.touched.extend(self.saves.expire(Instant::now()));
             if !events.is_empty() {
                 self.settle(&mut events)?;
                 let batch = self.rescan(&events);
@@ -180,23 +167,20 @@ impl Folder {
 
     fn read_events(&mut self, wait: Duration) -> Result<Events, FolderError> {
         self.watch
-            .read(wait, &mut self.writing)
+            .read(wait, &mut self.saves)
             .map_err(|error| FolderError::Unwatchable { path: self.root.clone(), error })
     }
 
-    /// Gathers further events until the folder is quiet.
+    /// Gathers further events until the version is complete.
     fn settle(&mut self, events: &mut Events) -> Result<(), FolderError> {
-        let latest = Instant::now() + Duration::from_millis(SETTLE_MS_MAX);
+        let mut settle = Settle::new(Instant::now(), events.len());
         loop {
-            let left = latest.saturating_duration_since(Instant::now());
+            let left = settle.left(Instant::now());
             if left.is_zero() {
                 return Ok(());
             }
-            let more = self.read_events(left.min(Duration::from_millis(SETTLE_MS)))?;
-            if more.is_empty() {
-                return Ok(());
-            }
-            events.merge(more);
+            let more = self.read_events(left)?;
+            settle.more(Instant::now(), events.merge(more));
         }
     }
 
@@ -209,6 +193,9 @@ impl Folder {
                 listing
             }
             Err(error) => {
+                let mut way = links::follow(&self.root).steps;
+                way.insert(self.root.clone());
+                self.watch.follow(way);
                 // An unmounted or replaced folder is no statement about its rules: what was good stays.
                 if !self.lost {
                     self.lost = true;
@@ -226,37 +213,41 @@ impl Folder {
                 batch.notes.push(note);
             }
         }
-        let is_gone = |name: &&String| !listing.found.contains_key(*name) && !listing.may_hold(name);
-        let gone: Vec<String> = self.files.keys().filter(is_gone).cloned().collect();
+        let is_gone = |(name, known): &(&String, &Known)| {
+            !listing.found.contains_key(*name) && !listing.may_hold(name) && !self.saves.is_aside(&known.path)
+        };
+        let gone: Vec<String> = self.files.iter().filter(is_gone).map(|(name, _)| name.clone()).collect();
         self.unknown = listing.unknown;
         for file in gone {
             self.files.remove(&file);
             batch.changes.push(Change { file, state: FileState::Removed });
         }
         for (file, found) in listing.found {
-            if self.writing.contains_key(&found.path) {
+            let mut paths = std::iter::once(&found.path).chain(&found.steps);
+            if paths.clone().any(|path| self.saves.is_writing(path)) {
                 continue;
             }
             let known = self.files.get(&file);
             let fresh = known.is_none_or(|known| {
                 events.everything
                     || known.identity != found.identity
-                    || events.touched.contains(&found.path)
-                    || found.target.as_ref().is_some_and(|target| events.touched.contains(target))
+                    || paths.any(|path| events.touched.contains(path))
             });
             if !fresh {
                 continue;
             }
             let state = read(&found);
             let changed = known.is_none_or(|known| known.state != state);
-            let Found { path, identity, target } = found;
-            self.files.insert(file.clone(), Known { path, identity, target, state: state.clone() });
+            let Found { path, identity, .. } = found;
+            self.files.insert(file.clone(), Known { path, identity, state: state.clone() });
             if changed {
                 batch.changes.push(Change { file, state });
             }
         }
-        let targets = self.files.values().filter_map(|known| known.target.clone());
-        self.watch.follow(targets.chain(self.files.values().map(|known| known.path.clone())).collect());
+        let mut steps = listing.steps;
+        steps.insert(self.root.clone());
+        self.watch.follow(steps);
+        self.watch.keep(&listing.directories);
         batch.changes.sort_by(|a, b| a.file.cmp(&b.file));
         batch
     }

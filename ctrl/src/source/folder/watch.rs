@@ -1,14 +1,21 @@
 //! inotify: which paths were touched. Holds no knowledge of what the files are.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
+use inotify::{Event, EventMask, Inotify, WatchDescriptor, WatchMask};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::names;
+use super::saves::Saves;
+
+/// Halves of renames that wait for the other half.
+const RENAMES_MAX: usize = 16;
 
 /// What one reading brought.
 #[derive(Default)]
@@ -19,17 +26,29 @@ pub(super) struct Events {
     pub(super) listing: bool,
     /// Paths whose content may be new.
     pub(super) touched: BTreeSet<PathBuf>,
+    /// Files that were created and are still being written.
+    pub(super) begun: BTreeSet<PathBuf>,
 }
 
 impl Events {
+    /// Nothing to look at; a file that is still being written is nothing yet.
     pub(super) fn is_empty(&self) -> bool {
         !self.everything && !self.listing && self.touched.is_empty()
     }
 
-    pub(super) fn merge(&mut self, other: Events) {
+    /// Takes in later ones; returns how many paths are new among them.
+    pub(super) fn merge(&mut self, other: Events) -> usize {
+        let before = self.len();
         self.everything |= other.everything;
         self.listing |= other.listing;
         self.touched.extend(other.touched);
+        self.begun.extend(other.begun);
+        self.len() - before
+    }
+
+    /// How many paths it is about.
+    pub(super) fn len(&self) -> usize {
+        self.touched.len() + self.begun.len()
     }
 }
 
@@ -45,10 +64,12 @@ enum Reason {
 /// The watch on a folder.
 pub(super) struct Watch {
     inotify: Inotify,
-    directories: HashMap<WatchDescriptor, (PathBuf, Reason)>,
+    /// The paths by which each directory is reached: the kernel hands out one descriptor for all of them.
+    directories: HashMap<WatchDescriptor, BTreeMap<PathBuf, Reason>>,
     watched: BTreeMap<PathBuf, WatchDescriptor>,
-    root: PathBuf,
     followed: BTreeSet<PathBuf>,
+    /// Names that were taken away, by the cookie under which they come back elsewhere.
+    renames: Vec<(u32, PathBuf)>,
 }
 
 impl Watch {
@@ -57,11 +78,11 @@ impl Watch {
             inotify: Inotify::init()?,
             directories: HashMap::new(),
             watched: BTreeMap::new(),
-            root: root.to_owned(),
             followed: BTreeSet::new(),
+            renames: Vec::new(),
         };
         watch.directory(root)?;
-        watch.outside(root);
+        watch.follow(BTreeSet::from([root.to_owned()]));
         Ok(watch)
     }
 
@@ -70,20 +91,26 @@ impl Watch {
         self.add(directory, Reason::Inside)
     }
 
-    /// Follows these files to where they really are, links included.
-    pub(super) fn follow(&mut self, files: BTreeSet<PathBuf>) {
-        for file in &files {
-            self.outside(file);
+    /// Watches the directories that these paths lie in, for the sake of these paths alone; they take the place of those
+    /// followed before.
+    pub(super) fn follow(&mut self, paths: BTreeSet<PathBuf>) {
+        let parents: BTreeSet<&Path> = paths.iter().filter_map(|path| path.parent()).collect();
+        for parent in parents {
+            // The tree works without, less promptly.
+            let _ = self.add(parent, Reason::Outside);
         }
-        self.followed = files;
+        self.followed = paths;
     }
 
-    /// Watches the directory that `path` lies in, for the sake of `path` alone. The tree works without, less promptly.
-    fn outside(&mut self, path: &Path) {
-        if let Some(parent) = path.parent()
-            && !self.watched.contains_key(parent)
-        {
-            let _ = self.add(parent, Reason::Outside);
+    /// Forgets directories that are neither among these nor hold what is followed.
+    pub(super) fn keep(&mut self, directories: &BTreeSet<PathBuf>) {
+        let parents: BTreeSet<&Path> = self.followed.iter().filter_map(|path| path.parent()).collect();
+        let needed = |path: &Path| directories.contains(path) || parents.contains(path);
+        let stale: Vec<PathBuf> = self.watched.keys().filter(|path| !needed(path)).cloned().collect();
+        for path in stale {
+            if let Some(descriptor) = self.watched.remove(&path) {
+                self.leave(&descriptor, &path);
+            }
         }
     }
 
@@ -97,21 +124,31 @@ impl Watch {
             | WatchMask::ONLYDIR;
         // The kernel hands out one descriptor per inode, so asking again is how a replaced directory is noticed.
         let descriptor = self.inotify.watches().add(directory, mask)?;
-        let entry =
-            self.directories.entry(descriptor.clone()).or_insert_with(|| (directory.to_owned(), reason));
+        let paths = self.directories.entry(descriptor.clone()).or_default();
+        let known = paths.entry(directory.to_owned()).or_insert(reason);
         if reason == Reason::Inside {
-            *entry = (directory.to_owned(), Reason::Inside);
+            *known = reason;
         }
-        self.watched.insert(directory.to_owned(), descriptor);
+        let before = self.watched.insert(directory.to_owned(), descriptor.clone());
+        if let Some(before) = before.filter(|before| *before != descriptor) {
+            self.leave(&before, directory);
+        }
         Ok(())
     }
 
-    /// Waits for events and reads all there are. Files that were created and are still being written go to `writing`.
-    pub(super) fn read(
-        &mut self,
-        wait: Duration,
-        writing: &mut BTreeMap<PathBuf, Instant>,
-    ) -> io::Result<Events> {
+    /// A watched directory is not reached by this path any more.
+    fn leave(&mut self, descriptor: &WatchDescriptor, path: &Path) {
+        let Some(paths) = self.directories.get_mut(descriptor) else { return };
+        paths.remove(path);
+        if paths.is_empty() {
+            self.directories.remove(descriptor);
+            // It may be gone altogether, watch and all.
+            let _ = self.inotify.watches().remove(descriptor.clone());
+        }
+    }
+
+    /// Waits for events and reads all there are.
+    pub(super) fn read(&mut self, wait: Duration, saves: &mut Saves) -> io::Result<Events> {
         let mut events = Events::default();
         let mut wait = wait;
         let mut buffer = [0u8; 16 * 1024];
@@ -126,7 +163,7 @@ impl Watch {
                 Err(error) => return Err(error),
             };
             for event in batch {
-                self.note(&event.wd, event.mask, event.name.as_deref(), &mut events, writing);
+                self.note(&event, &mut events, saves);
             }
         }
     }
@@ -141,38 +178,63 @@ impl Watch {
         }
     }
 
-    fn note(
-        &mut self,
-        descriptor: &WatchDescriptor,
-        mask: EventMask,
-        name: Option<&std::ffi::OsStr>,
-        events: &mut Events,
-        writing: &mut BTreeMap<PathBuf, Instant>,
-    ) {
-        if mask.contains(EventMask::Q_OVERFLOW) {
+    fn note(&mut self, event: &Event<std::ffi::OsString>, events: &mut Events, saves: &mut Saves) {
+        if event.mask.contains(EventMask::Q_OVERFLOW) {
             events.everything = true;
             return;
         }
-        let Some((directory, reason)) = self.directories.get(descriptor).cloned() else { return };
-        if mask.contains(EventMask::IGNORED) {
-            self.directories.remove(descriptor);
-            self.watched.retain(|_, watched| watched != descriptor);
-            events.listing |= reason == Reason::Inside;
+        let Some(paths) = self.directories.get(&event.wd).cloned() else { return };
+        let is_inside = paths.values().any(|reason| *reason == Reason::Inside);
+        if event.mask.contains(EventMask::IGNORED) {
+            self.directories.remove(&event.wd);
+            self.watched.retain(|_, watched| *watched != event.wd);
+            events.listing |= is_inside;
             return;
         }
-        let Some(name) = name else {
-            events.listing |= reason == Reason::Inside;
+        let Some(name) = &event.name else {
+            events.listing |= is_inside;
             return;
         };
-        let path = directory.join(name);
-        if reason == Reason::Outside && path != self.root && !self.followed.contains(&path) {
+        for (directory, reason) in paths {
+            let path = directory.join(name);
+            if self.counts(&path, name, reason) {
+                self.note_path(path, event, events, saves);
+            }
+        }
+    }
+
+    fn counts(&self, path: &Path, name: &OsStr, reason: Reason) -> bool {
+        let ours = reason == Reason::Inside && !name.to_str().is_some_and(names::hidden);
+        ours || self.followed.contains(path)
+    }
+
+    fn note_path(
+        &mut self,
+        path: PathBuf,
+        event: &Event<std::ffi::OsString>,
+        events: &mut Events,
+        saves: &mut Saves,
+    ) {
+        if event.mask.contains(EventMask::CREATE) && being_written(&path) {
+            saves.begin(path.clone(), Instant::now());
+            events.begun.insert(path);
             return;
         }
-        if mask.contains(EventMask::CREATE) && being_written(&path) {
-            writing.insert(path, Instant::now());
+        // A mode or a time is set while the file is still open.
+        if event.mask.contains(EventMask::ATTRIB) && saves.is_writing(&path) {
             return;
         }
-        writing.remove(&path);
+        saves.end(&path);
+        if event.mask.contains(EventMask::MOVED_FROM) {
+            self.renames.truncate(RENAMES_MAX - 1);
+            self.renames.insert(0, (event.cookie, path.clone()));
+        }
+        if event.mask.contains(EventMask::MOVED_TO) {
+            let halves = self.renames.iter().filter(|(cookie, _)| *cookie == event.cookie);
+            for (_, from) in halves.filter(|(_, from)| names::is_backup(&path, from)) {
+                saves.put_aside(from.clone(), Instant::now());
+            }
+        }
         events.listing = true;
         events.touched.insert(path);
     }
