@@ -72,7 +72,7 @@ fn is_well(controller: &Value, proxies: &Map<String, Value>) -> bool {
         .values()
         .all(|proxy| proxy["ready"] == true && proxy["synced"] == true && list(proxy, "/nacks").is_empty());
     let nothing = |what: &str| controller[what].as_object().is_none_or(Map::is_empty);
-    proxies && nothing("held") && nothing("unresolved")
+    proxies && ["held", "kept", "unresolved"].into_iter().all(nothing)
 }
 
 fn describe(run: &Ready, controller: &Value, proxies: &Map<String, Value>) -> String {
@@ -101,7 +101,12 @@ fn describe(run: &Ready, controller: &Value, proxies: &Map<String, Value>) -> St
             out.push_str(&format!("{:width$}  refuses {kind} {refused}: {}\n", "", text(nack, "/reason")));
         }
     }
-    for (what, verb) in [("held", "waits for"), ("unresolved", "names what does not exist:")] {
+    let told = [
+        ("held", "waits for"),
+        ("kept", "is defined no more and stays until no route names it:"),
+        ("unresolved", "names what does not exist:"),
+    ];
+    for (what, verb) in told {
         for (object, missing) in controller[what].as_object().into_iter().flatten() {
             let missing: Vec<&str> = list(missing, "").iter().filter_map(Value::as_str).collect();
             out.push_str(&format!("{object} {verb} {}\n", missing.join(", ")));

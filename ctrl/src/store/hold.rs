@@ -1,64 +1,73 @@
-//! Make before break: a VirtualService that names something which does not exist yet stays as it was until it does.
+//! Make before break: what traffic flows by stays until what takes its place is there.
 //!
-//! Files of one change often arrive apart, a route before the subset that it names. Were the route put in force at once, its
-//! requests would fail until the rest is there. So the last version of a VirtualService whose destinations all exist goes on
-//! in place of a newer one with destinations missing; one that never was whole is put in force as it is.
+//! Files of one change often arrive apart, a route before the subset that it names, or a subset taken away before the route
+//! that names it has changed. Were each put in force at once, requests would fail until the rest is there. So:
+//!
+//! - the last version of a VirtualService that had all it names goes on in place of a newer one that has not; one that never
+//!   had is put in force as it is;
+//! - a subset that is taken away, alone or with its whole DestinationRule, stays as it was last for as long as a route in
+//!   force names it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
-use dromon_k8s::api::virtual_service::Destination;
-use dromon_k8s::mesh::destination_rules::Client;
-use dromon_k8s::mesh::{HeldVirtualService, Mesh, host};
+use dromon_k8s::api::destination_rule::DestinationRule;
+use dromon_k8s::api::{Kind, Object, Rule};
+use dromon_k8s::mesh::Mesh;
 use dromon_k8s::objects::{Key, ObjectSet, Sourced};
 
 use super::files::Files;
+use super::needs::{self, Missing, SubsetName};
 
-/// Remembers whole versions and says which ones are held back.
+/// Remembers what was whole and says what is held back.
 #[derive(Debug, Default)]
 pub struct Hold {
-    /// The last whole version of each, with the text of the file that it stood in.
+    /// The last whole version of each VirtualService, with the text of the file that it stood in.
     whole: BTreeMap<Key, (Sourced, Option<Arc<str>>)>,
+    /// The DestinationRule that each subset which routes name was defined by last, with the text of its file.
+    defined: BTreeMap<SubsetName, (Sourced, Option<Arc<str>>)>,
     /// What is missing for those whose last whole version is in force.
     held: BTreeMap<Key, Vec<String>>,
     /// What is missing for those that are in force all the same.
     broken: BTreeMap<Key, Vec<String>>,
+    kept: Vec<Kept>,
+}
+
+/// A subset that is in force although no DestinationRule defines it any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The DestinationRule that defined it last.
+    pub rule: Key,
+    /// The subset's name.
+    pub subset: String,
+    /// Its host.
+    pub host: String,
+    /// The VirtualServices that name it.
+    pub routes: BTreeSet<Key>,
+    name: SubsetName,
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: subset {} of {}", self.rule, self.subset, self.host)
+    }
 }
 
 impl Hold {
-    /// Replaces what has to wait by its last whole version, in place; returns the index of the result.
+    /// Replaces what has to wait by its last whole version and puts back what was taken away too early, in place; returns
+    /// the index of the result.
     pub fn apply(&mut self, set: &mut ObjectSet, files: &Files) -> Mesh {
         let mut mesh = Mesh::new(set);
-        let missing = unresolved(&mesh);
-        let mut newer = Vec::new();
-        for key in missing.keys() {
-            let (Some(current), Some((whole, _))) = (set.get(key), self.whole.get(key)) else { continue };
-            if current.object != whole.object {
-                newer.push(current.clone());
-                let file = current.file.clone();
-                set.insert(Sourced { file, ..whole.clone() });
-            }
-        }
-        let mut still = missing.clone();
-        if !newer.is_empty() {
-            mesh = Mesh::new(set);
-            still = unresolved(&mesh);
-            let in_vain: Vec<Sourced> = newer.extract_if(.., |it| still.contains_key(&it.key)).collect();
-            if !in_vain.is_empty() {
-                // What the old version needs is gone too: then the new one is no worse.
-                for sourced in in_vain {
-                    set.insert(sourced);
-                }
-                mesh = Mesh::new(set);
-                still = unresolved(&mesh);
-            }
-        }
-        self.held = newer
-            .into_iter()
-            .filter_map(|sourced| Some((sourced.key.clone(), missing.get(&sourced.key)?.clone())))
-            .collect();
-        self.remember(set, files, &still);
-        self.broken = still;
+        let missing = needs::unmet(&mesh);
+        let newer = self.turn_back(set, &mut mesh, &missing);
+        let kept = self.put_back(set, &mut mesh);
+        let still = needs::unmet(&mesh);
+        let texts = |missing: &BTreeSet<Missing>| missing.iter().map(Missing::to_string).collect();
+        self.held = newer.iter().filter_map(|key| Some((key.clone(), texts(missing.get(key)?)))).collect();
+        self.broken = still.iter().map(|(key, missing)| (key.clone(), texts(missing))).collect();
+        self.remember(set, &mesh, files, &kept);
+        self.kept = kept;
         mesh
     }
 
@@ -72,62 +81,125 @@ impl Hold {
         &self.broken
     }
 
-    /// The texts that the whole versions now in force in place of newer ones came from, by file.
+    /// What is in force although it was taken away.
+    pub fn kept(&self) -> &[Kept] {
+        &self.kept
+    }
+
+    /// The texts that the earlier versions now in force came from, by file.
     pub fn texts(&self) -> BTreeMap<String, Arc<str>> {
-        self.held
-            .keys()
-            .filter_map(|key| self.whole.get(key))
-            .filter_map(|(whole, text)| Some((whole.file.to_string(), text.clone()?)))
+        let whole = self.held.keys().filter_map(|key| self.whole.get(key));
+        let defined = self.kept.iter().filter_map(|kept| self.defined.get(&kept.name));
+        whole
+            .chain(defined)
+            .filter_map(|(sourced, text)| Some((sourced.file.to_string(), text.clone()?)))
             .collect()
     }
 
-    fn remember(&mut self, set: &ObjectSet, files: &Files, broken: &BTreeMap<Key, Vec<String>>) {
+    /// Puts the last whole version of VirtualServices in the place of newer ones that name what does not exist; returns
+    /// those that are held back so.
+    fn turn_back(
+        &self,
+        set: &mut ObjectSet,
+        mesh: &mut Mesh,
+        missing: &BTreeMap<Key, BTreeSet<Missing>>,
+    ) -> Vec<Key> {
+        let mut newer: Vec<Sourced> = Vec::new();
+        for (key, missing) in missing {
+            let (Some(current), Some((whole, _))) = (set.get(key), self.whole.get(key)) else { continue };
+            if current.object != whole.object && !self.can_put_back(missing) {
+                newer.push(current.clone());
+                let file = current.file.clone();
+                set.insert(Sourced { file, ..whole.clone() });
+            }
+        }
+        if newer.is_empty() {
+            return Vec::new();
+        }
+        *mesh = Mesh::new(set);
+        let still = needs::unmet(mesh);
+        let in_vain = |it: &Sourced| still.get(&it.key).is_some_and(|missing| !self.can_put_back(missing));
+        let (in_vain, held): (Vec<Sourced>, Vec<Sourced>) = newer.into_iter().partition(in_vain);
+        if !in_vain.is_empty() {
+            // What the old version needs is gone too: then the new one is no worse.
+            for sourced in in_vain {
+                set.insert(sourced);
+            }
+            *mesh = Mesh::new(set);
+        }
+        held.into_iter().map(|it| it.key).collect()
+    }
+
+    /// Whether all of this is subsets of which the last definition is known.
+    fn can_put_back(&self, missing: &BTreeSet<Missing>) -> bool {
+        missing.iter().all(|it| matches!(it, Missing::Subset(name) if self.defined.contains_key(name)))
+    }
+
+    /// Puts back the subsets that routes name and that were taken away.
+    fn put_back(&self, set: &mut ObjectSet, mesh: &mut Mesh) -> Vec<Kept> {
+        let mut kept = Vec::new();
+        for (name, routes) in needs::subsets(mesh) {
+            let policy = needs::policy(mesh, &name);
+            if policy.is_some_and(|policy| policy.subset(&name.subset).is_some()) {
+                continue;
+            }
+            let Some((last, _)) = self.defined.get(&name) else { continue };
+            // Where other rules speak of the host, the subset is laid over what they say now.
+            let of_host = policy.filter(|policy| policy.host == name.host);
+            let target = of_host.and_then(|policy| policy.parts.first()).and_then(|(key, _)| set.get(key));
+            if let Some(rule) = with_subset(set, target.cloned(), last, &name.subset) {
+                set.insert(rule);
+                let (rule, subset, host) = (last.key.clone(), name.subset.clone(), name.host.clone());
+                kept.push(Kept { rule, subset, host, routes, name });
+            }
+        }
+        if !kept.is_empty() {
+            *mesh = Mesh::new(set);
+        }
+        kept
+    }
+
+    fn remember(&mut self, set: &ObjectSet, mesh: &Mesh, files: &Files, kept: &[Kept]) {
         self.whole.retain(|key, _| set.get(key).is_some());
-        for sourced in set.of_kind(dromon_k8s::api::Kind::VirtualService) {
+        for sourced in set.of_kind(Kind::VirtualService) {
             let known = self.whole.get(&sourced.key).is_some_and(|(whole, _)| whole.object == sourced.object);
-            if !known && !broken.contains_key(&sourced.key) {
+            if !known && !self.broken.contains_key(&sourced.key) {
                 self.whole.insert(sourced.key.clone(), (sourced.clone(), files.text(&sourced.file)));
+            }
+        }
+        let named = needs::subsets(mesh);
+        self.defined.retain(|name, _| named.contains_key(name));
+        let kept: BTreeSet<&SubsetName> = kept.iter().map(|it| &it.name).collect();
+        for name in named.into_keys().filter(|name| !kept.contains(name)) {
+            let defined = needs::policy(mesh, &name).and_then(|policy| policy.subset(&name.subset));
+            let Some(rule) = defined.and_then(|(key, _)| set.get(key)) else { continue };
+            let known = self.defined.get(&name).is_some_and(|(last, _)| last.object == rule.object);
+            if !known {
+                self.defined.insert(name, (rule.clone(), files.text(&rule.file)));
             }
         }
     }
 }
 
-/// The VirtualServices that name what does not exist, with what that is.
-fn unresolved(mesh: &Mesh) -> BTreeMap<Key, Vec<String>> {
-    let with_missing = mesh.virtual_services.iter().filter_map(|it| {
-        let missing = missing(mesh, it);
-        (!missing.is_empty()).then(|| (it.held.key.clone(), missing))
+/// A DestinationRule with a subset as `last` defined it: `target` where there is one, else `last` itself with no other subsets
+/// than those put back already.
+fn with_subset(set: &ObjectSet, target: Option<Sourced>, last: &Sourced, subset: &str) -> Option<Sourced> {
+    let Object::DestinationRule(before) = &last.object else { return None };
+    let definition = before.spec.subsets.iter().find(|it| it.name == subset)?.clone();
+    let mut base = target.unwrap_or_else(|| {
+        let spec = DestinationRule { subsets: Vec::new(), ..before.spec.clone() };
+        let rule = Rule { spec, ..Rule::clone(before) };
+        // No object of a file has such a name, so one that has this rule's name for another host stays as it is.
+        let key = Key { name: format!("{}~kept", last.key.name), ..last.key.clone() };
+        let emptied =
+            Sourced { key: key.clone(), object: Object::DestinationRule(Arc::new(rule)), ..last.clone() };
+        set.get(&key).cloned().unwrap_or(emptied)
     });
-    with_missing.collect()
-}
-
-fn missing(mesh: &Mesh, virtual_service: &HeldVirtualService) -> Vec<String> {
-    let spec = &virtual_service.held.rule.spec;
-    let namespace = virtual_service.held.key.namespace.as_str();
-    let http = spec.http.iter().flat_map(|rule| &rule.route);
-    let tcp = spec.tcp.iter().flat_map(|rule| &rule.route);
-    let mut missing: Vec<String> =
-        http.chain(tcp).filter_map(|route| absent(mesh, namespace, &route.destination)).collect();
-    missing.sort();
-    missing.dedup();
-    missing
-}
-
-/// What of a destination does not exist, if anything.
-fn absent(mesh: &Mesh, namespace: &str, destination: &Destination) -> Option<String> {
-    let host = host::resolve(&destination.host, namespace);
-    let Some(service) = mesh.service(&host, namespace) else { return Some(format!("host {host}")) };
-    if let Some(port) = destination.port
-        && service.port(port.number).is_none()
-    {
-        return Some(format!("port {} of {host}", port.number));
+    let Object::DestinationRule(rule) = &mut base.object else { return None };
+    let subsets = &mut Arc::make_mut(rule).spec.subsets;
+    // Clients of several namespaces may name the same one.
+    if subsets.iter().all(|it| it.name != subset) {
+        subsets.push(definition);
     }
-    if destination.subset.is_empty() {
-        return None;
-    }
-    let labels = BTreeMap::new();
-    let client = Client { namespace, labels: &labels };
-    let policy = mesh.destination_rules.find(&client, &host, &service.namespace, &mesh.root_namespace);
-    let known = policy.is_some_and(|policy| policy.subset(&destination.subset).is_some());
-    (!known).then(|| format!("subset {} of {host}", destination.subset))
+    Some(base)
 }

@@ -18,12 +18,13 @@ use crate::source::folder::{Batch, Change, FileState};
 pub mod files;
 pub mod hold;
 pub mod identity;
+mod needs;
 #[cfg(test)]
 mod tests;
 pub mod worker;
 
 use files::Files;
-use hold::Hold;
+use hold::{Hold, Kept};
 
 /// The store.
 #[derive(Debug, Default)]
@@ -45,17 +46,26 @@ impl Store {
     /// broken now, so that a restart changes nothing that is in force.
     pub fn new(folder: &Batch, last_good: &BTreeMap<String, Arc<str>>) -> (Store, Vec<Diagnostic>) {
         let mut store = Store::default();
+        let mut folder = folder.clone();
         let mut earlier = folder.clone();
         for change in &mut earlier.changes {
             if let (Some(text), true) = (last_good.get(&change.file), change.state != FileState::Removed) {
                 change.state = FileState::Text(text.clone());
             }
         }
-        if earlier != *folder {
+        // What a file said may still be needed when the file itself is gone.
+        for (file, text) in last_good {
+            if folder.changes.iter().all(|change| change.file != *file) {
+                let change = |state| Change { file: file.clone(), state };
+                earlier.changes.push(change(FileState::Text(text.clone())));
+                folder.changes.push(change(FileState::Removed));
+            }
+        }
+        if earlier != folder {
             store.files.apply(&mut store.base, &earlier);
             store.rebuild();
         }
-        let found = store.apply_folder(folder);
+        let found = store.apply_folder(&folder);
         (store, found)
     }
 
@@ -131,6 +141,11 @@ impl Store {
     /// What is in force although something that it names does not exist.
     pub fn broken(&self) -> &BTreeMap<Key, Vec<String>> {
         self.hold.broken()
+    }
+
+    /// What is in force although it was taken away, because a route names it.
+    pub fn kept(&self) -> &[Kept] {
+        self.hold.kept()
     }
 
     /// Texts of files that something in force depends on although the files say otherwise now; for [`Store::new`].

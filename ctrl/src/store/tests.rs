@@ -181,8 +181,21 @@ fn a_route_that_never_was_whole_is_in_force_as_it_is() {
     // Nor does it wait for an old version whose destinations are gone as well.
     change(&mut store, &[("dr.yaml", Some(&subsets(&["v1"])))]);
     assert!(store.broken().is_empty());
-    change(&mut store, &[("dr.yaml", None), ("vs.yaml", Some(&route("v2")))]);
+    let elsewhere = SERVICE.replace("name: app,", "name: elsewhere,");
+    change(&mut store, &[("a.yaml", Some(&elsewhere)), ("vs.yaml", Some(&route("v2")))]);
     assert_eq!(subset(&mut store).as_deref(), Some("v2"));
+}
+
+#[test]
+fn a_route_and_its_subset_that_break_together_both_stay() {
+    let dr = subsets(&["v1"]);
+    let mut store =
+        store(&[("a.yaml", Some(SERVICE)), ("dr.yaml", Some(&dr)), ("vs.yaml", Some(&route("v1")))]);
+    change(&mut store, &[("dr.yaml", Some(&subsets(&["v2"]))), ("vs.yaml", Some(&route("v3")))]);
+    assert_eq!((subset(&mut store).as_deref(), endpoints(&mut store, "v1")), (Some("v1"), 1));
+    assert_eq!((store.held().len(), store.kept().len()), (1, 1));
+    change(&mut store, &[("vs.yaml", Some(&route("v2")))]);
+    assert_eq!((subset(&mut store).as_deref(), store.kept().len()), (Some("v2"), 0));
 }
 
 #[test]
@@ -219,4 +232,135 @@ fn one_object_in_two_files_is_one_object() {
     assert_eq!(subset(&mut store).as_deref(), Some("v2"), "as if the files had been applied in order");
     change(&mut store, &[("vs-2.yaml", None)]);
     assert_eq!(subset(&mut store).as_deref(), Some("v1"), "the other comes into its own");
+}
+
+/// How many endpoints the gateway has of a subset; the only one there is is of version v1.
+fn endpoints(store: &mut Store, subset: &str) -> usize {
+    let view = store.view(GATEWAY).expect("the gateway is known");
+    let name = format!("outbound|9080|{subset}|app.default.svc.cluster.local");
+    let Some(body) = view.get(Kind::Endpoints, &name) else { return 0 };
+    let found: dromon_core::config::model::Endpoints =
+        serde_json::from_slice(&body.value).expect("endpoints");
+    found.endpoints.len()
+}
+
+#[test]
+fn a_subset_that_is_taken_away_stays_until_no_route_names_it() {
+    let both = subsets(&["v1", "v2"]);
+    let files =
+        [("a.yaml", Some(SERVICE)), ("dr.yaml", Some(both.as_str())), ("vs.yaml", Some(&route("v1")))];
+    for taken in [Some(subsets(&["v2"])), None] {
+        let mut store = store(&files);
+        assert_eq!(endpoints(&mut store, "v1"), 1);
+        change(&mut store, &[("dr.yaml", taken.as_deref())]);
+        assert_eq!(
+            (subset(&mut store).as_deref(), endpoints(&mut store, "v1")),
+            (Some("v1"), 1),
+            "{taken:?}"
+        );
+        assert!(store.broken().is_empty() && store.held().is_empty());
+        let [kept] = store.kept() else { panic!("{:?}", store.kept()) };
+        assert_eq!(
+            kept.to_string(),
+            "DestinationRule/default/app: subset v1 of app.default.svc.cluster.local"
+        );
+        assert!(kept.routes.iter().any(|key| key.to_string() == "VirtualService/default/app"), "{kept:?}");
+        // What else changes is in force at once, and another version of the route does not lose it.
+        change(&mut store, &[("vs.yaml", Some(&route("v1").replace("name: app", "name: renamed")))]);
+        assert_eq!((endpoints(&mut store, "v1"), store.kept().len()), (1, 1));
+        change(&mut store, &[("vs.yaml", Some(&route("")))]);
+        assert_eq!((endpoints(&mut store, "v1"), store.kept().len()), (0, 0), "{taken:?}");
+        // And it is not known any more.
+        change(&mut store, &[("vs.yaml", Some(&route("v1")))]);
+        assert_eq!((endpoints(&mut store, "v1"), store.held().len()), (0, 1), "the route waits as any other");
+    }
+}
+
+#[test]
+fn a_kept_subset_is_as_it_was_last_and_comes_back_as_it_is_defined() {
+    let dr = subsets(&["v1"]);
+    let mut store =
+        store(&[("a.yaml", Some(SERVICE)), ("dr.yaml", Some(&dr)), ("vs.yaml", Some(&route("v1")))]);
+    let wrong = dr.replace("labels: {version: v1}", "labels: {version: v9}");
+    change(&mut store, &[("dr.yaml", Some(&wrong))]);
+    assert_eq!(endpoints(&mut store, "v1"), 0, "a changed definition is in force");
+    change(&mut store, &[("dr.yaml", Some(&dr))]);
+    change(&mut store, &[("dr.yaml", None)]);
+    assert_eq!(endpoints(&mut store, "v1"), 1, "the last one");
+    // The same host is spoken of by another rule: the subset is laid over it.
+    let other = subsets(&["v2"]).replace("name: app", "name: other");
+    change(&mut store, &[("other.yaml", Some(&other))]);
+    assert_eq!((endpoints(&mut store, "v1"), store.kept().len()), (1, 1));
+    // Its own rule speaks of another host now.
+    change(
+        &mut store,
+        &[("dr.yaml", Some(&dr.replace("host: app", "host: elsewhere"))), ("other.yaml", None)],
+    );
+    assert_eq!((endpoints(&mut store, "v1"), store.kept().len()), (1, 1));
+    change(&mut store, &[("dr.yaml", Some(&wrong))]);
+    assert_eq!((endpoints(&mut store, "v1"), store.kept().len()), (0, 0));
+}
+
+#[test]
+fn a_restart_keeps_a_subset_that_was_taken_away() {
+    let dr = subsets(&["v1"]);
+    let mut store =
+        store(&[("a.yaml", Some(SERVICE)), ("dr.yaml", Some(&dr)), ("vs.yaml", Some(&route("v1")))]);
+    change(&mut store, &[("dr.yaml", None)]);
+    let saved = store.last_good();
+    assert_eq!(saved.keys().map(String::as_str).collect::<Vec<_>>(), ["dr.yaml"]);
+    let now = [("a.yaml", Some(SERVICE)), ("vs.yaml", Some(route("v1").leak() as &str))];
+    let (mut again, _) = Store::new(&batch(&now), &saved);
+    again.apply_local(local(true));
+    again.rebuild();
+    let (before, after) = (store.view(GATEWAY).unwrap(), again.view(GATEWAY).unwrap());
+    assert!(before.same_as(&after), "so that proxies are sent nothing");
+    assert_eq!(again.kept().len(), 1);
+}
+
+/// A route that delegates to a VirtualService of that name.
+fn delegating(to: &str) -> String {
+    route("").replace("route: [{destination: {host: app, subset: ''}}]", &format!("delegate: {{name: {to}}}"))
+}
+
+/// A VirtualService to delegate to.
+fn leaf(name: &str, subset: &str) -> String {
+    format!(
+        "
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: {name}, namespace: default}}
+spec:
+  http: [{{route: [{{destination: {{host: app, subset: '{subset}'}}}}]}}]
+"
+    )
+}
+
+#[test]
+fn delegated_routes_wait_for_subsets_as_others_do() {
+    let files = [
+        ("a.yaml", Some(SERVICE)),
+        ("dr.yaml", Some(subsets(&["v1"]).leak() as &str)),
+        ("leaf.yaml", Some(leaf("leaf", "v1").leak() as &str)),
+        ("vs.yaml", Some(delegating("leaf").leak() as &str)),
+    ];
+    let mut first = store(&files);
+    assert_eq!(subset(&mut first).as_deref(), Some("v1"));
+    change(&mut first, &[("leaf.yaml", Some(&leaf("leaf", "v2")))]);
+    assert_eq!(subset(&mut first).as_deref(), Some("v1"), "the delegated routes wait");
+    assert_eq!(first.held().len(), 1, "{:?}", first.held());
+    change(&mut first, &[("dr.yaml", Some(&subsets(&["v1", "v2"])))]);
+    assert_eq!(subset(&mut first).as_deref(), Some("v2"));
+    // What delegates to routes that were never whole, or to nothing, waits as well.
+    let mut second = store(&files);
+    change(&mut second, &[("other.yaml", Some(&leaf("other", "v2")))]);
+    for to in ["other", "nothing"] {
+        change(&mut second, &[("vs.yaml", Some(&delegating(to)))]);
+        assert_eq!(subset(&mut second).as_deref(), Some("v1"), "{to}");
+        assert!(second.held().keys().any(|key| key.name == "app"), "{to}: {:?}", second.held());
+    }
+    // A subset of delegated routes that is taken away stays.
+    let mut third = store(&files);
+    change(&mut third, &[("dr.yaml", None)]);
+    assert_eq!((endpoints(&mut third, "v1"), third.kept().len()), (1, 1));
 }

@@ -15,6 +15,7 @@ use dromon_k8s::diagnostic::{Diagnostic, Severity};
 use dromon_k8s::objects::Key;
 use serde::Serialize;
 
+use super::hold::Kept;
 use super::{Store, local_of};
 use crate::feed::hub::Hub;
 use crate::feed::server::Log;
@@ -47,6 +48,8 @@ pub struct Summary {
     pub objects: usize,
     /// Routes that wait, with what they wait for.
     pub held: BTreeMap<String, Vec<String>>,
+    /// Subsets in force although no DestinationRule defines them any more, with the routes that name them.
+    pub kept: BTreeMap<String, Vec<String>>,
     /// Routes in force although what they name does not exist.
     pub unresolved: BTreeMap<String, Vec<String>>,
     /// What is wrong, in files and across objects.
@@ -168,6 +171,8 @@ impl Worker {
         summary.objects = self.store.set().len();
         summary.held = texts(self.store.held());
         summary.unresolved = texts(self.store.broken());
+        let routes = |kept: &Kept| kept.routes.iter().map(Key::to_string).collect();
+        summary.kept = self.store.kept().iter().map(|kept| (kept.to_string(), routes(kept))).collect();
         drop(summary);
         self.save();
     }
@@ -194,6 +199,14 @@ impl Worker {
         now.extend(self.store.held().iter().map(|(key, missing)| {
             let missing = missing.join(", ");
             let line = format!("{key} waits for {missing}: it stays as it was until that exists");
+            (Severity::Warning, format!("warning: {line}"))
+        }));
+        now.extend(self.store.kept().iter().map(|kept| {
+            let routes: Vec<String> = kept.routes.iter().map(Key::to_string).collect();
+            let line = format!(
+                "{kept} is not defined any more, and {} routes to it: it stays as it was until no route names it",
+                routes.join(", ")
+            );
             (Severity::Warning, format!("warning: {line}"))
         }));
         for (severity, line) in now.iter().filter(|(_, line)| !self.told.contains(line)) {

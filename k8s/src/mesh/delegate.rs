@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::api::scalar::StringMatch;
-use crate::api::virtual_service::{HttpMatch, HttpRoute, VirtualService};
+use crate::api::virtual_service::{Delegate, HttpMatch, HttpRoute, VirtualService};
 use crate::objects::Key;
 
 use super::Held;
@@ -31,12 +31,8 @@ pub fn routes(held: &Held<VirtualService>, all: &[(Held<VirtualService>, Export)
             routes.push(Route { origin, namespace: namespace.clone(), route: route.clone() });
             continue;
         };
-        let of = if delegate.namespace.is_empty() { namespace } else { &delegate.namespace };
-        let is_meant = |(it, export): &&(Held<VirtualService>, Export)| {
-            let Key { namespace: its, name, .. } = &it.key;
-            its == of && *name == delegate.name && it.rule.spec.hosts.is_empty() && export.to(namespace)
-        };
-        let Some((target, _)) = all.iter().find(is_meant) else { continue };
+        let Some(target) = target(held, delegate, all) else { continue };
+        let of = &target.key.namespace;
         for (at, leaf) in target.rule.spec.http.iter().enumerate().filter(|(_, it)| it.delegate.is_none()) {
             if let Some(route) = joined(route, leaf) {
                 let origin = format!("{} spec.http[{at}]", target.key);
@@ -45,6 +41,31 @@ pub fn routes(held: &Held<VirtualService>, all: &[(Held<VirtualService>, Export)
         }
     }
     routes
+}
+
+/// The VirtualServices that routes delegate to and that are not there, or not to be delegated to from here.
+pub fn lost(held: &Held<VirtualService>, all: &[(Held<VirtualService>, Export)]) -> Vec<Key> {
+    let spec = &held.rule.spec;
+    // What is delegated to delegates no further.
+    let delegates = spec.http.iter().filter(|_| !spec.hosts.is_empty()).filter_map(|it| it.delegate.as_ref());
+    delegates.filter(|it| target(held, it, all).is_none()).map(|it| key_of(held, it)).collect()
+}
+
+fn key_of(held: &Held<VirtualService>, delegate: &Delegate) -> Key {
+    let of = if delegate.namespace.is_empty() { &held.key.namespace } else { &delegate.namespace };
+    Key { namespace: of.clone(), name: delegate.name.clone(), ..held.key.clone() }
+}
+
+fn target<'a>(
+    held: &Held<VirtualService>,
+    delegate: &Delegate,
+    all: &'a [(Held<VirtualService>, Export)],
+) -> Option<&'a Held<VirtualService>> {
+    let key = key_of(held, delegate);
+    let is_meant = |(it, export): &&(Held<VirtualService>, Export)| {
+        it.key == key && it.rule.spec.hosts.is_empty() && export.to(&held.key.namespace)
+    };
+    all.iter().find(is_meant).map(|(it, _)| it)
 }
 
 /// The leaf with the root's conditions, and with what only the root says; none where their conditions exclude each other.

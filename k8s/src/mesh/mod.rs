@@ -61,6 +61,8 @@ pub struct HeldVirtualService {
     pub export: Export,
     /// HTTP routes in force, delegated ones in place.
     pub http: Vec<Route>,
+    /// What its routes delegate to and is not there.
+    pub lost_delegates: Vec<Key>,
 }
 
 /// The index.
@@ -220,6 +222,7 @@ fn virtual_services(all: Vec<Held<VirtualService>>, config: &MeshConfig) -> Vec<
             gateways,
             export: export.clone(),
             http: delegate::routes(held, &all),
+            lost_delegates: delegate::lost(held, &all),
             held: held.clone(),
         }
     };
