@@ -285,6 +285,7 @@ impl Pools {
         let made = within(connect_by, Socket::connect(wanted.address)).await;
         let reason = match made {
             Ok(Ok(socket)) => {
+                shard.local_hops.tune(&socket, wanted.address);
                 shard.gauges.upstream_connections_total.add(1);
                 let keepalive = wanted.destination.and_then(|it| it.model.pool.tcp_keepalive);
                 if let Some(probes) = keepalive {

@@ -17,6 +17,7 @@ use crate::conn::SpareWork;
 use crate::mailbox::{FromShard, Sender, ShardId};
 use crate::pool::Pools;
 use crate::sys::clock;
+use crate::sys::congestion::LocalHops;
 
 /// A shard's state. Everything is for one thread: `Cell` and `RefCell`, borrowed for a moment and never across an await.
 pub struct Shard {
@@ -24,6 +25,8 @@ pub struct Shard {
     pub id: ShardId,
     /// Sockets must not block (epoll).
     pub nonblocking: bool,
+    /// How connections within the machine send.
+    pub local_hops: LocalHops,
     /// Counts of connections and exchanges.
     pub gauges: Gauges,
     /// Where messages for the steward go.
@@ -52,6 +55,7 @@ impl Shard {
         Rc::new(Shard {
             id,
             nonblocking,
+            local_hops: LocalHops::probe(),
             gauges: Gauges::default(),
             outbox,
             rng: RefCell::new(rng),
