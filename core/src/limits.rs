@@ -41,6 +41,46 @@ pub const IDLE_BUFFER_BYTES: usize = 1024;
 pub const H2_IDLE_BUFFER_BYTES: usize = 2 * 1024;
 /// Bytes that an HTTP/2 connection writes at once, and that wait for it at most while it writes.
 pub const H2_OUTBOUND_BYTES_MAX: usize = 64 * 1024;
+/// CONTINUATION frames of one header block. Five hold the largest head that is allowed in frames of ordinary size.
+pub const H2_CONTINUATIONS_MAX: u32 = 8;
+/// Time for a header block to end once its first frame has begun, in milliseconds.
+pub const H2_HEADER_BLOCK_MS: u64 = 5_000;
+/// Streams that a peer may reset in a second.
+pub const H2_RESETS_PER_S_MAX: u32 = 100;
+/// Streams that a peer may reset in a connection's life.
+pub const H2_RESETS_MAX: u64 = 10_000;
+/// Streams that a client may reset before their answer, whatever share of its streams they are.
+pub const H2_RESETS_UNANSWERED_MIN: u64 = 50;
+/// Stream errors that a peer may cause in a connection's life.
+pub const H2_STREAM_ERRORS_MAX: u32 = 100;
+/// SETTINGS frames of a second.
+pub const H2_SETTINGS_PER_S_MAX: u32 = 50;
+/// PING frames of a second.
+pub const H2_PINGS_PER_S_MAX: u32 = 100;
+/// Empty DATA frames of a second that end no stream.
+pub const H2_EMPTY_DATA_PER_S_MAX: u32 = 100;
+/// Frames of other kinds of a second.
+pub const H2_OTHER_FRAMES_PER_S_MAX: u32 = 100;
+/// PRIORITY frames for each stream of a connection's life.
+pub const H2_PRIORITY_PER_STREAM_MAX: u64 = 100;
+/// WINDOW_UPDATE frames for each two DATA frames sent (Envoy's value).
+pub const H2_WINDOW_UPDATES_PER_DATA_MAX: u64 = 10;
+/// Streams that a client may have open at once.
+pub const H2_STREAMS_MAX: u32 = 100;
+/// Requests after which a client's connection is told to go, so that its next one may come to another shard.
+pub const H2_REQUESTS_PER_CONNECTION_MAX: u64 = 10_000;
+/// What HPACK's table of a client may hold, in bytes.
+pub const H2_HEADER_TABLE_BYTES: u32 = 4 * 1024;
+/// What a client may send ahead on one stream, in bytes.
+pub const H2_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+/// What a client may send ahead on all streams of a connection, in bytes.
+pub const H2_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+/// What waits of one stream to be sent, in bytes.
+pub const H2_SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// Time without a byte from a client with open streams after which it is pinged, in milliseconds.
+pub const H2_PING_AFTER_MS: u64 = 60_000;
+/// Time to answer a ping, in milliseconds.
+pub const H2_PING_ANSWER_MS: u64 = 20_000;
 /// A body buffer's first size, in bytes.
 pub const BODY_BUFFER_BYTES: usize = 16 * 1024;
 /// The size that a body buffer grows to once a body proves large, in bytes (measured: 256 KiB costs half of 16 KiB).

@@ -39,8 +39,23 @@ impl Exchange {
         now: Tick,
         rng: &mut Rng,
     ) -> (Exchange, Step) {
+        Exchange::begin_within(table, arrival, request, path, Tick::NEVER, now, rng)
+    }
+
+    /// As [`Exchange::begin`], for a client that waits until `deadline` only (`grpc-timeout`); a shorter time of the rule
+    /// counts all the same.
+    pub fn begin_within<R: RequestView>(
+        table: &Table,
+        arrival: &Arrival,
+        request: &R,
+        path: &[u8],
+        deadline: Tick,
+        now: Tick,
+        rng: &mut Rng,
+    ) -> (Exchange, Step) {
         let method = Method::of(request.method(), arrival.upgrade);
         let mut exchange = Exchange::new(arrival.arrived, method, table.proxy.expose_reason);
+        exchange.finish_by = deadline;
         let asked = Asked { arrival, request, path };
         let step = match table.route(arrival, request, path) {
             Routed::Rule(route) => exchange.take_rule(table, route, asked, now, rng),
@@ -115,7 +130,7 @@ impl Exchange {
         self.inbound = listener.is_some_and(|it| matches!(it.model.kind, ListenerKind::Inbound { .. }));
         self.rule = Some(Arc::clone(rule));
         if let Some(timeout_ms) = rule.timeout_ms {
-            self.finish_by = arrival.arrived.plus_millis(timeout_ms);
+            self.finish_by = self.finish_by.min(arrival.arrived.plus_millis(timeout_ms));
         }
         let chosen = route.choose(table, rng);
         if let Some((Lookup::NotLoaded(name), _)) = chosen {

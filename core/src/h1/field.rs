@@ -179,7 +179,7 @@ pub struct Field {
 pub struct Fields {
     pub(super) slots: SmallVec<[Field; 16]>,
     /// Offset of the empty line that ends the head.
-    pub(super) end: u16,
+    pub(crate) end: u16,
 }
 
 impl Fields {
@@ -246,7 +246,7 @@ impl Fields {
 }
 
 /// `content_length`, `transfer_encoding` and their like, which some servers read as the real ones (R6).
-fn is_framing_look_alike(name: &[u8]) -> bool {
+pub(crate) fn is_framing_look_alike(name: &[u8]) -> bool {
     let framing: &[u8] = match name.len() {
         14 => b"content-length",
         17 => b"transfer-encoding",

@@ -83,7 +83,7 @@ pub(super) fn response(
 }
 
 /// R13. Not `str::parse`, which takes `+5`.
-fn content_length(value: &[u8]) -> Result<u64, Reject> {
+pub(crate) fn content_length(value: &[u8]) -> Result<u64, Reject> {
     if value.is_empty() || value.len() > LENGTH_DIGITS_MAX || !value.iter().all(u8::is_ascii_digit) {
         return Err(Reject::request(Rule::R13, "malformed Content-Length"));
     }

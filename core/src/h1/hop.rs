@@ -34,6 +34,11 @@ pub(super) const HOP_BY_HOP: u32 = Known::Connection.bit()
     | Known::Upgrade.bit()
     | Known::Http2Settings.bit();
 
+/// Whether a field always ends here.
+pub(crate) fn is_hop_by_hop(known: Known) -> bool {
+    known.bit() & HOP_BY_HOP != 0
+}
+
 /// Reads all `Connection` lines and marks the fields that they name as ending here (R25).
 ///
 /// # Errors

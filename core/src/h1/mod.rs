@@ -67,12 +67,16 @@ mod tests;
 pub use chunk::{ChunkDecoder, ChunkHeader, LAST_CHUNK, Mode, Piece, trailers};
 pub use encode::{Forwarded, LocalResponse, RequestRewrite, ResponseRewrite, Sent, local_response};
 pub use expect::{CONTINUE, Interim, interim};
+pub(crate) use field::is_framing_look_alike;
 pub use field::{Field, Fields, Known, Span};
+pub(crate) use framing::content_length;
 pub use hop::check_switch;
+pub(crate) use hop::is_hop_by_hop;
 pub use request::{PortRules, RequestHead, RequestRef};
 pub use response::{ResponseHead, ResponseRef};
 pub use rule::{Reject, Rule};
 pub use target::{EscapedSlash, Form, PathPolicy, normalize};
+pub(crate) use target::{authority as check_authority, check_target};
 
 /// HTTP versions of this codec.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

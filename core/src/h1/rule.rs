@@ -94,6 +94,10 @@ rules! {
     R35,
     /// TRACE, and a request at the end of its Max-Forwards, are answered 405.
     R36,
+    /// A request by HTTP/2 is one that HTTP/1 could say: pseudo-header fields, Host, values, length.
+    R37,
+    /// What belongs to an HTTP/1 connection does not go on by HTTP/2.
+    R38,
     /// Which tries may be repeated.
     R40,
 }
@@ -118,17 +122,17 @@ pub struct Reject {
 
 impl Reject {
     /// A client's mistake, answered 400.
-    pub(super) const fn request(rule: Rule, detail: &'static str) -> Reject {
+    pub(crate) const fn request(rule: Rule, detail: &'static str) -> Reject {
         Reject { rule, reason: Reason::BadRequest, detail }
     }
 
     /// A client's mistake with an answer of its own.
-    pub(super) const fn with(rule: Rule, reason: Reason, detail: &'static str) -> Reject {
+    pub(crate) const fn with(rule: Rule, reason: Reason, detail: &'static str) -> Reject {
         Reject { rule, reason, detail }
     }
 
     /// An upstream's mistake, answered 502.
-    pub(super) const fn response(rule: Rule, detail: &'static str) -> Reject {
+    pub(crate) const fn response(rule: Rule, detail: &'static str) -> Reject {
         Reject { rule, reason: Reason::UpstreamProtocol, detail }
     }
 

@@ -121,11 +121,16 @@ fn absolute(target: &[u8], plain: bool) -> Result<Target, Reject> {
     Ok(Target { form: Form::Absolute, secure, authority: (start, end), path, plain })
 }
 
+/// Checks a target that is all there is of a request line; its form, and whether its path is in normal form.
+pub(crate) fn check_target(method: &[u8], target: &[u8]) -> Result<(Form, bool), Reject> {
+    parse(method, target).map(|parsed| (parsed.form, parsed.plain))
+}
+
 /// A colon and five digits.
 const PORT_BYTES_MAX: usize = 6;
 
 /// Checks `host`, `host:port`, `[v6]` or `[v6]:port` (R9; RFC 3986, 3.2). No userinfo, port 1 to 65535.
-pub(super) fn authority(authority: &[u8]) -> Result<(), Reject> {
+pub(crate) fn authority(authority: &[u8]) -> Result<(), Reject> {
     const MALFORMED: Reject = Reject::request(Rule::R9, "malformed host");
     let (host_good, port) = match authority {
         [b'[', rest @ ..] => {

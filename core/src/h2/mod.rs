@@ -4,9 +4,16 @@
 //! ([`RequestView`](crate::exchange::RequestView), [`ResponseView`](crate::telemetry::ResponseView)).
 
 mod edit;
+pub mod grpc;
+mod meter;
+mod request;
+mod response;
 mod view;
 
 pub use edit::edit;
+pub use meter::{Meter, PREFACE, Trip};
+pub use request::{Checked, Line, Onward, Sending, check, fields, to_h1};
+pub use response::{from_h1, trailers_from_h1, trailers_to_h1};
 pub use view::PartsRef;
 
 #[cfg(test)]
