@@ -58,10 +58,7 @@ fn add_host(to: &mut Vec<Resource>, name: &str, rules: Vec<HttpRule>) {
     let endpoint = |last: u8| model::Endpoint {
         address: format!("10.0.0.{last}"),
         port: 80,
-        weight: 1,
-        draining: false,
-        workload: model::Workload::default(),
-        locality: String::new(),
+        ..model::Endpoint::default()
     };
     to.push(Resource::Endpoints(model::Endpoints {
         name: destination,
@@ -72,12 +69,12 @@ fn add_host(to: &mut Vec<Resource>, name: &str, rules: Vec<HttpRule>) {
 fn table(shape: &str, count: usize) -> (Arc<Table>, Sample) {
     let mut resources = vec![Resource::Proxy(model::Proxy {
         name: "sidecar~a.default".into(),
-        listeners: vec![model::Listener {
-            name: "outbound".into(),
-            address: std::net::SocketAddr::from(([127, 0, 0, 1], 15001)),
-            logical_port: 15001,
-            kind: model::ListenerKind::Outbound,
-        }],
+        listeners: vec![model::Listener::new(
+            "outbound",
+            std::net::SocketAddr::from(([127, 0, 0, 1], 15001)),
+            15001,
+            model::ListenerKind::Outbound,
+        )],
         ..Default::default()
     })];
     let mut request = Sample::default();

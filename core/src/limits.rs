@@ -201,6 +201,12 @@ pub const DESTINATIONS_PER_RULE_MAX: usize = 256;
 pub const ENDPOINTS_MAX: usize = 50_000;
 /// Listeners of one proxy.
 pub const LISTENERS_MAX: usize = 4_096;
+/// TLS settings of one listener, each for some server names.
+pub const SERVER_TLS_MAX: usize = 4_096;
+/// Server names of one TLS setting, or of one TLS rule's alternative.
+pub const SERVER_NAMES_MAX: usize = 1_024;
+/// Identities that one destination's endpoints may have.
+pub const IDENTITIES_MAX: usize = 1_024;
 /// Parts of a keyed limit's key.
 pub const LIMIT_KEY_PARTS_MAX: usize = 8;
 /// Limits of one rate-limit object.

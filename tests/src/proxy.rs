@@ -107,7 +107,7 @@ pub fn proxy(role: Role, listeners: Vec<Listener>) -> Resource {
 
 /// A listener whose logical port is its real one.
 pub fn listener(name: &str, address: SocketAddr, kind: ListenerKind) -> Listener {
-    Listener { name: name.into(), address, logical_port: address.port(), kind }
+    Listener::new(name, address, address.port(), kind)
 }
 
 /// The whole share to port 80 of a host.
@@ -118,14 +118,8 @@ pub fn to(host: &str) -> WeightedDestination {
 /// Port 80 of a host with these endpoints.
 pub fn destination(host: &str, upstreams: &[SocketAddr]) -> Vec<Resource> {
     let name = destination_name(80, "", host);
-    let endpoint = |it: &SocketAddr| Endpoint {
-        address: it.ip().to_string(),
-        port: it.port(),
-        weight: 1,
-        draining: false,
-        workload: Workload::default(),
-        locality: String::new(),
-    };
+    let endpoint =
+        |it: &SocketAddr| Endpoint { address: it.ip().to_string(), port: it.port(), ..Endpoint::default() };
     let service = ServiceRef { host: host.into(), name: host.into(), namespace: "default".into() };
     let destination =
         Destination { name: name.clone(), service, discovery: Discovery::Static, ..Destination::default() };

@@ -23,9 +23,7 @@ pub(crate) fn destination(weights: &[u32], change: impl FnOnce(&mut model::Desti
             address: format!("10.0.{}.{}", place / 250, place % 250 + 1),
             port: 9080,
             weight: *weight,
-            draining: false,
-            workload: model::Workload::default(),
-            locality: String::new(),
+            ..model::Endpoint::default()
         };
         Endpoint {
             address: format!("{}:{}", model.address, model.port).parse().unwrap(),

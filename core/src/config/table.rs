@@ -153,12 +153,35 @@ pub struct ListenerTable {
     pub limits: Vec<Arc<CompiledLimit>>,
     /// An inbound listener's application: one endpoint, its caps, its state.
     pub inbound: Option<Arc<Destination>>,
+    /// A gateway listener's TLS settings, in the order of `model.tls`.
+    pub tls: Box<[ServerTls]>,
+    /// Server names, with the positions of their settings in `tls`.
+    pub(crate) server_names: DomainMap,
     /// A gateway listener's domains, with the slots of their rules.
     pub(crate) domains: DomainMap,
     /// What `domains` was made of: slots of the virtual hosts that name this listener, in the order of their names.
     pub(crate) virtual_hosts: Vec<u32>,
     /// Of those slots and their domains, so that an unchanged map is recognised without keeping them.
     pub(crate) domains_fingerprint: u64,
+}
+
+impl ListenerTable {
+    /// The TLS settings for a ClientHello's server name (with their position in `tls`): exact, then the longest wildcard,
+    /// then `*`, which also takes a ClientHello without a name. None: the connection is refused.
+    pub fn server_tls(&self, server_name: Option<&[u8]>) -> Option<(usize, &ServerTls)> {
+        // A name that no host can have leaves only what takes everything.
+        let at = self.server_names.get(server_name.unwrap_or(b"?"))? as usize;
+        Some((at, self.tls.get(at)?))
+    }
+}
+
+/// TLS settings of a gateway listener with the credentials that they name.
+#[derive(Debug)]
+pub struct ServerTls {
+    /// As configured.
+    pub model: model::ServerTls,
+    /// Those that are here. Without any, a mode that needs one serves no handshake.
+    pub credentials: Vec<Arc<model::Credential>>,
 }
 
 /// Rules of one host, or of a set of domains at a gateway.
@@ -170,6 +193,8 @@ pub struct VirtualHost {
     pub model: Arc<model::VirtualHost>,
     /// HTTP rules.
     pub(crate) rules: RuleSet,
+    /// TLS rules, in order.
+    pub(crate) tls: Box<[Arc<CompiledTcpRule>]>,
     /// TCP rules, in order.
     pub(crate) tcp: Box<[Arc<CompiledTcpRule>]>,
     /// The ports that requests can come for, which the rules' open ports stand for.
@@ -194,6 +219,8 @@ pub struct Destination {
     pub state: Arc<DestinationState>,
     /// The endpoints' weights, compiled.
     pub shares: Shares,
+    /// What `model.tls` names, where it is here.
+    pub credential: Option<Arc<model::Credential>>,
     /// The object that the endpoints come from.
     pub(crate) source: Option<Arc<model::Endpoints>>,
     /// DNS has a say in its endpoints.
@@ -208,7 +235,7 @@ impl Destination {
         state: Arc<DestinationState>,
     ) -> Destination {
         let shares = Shares::new(&endpoints);
-        Destination { model, endpoints, state, shares, source: None, by_name: false }
+        Destination { model, endpoints, state, shares, credential: None, source: None, by_name: false }
     }
 }
 

@@ -167,7 +167,7 @@ impl CompiledLimit {
     }
 }
 
-/// One TCP rule, compiled.
+/// One TCP or TLS rule, compiled.
 #[derive(Debug)]
 pub struct CompiledTcpRule {
     /// Where it came from; empty for a host without rules.
@@ -178,9 +178,11 @@ pub struct CompiledTcpRule {
     pub(crate) matches: Box<[TcpMatcher]>,
 }
 
-/// One alternative of a TCP rule's condition; all parts present must hold.
+/// One alternative of a TCP or TLS rule's condition; all parts present must hold.
 #[derive(Debug)]
 pub(crate) struct TcpMatcher {
+    /// Server names of a ClientHello; none: any, and any connection.
+    pub server_names: Option<crate::route::host::DomainMap>,
     pub port: Option<u16>,
     pub destinations: Box<[crate::route::host::Cidr]>,
     pub source: Option<crate::route::host::Cidr>,
@@ -193,8 +195,11 @@ impl TcpMatcher {
         port: u16,
         destination: Option<std::net::IpAddr>,
         peer: std::net::IpAddr,
+        server_name: Option<&[u8]>,
     ) -> bool {
-        self.port.is_none_or(|wanted| wanted == port)
+        let named = |names: &crate::route::host::DomainMap| names.get(server_name.unwrap_or(b"?")).is_some();
+        self.server_names.as_ref().is_none_or(named)
+            && self.port.is_none_or(|wanted| wanted == port)
             && self.source.is_none_or(|net| net.contains(peer))
             && (self.destinations.is_empty()
                 || destination

@@ -1,6 +1,6 @@
 //! The table's answers: where a request or a connection goes.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::config::model::{self, ListenerKind, OutboundPolicy, Protocol};
@@ -10,7 +10,7 @@ use crate::rng::Rng;
 use crate::route::host::{HostEntry, as_address, split_authority};
 use crate::route::matcher::Subject;
 use crate::route::rank::Matched;
-use crate::route::rule::{Action, CompiledLimit, CompiledRule, CompiledTcpRule, HeaderOps};
+use crate::route::rule::{Action, CompiledLimit, CompiledRule, CompiledTcpRule, HeaderOps, TcpMatcher};
 
 /// Where a request goes.
 #[derive(Debug)]
@@ -186,6 +186,11 @@ impl Table {
         self.parts.limits.models().collect()
     }
 
+    /// Names of the credentials that are here.
+    pub fn credential_names(&self) -> impl Iterator<Item = &str> {
+        self.parts.source.credentials().keys().map(|name| &**name)
+    }
+
     /// All hosts of the index, by name.
     pub fn hosts(&self) -> &[HostEntry] {
         self.parts.hosts.entries()
@@ -319,8 +324,24 @@ impl Table {
         original_destination: Option<SocketAddr>,
         peer: SocketAddr,
     ) -> RoutedTcp<'_> {
+        self.route_stream(listener, &Stream { original_destination, peer, hello: None })
+    }
+
+    /// Routes a TLS connection that is passed on unread, or was ended here and carries TCP: as [`Table::route_tcp`], with
+    /// TLS rules by server name first. A captured connection to an address that the index does not know, or an explicit
+    /// proxy's, goes to the host of that name.
+    pub fn route_tls(
+        &self,
+        listener: usize,
+        original_destination: Option<SocketAddr>,
+        peer: SocketAddr,
+        server_name: Option<&[u8]>,
+    ) -> RoutedTcp<'_> {
+        self.route_stream(listener, &Stream { original_destination, peer, hello: Some(server_name) })
+    }
+
+    fn route_stream(&self, listener: usize, stream: &Stream<'_>) -> RoutedTcp<'_> {
         let Some(listener) = self.listeners.get(listener) else { return RoutedTcp::UnknownHost };
-        let address = original_destination.map(|address| address.ip());
         match &listener.model.kind {
             ListenerKind::Inbound { service, .. } => match &listener.inbound {
                 Some(destination) => RoutedTcp::Route(TcpRoute {
@@ -332,23 +353,64 @@ impl Table {
                 None => RoutedTcp::UnknownHost,
             },
             ListenerKind::Outbound | ListenerKind::Service { .. } => {
-                match self.known(listener, original_destination) {
-                    Known::Host(entry, port) => self.route_tcp_host(entry, port, address, peer.ip()),
-                    Known::Unknown => match (original_destination, self.proxy.outbound_policy) {
+                match self.known_stream(listener, stream) {
+                    Known::Host(entry, port) => self.route_tcp_host(entry, port, stream),
+                    Known::Unknown => match (stream.original_destination, self.proxy.outbound_policy) {
                         (Some(address), OutboundPolicy::AllowAny) => RoutedTcp::Passthrough(address),
                         _ => RoutedTcp::UnknownHost,
                     },
                 }
             }
-            ListenerKind::GatewayTcp | ListenerKind::GatewayHttp => {
-                let mut slots = listener.virtual_hosts.iter();
-                let port = listener.model.logical_port;
-                let own = slots.find_map(|slot| self.parts.virtual_hosts.get(*slot as usize)?.here());
-                match own {
-                    Some(rules) => route_tcp_rules(rules, port, address, peer.ip()),
-                    None => RoutedTcp::NoRoute,
-                }
+            ListenerKind::GatewayTcp | ListenerKind::GatewayHttp => self.route_gateway_tcp(listener, stream),
+        }
+    }
+
+    /// With a ClientHello: the rules of its server name. A mode of the name that spells its destination needs no rule.
+    fn route_gateway_tcp<'t>(&'t self, listener: &'t ListenerTable, stream: &Stream<'_>) -> RoutedTcp<'t> {
+        let port = listener.model.logical_port;
+        let here = |slot: u32| self.parts.virtual_hosts.get(slot as usize)?.here();
+        let Some(server_name) = stream.hello else {
+            return match listener.virtual_hosts.iter().find_map(|slot| here(*slot)) {
+                Some(rules) => route_tcp_rules(rules, port, stream),
+                None => RoutedTcp::NoRoute,
+            };
+        };
+        if let Some((_, server)) = listener.server_tls(server_name)
+            && server.model.mode == model::TlsMode::AutoPassthrough
+        {
+            return self.route_spelled(server_name, port);
+        }
+        match listener.domains.get(server_name.unwrap_or(b"?")).and_then(here) {
+            Some(rules) => route_tcp_rules(rules, port, stream),
+            None => RoutedTcp::NoRoute,
+        }
+    }
+
+    /// To the destination that a mesh server name spells ([`model::mesh_server_name`]).
+    fn route_spelled(&self, server_name: Option<&[u8]>, port: u16) -> RoutedTcp<'_> {
+        let found = || {
+            let name = std::str::from_utf8(server_name?).ok()?.strip_prefix("outbound_.")?;
+            let (port, rest) = name.split_once("_.")?;
+            let (subset, host) = rest.split_once("_.")?;
+            let name = format!("outbound|{port}|{subset}|{host}");
+            let id = DestinationId(self.parts.names.destinations.get(&name)?);
+            Some((self.parts.names.destinations.name(id.0)?, id))
+        };
+        match found() {
+            Some((name, id)) => {
+                RoutedTcp::Route(TcpRoute { rule: None, host: name, port, target: Fixed::Slot(id) })
             }
+            None => RoutedTcp::NoRoute,
+        }
+    }
+
+    fn known_stream(&self, listener: &ListenerTable, stream: &Stream<'_>) -> Known<'_> {
+        let known = self.known(listener, stream.original_destination);
+        let (Known::Unknown, Some(Some(name))) = (&known, stream.hello) else { return known };
+        let Some(port) = stream.original_destination.map(|address| address.port()) else { return known };
+        match self.parts.hosts.by_domain(name, port).filter(|entry| entry.port(port).is_some()) {
+            Some(entry) => Known::Host(entry, port),
+            None => known,
         }
     }
 
@@ -388,16 +450,12 @@ impl Table {
         }
     }
 
-    fn route_tcp_host<'t>(
-        &'t self,
-        entry: &'t HostEntry,
-        port: u16,
-        address: Option<IpAddr>,
-        peer: IpAddr,
-    ) -> RoutedTcp<'t> {
+    fn route_tcp_host<'t>(&'t self, entry: &'t HostEntry, port: u16, stream: &Stream<'_>) -> RoutedTcp<'t> {
         let slot = entry.virtual_host.and_then(|slot| self.parts.virtual_hosts.get(slot as usize));
         match slot {
-            Some(Slot::Here(rules)) if !rules.tcp.is_empty() => route_tcp_rules(rules, port, address, peer),
+            Some(Slot::Here(rules)) if rules.has_rules_for(stream.hello.is_some()) => {
+                route_tcp_rules(rules, port, stream)
+            }
             Some(Slot::NotLoaded) => RoutedTcp::NotLoaded { host: &entry.name },
             Some(Slot::Here(_) | Slot::Absent) | None => match entry.port(port) {
                 Some(entry_port) => RoutedTcp::Route(TcpRoute {
@@ -412,16 +470,30 @@ impl Table {
     }
 }
 
-fn route_tcp_rules(
-    rules: &Arc<VirtualHost>,
-    port: u16,
-    destination: Option<IpAddr>,
-    peer: IpAddr,
-) -> RoutedTcp<'_> {
+/// What is known of a connection when it is routed as a whole.
+struct Stream<'a> {
+    original_destination: Option<SocketAddr>,
+    peer: SocketAddr,
+    /// It began with a ClientHello, of this server name if any.
+    hello: Option<Option<&'a [u8]>>,
+}
+
+impl VirtualHost {
+    fn has_rules_for(&self, tls: bool) -> bool {
+        !self.tcp.is_empty() || (tls && !self.tls.is_empty())
+    }
+}
+
+/// TLS rules for what began with a ClientHello, then TCP rules; the first that matches.
+fn route_tcp_rules<'t>(rules: &'t Arc<VirtualHost>, port: u16, stream: &Stream<'_>) -> RoutedTcp<'t> {
+    let destination = stream.original_destination.map(|address| address.ip());
+    let server_name = stream.hello.flatten();
     let matches = |rule: &&Arc<CompiledTcpRule>| {
-        rule.matches.is_empty() || rule.matches.iter().any(|it| it.matches(port, destination, peer))
+        let holds = |it: &TcpMatcher| it.matches(port, destination, stream.peer.ip(), server_name);
+        rule.matches.is_empty() || rule.matches.iter().any(holds)
     };
-    match rules.tcp.iter().find(matches) {
+    let tls: &[_] = if stream.hello.is_some() { &rules.tls } else { &[] };
+    match tls.iter().chain(&rules.tcp).find(matches) {
         Some(rule) => {
             RoutedTcp::Route(TcpRoute { rule: Some(rule), host: &rules.name, port, target: Fixed::ByRule })
         }

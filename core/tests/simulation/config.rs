@@ -88,17 +88,15 @@ impl Mesh {
 }
 
 fn proxy(rng: &mut Rng) -> Resource {
-    let listener = |name: &str, port: u16, kind| Listener {
-        name: name.to_owned(),
-        address: format!("127.77.0.1:{port}").parse().unwrap(),
-        logical_port: 80,
-        kind,
+    let listener = |name: &str, port: u16, kind| {
+        Listener::new(name, format!("127.77.0.1:{port}").parse().unwrap(), 80, kind)
     };
     let inbound = ListenerKind::Inbound {
         protocol: Protocol::Http,
         target: "127.78.0.1:9080".parse().unwrap(),
         service: None,
         pool: pool(rng),
+        mtls: Default::default(),
     };
     let tcp = ListenerKind::Service { host: host(0), port: 80, protocol: Protocol::Tcp };
     Resource::Proxy(Proxy {
@@ -178,8 +176,7 @@ fn endpoints(number: usize, rng: &mut Rng) -> Resource {
                 port: 9080,
                 weight: if equal { 1 } else { 1 + rng.below(9) },
                 draining: rng.below(10) == 0,
-                workload: Workload::default(),
-                locality: String::new(),
+                ..Endpoint::default()
             });
         }
     }

@@ -36,7 +36,7 @@ pub enum Refused {
 /// State of one stream.
 #[derive(Debug, Default)]
 pub struct Session {
-    kinds: [Subscription; 6],
+    kinds: [Subscription; Kind::ALL.len()],
     in_flight: HashMap<String, InFlight>,
     nonce: u64,
     acked: BTreeMap<Kind, String>,

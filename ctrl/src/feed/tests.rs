@@ -1,6 +1,4 @@
-use dromon_core::config::model::{
-    Destination, Endpoint, Endpoints, Host, Kind, Resource, VirtualHost, Workload,
-};
+use dromon_core::config::model::{Destination, Endpoint, Endpoints, Host, Kind, Resource, VirtualHost};
 use dromon_core::config::wire::{DeltaRequest, DeltaResponse, Status};
 
 use super::session::Session;
@@ -15,14 +13,7 @@ fn destination(name: &str) -> Resource {
 }
 
 fn endpoints(name: &str, port: u16) -> Resource {
-    let endpoint = Endpoint {
-        address: "10.0.0.1".into(),
-        port,
-        weight: 1,
-        draining: false,
-        workload: Workload::default(),
-        locality: String::new(),
-    };
+    let endpoint = Endpoint { address: "10.0.0.1".into(), port, ..Endpoint::default() };
     Resource::Endpoints(Endpoints { name: name.into(), endpoints: vec![endpoint] })
 }
 

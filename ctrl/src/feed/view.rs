@@ -1,13 +1,14 @@
 //! Everything that one proxy may have, at one version, serialized once and shared by all who read it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::hash::{DefaultHasher, Hasher};
 
 use bytes::Bytes;
 use dromon_core::config::model::{Kind, Resource};
 
-/// A resource, ready to travel.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A resource, ready to travel. `Debug` does not show the value, which may hold a private key.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Body {
     /// Hash of the value: equal bodies have equal versions, whichever controller made them, so that a proxy which
     /// reconnects elsewhere is sent only what differs.
@@ -16,12 +17,18 @@ pub struct Body {
     pub value: Bytes,
 }
 
+impl fmt::Debug for Body {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} ({} bytes)", self.version, self.value.len())
+    }
+}
+
 /// One proxy's resources.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct View {
     /// The store's version that this view belongs to.
     pub version: u64,
-    kinds: [BTreeMap<String, Body>; 6],
+    kinds: [BTreeMap<String, Body>; Kind::ALL.len()],
 }
 
 impl View {
@@ -73,6 +80,7 @@ fn serialize(resource: &Resource) -> Result<Vec<u8>, serde_json::Error> {
         Resource::RateLimit(it) => serde_json::to_vec(it),
         Resource::VirtualHost(it) => serde_json::to_vec(it),
         Resource::Host(it) => serde_json::to_vec(it),
+        Resource::Credential(it) => serde_json::to_vec(it),
     }
 }
 

@@ -135,9 +135,9 @@ fn inline(entry: &WorkloadEntry, port: &service_entry::ServicePort, namespace: &
         address: entry.address.to_ascii_lowercase(),
         port: number,
         weight: entry.weight.max(1),
-        draining: false,
         workload,
         locality: entry.locality.clone(),
+        ..model::Endpoint::default()
     };
     Endpoint { model, labels: Arc::new(entry.labels.clone()) }
 }

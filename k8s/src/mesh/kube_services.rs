@@ -135,10 +135,7 @@ fn external_endpoint(name: &str, port: &ServicePort) -> Endpoint {
     let model = model::Endpoint {
         address: name.trim_end_matches('.').to_ascii_lowercase(),
         port: port.number,
-        weight: 1,
-        draining: false,
-        workload: model::Workload::default(),
-        locality: String::new(),
+        ..model::Endpoint::default()
     };
     Endpoint { model, labels: Arc::default() }
 }
@@ -220,10 +217,9 @@ fn published_endpoint(
     let model = model::Endpoint {
         address: address.to_owned(),
         port,
-        weight: 1,
-        draining: false,
         workload: known.map(|it| it.facts.clone()).unwrap_or_default(),
         locality: known.map(|it| it.locality.clone()).unwrap_or_default(),
+        ..model::Endpoint::default()
     };
     Endpoint { model, labels: known.map(|it| it.labels.clone()).unwrap_or_default() }
 }

@@ -103,6 +103,7 @@ pub fn endpoint(workload: &Selectable, port: u16) -> Endpoint {
             draining: !workload.ready,
             workload: workload.facts.clone(),
             locality: workload.locality.clone(),
+            ..model::Endpoint::default()
         },
         labels: workload.labels.clone(),
     }

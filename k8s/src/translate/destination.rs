@@ -44,6 +44,7 @@ pub fn build(
         pool: effective.pool(mesh.config.connect_timeout),
         outlier: effective.outlier(),
         retry_budget: effective.retry_budget(),
+        ..model::Destination::default()
     };
     let of_subset = |labels| chosen.is_none_or(|it| has_all(labels, &it.labels));
     let endpoints =

@@ -128,7 +128,7 @@ pub(super) fn build(builder: &mut Builder<'_>, gateway: &GatewayIdentity) {
             PortProtocol::Http => ListenerKind::GatewayHttp,
             PortProtocol::Tcp => ListenerKind::GatewayTcp,
         };
-        let listener = Listener { name, address: *address, logical_port: *number, kind };
+        let listener = Listener::new(name, *address, *number, kind);
         builder.proxy.listeners.push(listener);
         match port.protocol {
             PortProtocol::Http => http_port(builder, *number, port),
@@ -224,7 +224,7 @@ fn virtual_host(
         domains: vec![domain],
         origins,
         http,
-        tcp: Vec::new(),
+        ..VirtualHost::default()
     }
 }
 
@@ -312,7 +312,7 @@ fn tcp_port(builder: &mut Builder<'_>, number: u16, port: &Port<'_>) {
         listener: Some(listener),
         domains,
         origins,
-        http: Vec::new(),
         tcp,
+        ..VirtualHost::default()
     });
 }

@@ -101,6 +101,7 @@ pub fn connection_pool(pool: &ConnectionPool) -> model::ConnectionPool {
             time_s: it.time.map(Span::seconds).unwrap_or_default(),
             interval_s: it.interval.map(Span::seconds).unwrap_or_default(),
         }),
+        max_concurrent_streams: cap(http.max_concurrent_streams),
     }
 }
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 
 use dromon_core::config::model::{
-    self, Host, HostPort, HttpAction, HttpRule, Listener, ListenerKind, Protocol, TcpRule, VirtualHost,
-    WeightedDestination,
+    self, Host, HostPort, HttpAction, HttpRule, Listener, ListenerKind, MtlsMode, Protocol, TcpRule,
+    VirtualHost, WeightedDestination,
 };
 
 use crate::mesh::host::{SERVICE_DOMAIN, covers, specificity};
@@ -29,7 +29,7 @@ pub(super) fn build(builder: &mut Builder<'_>, sidecar: &SidecarIdentity) {
     inbound(builder, sidecar);
     if let Some(address) = sidecar.outbound {
         let name = "outbound".to_owned();
-        let listener = Listener { name, address, logical_port: address.port(), kind: ListenerKind::Outbound };
+        let listener = Listener::new(name, address, address.port(), ListenerKind::Outbound);
         builder.proxy.listeners.push(listener);
     }
     outbound(builder);
@@ -38,7 +38,7 @@ pub(super) fn build(builder: &mut Builder<'_>, sidecar: &SidecarIdentity) {
         let protocol = service.and_then(|it| it.port(client.port)).map(|it| it.protocol).unwrap_or_default();
         let kind = ListenerKind::Service { host: client.host.clone(), port: client.port, protocol };
         let name = format!("service/{}:{}", client.host, client.port);
-        let listener = Listener { name, address: client.address, logical_port: client.port, kind };
+        let listener = Listener::new(name, client.address, client.port, kind);
         builder.proxy.listeners.push(listener);
     }
     super::rate_limit::of_sidecar(builder);
@@ -80,17 +80,15 @@ fn inbound(builder: &mut Builder<'_>, sidecar: &SidecarIdentity) {
                 .map(|(service, port)| inbound_pool(builder, service, port))
                 .unwrap_or_default(),
         };
-        builder.proxy.listeners.push(Listener {
-            name: format!("inbound/{number}"),
-            address: SocketAddr::new(sidecar.address, number),
-            logical_port: number,
-            kind: ListenerKind::Inbound {
-                protocol: arrival.protocol,
-                target: SocketAddr::new(sidecar.application, number),
-                service: arrival.service.map(|(service, _)| service.facts()),
-                pool,
-            },
-        });
+        let kind = ListenerKind::Inbound {
+            protocol: arrival.protocol,
+            target: SocketAddr::new(sidecar.application, number),
+            service: arrival.service.map(|(service, _)| service.facts()),
+            pool,
+            mtls: MtlsMode::default(),
+        };
+        let address = SocketAddr::new(sidecar.address, number);
+        builder.proxy.listeners.push(Listener::new(format!("inbound/{number}"), address, number, kind));
     }
 }
 

@@ -380,7 +380,7 @@ fn a_sidecar_listens_for_its_application_its_clients_and_the_mesh() {
         ("service/b.default.svc.cluster.local:5432", "127.77.0.9:20000".to_owned()),
     ];
     assert_eq!(names, expected);
-    let ListenerKind::Inbound { protocol, target, service, pool } = &listeners[0].kind else {
+    let ListenerKind::Inbound { protocol, target, service, pool, .. } = &listeners[0].kind else {
         panic!("inbound")
     };
     assert_eq!((*protocol, target.to_string().as_str()), (Protocol::Http, "127.78.0.9:8080"));

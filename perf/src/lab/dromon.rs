@@ -25,12 +25,8 @@ pub fn resources(setup: &Setup, port: u16, origin_port: u16, generation: u64) ->
     let name = destination_name(origin_port, "", ORIGIN_HOST);
     let service = ServiceRef { host: ORIGIN_HOST.into(), name: "origin".into(), namespace: "default".into() };
     let workload = Workload { name: "lab".into(), namespace: "default".into(), ..Workload::default() };
-    let listener = Listener {
-        name: listener_name(port),
-        address: ([127, 0, 0, 1], port).into(),
-        logical_port: 80,
-        kind: ListenerKind::GatewayHttp,
-    };
+    let address = ([127, 0, 0, 1], port).into();
+    let listener = Listener::new(listener_name(port), address, 80, ListenerKind::GatewayHttp);
     let proxy = Proxy {
         name: PROXY_ID.into(),
         role: Role::Gateway,
@@ -38,14 +34,7 @@ pub fn resources(setup: &Setup, port: u16, origin_port: u16, generation: u64) ->
         listeners: vec![listener],
         ..Proxy::default()
     };
-    let endpoint = Endpoint {
-        address: "127.0.0.1".into(),
-        port: origin_port,
-        weight: 1,
-        draining: false,
-        workload: Workload::default(),
-        locality: String::new(),
-    };
+    let endpoint = Endpoint { address: "127.0.0.1".into(), port: origin_port, ..Endpoint::default() };
     let host = Host {
         name: ORIGIN_HOST.into(),
         domains: vec![ORIGIN_HOST.into()],

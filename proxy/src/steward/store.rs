@@ -8,10 +8,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dromon_core::config::model::{Discovery, Host, Kind, Resource, VirtualHost};
+use dromon_core::config::model::{Destination, Discovery, Host, Kind, Resource, VirtualHost};
 use dromon_core::config::snapshot::{Rejection, Snapshot, Update};
 
-use super::feed::interest::{Interest, Known, Wanted, default_destinations, destinations_of};
+use super::feed::interest::{Interest, Known, Wanted, credential_of, default_destinations, destinations_of};
 
 /// An object's kind and name.
 pub type Key = (Kind, String);
@@ -151,6 +151,7 @@ impl Store {
             Kind::RateLimit => self.snapshot.rate_limits().contains_key(name),
             Kind::VirtualHost => self.snapshot.virtual_hosts().contains_key(name),
             Kind::Host => self.snapshot.hosts().contains_key(name),
+            Kind::Credential => self.snapshot.credentials().contains_key(name),
         }
     }
 
@@ -162,8 +163,8 @@ impl Store {
             || self.snapshot.is_absent(kind, name)
     }
 
-    /// What refers to something that is still to come: rules to their destinations, destinations to their endpoints, an
-    /// entry of the index that is in use to what its requests need once it is taken.
+    /// What refers to something that is still to come: rules to their destinations, destinations to their endpoints
+    /// and credentials, an entry of the index that is in use to what its requests need once it is taken.
     fn incomplete(&self, interest: &Interest) -> BTreeSet<Key> {
         let mut back = BTreeSet::new();
         let updates = |kind: Kind| {
@@ -171,10 +172,12 @@ impl Store {
             of_kind.filter_map(|(key, change)| Some((key, &change.as_ref()?.resource)))
         };
         for (key, resource) in updates(Kind::Destination) {
-            if let Resource::Destination(destination) = resource
-                && destination.discovery != Discovery::OriginalDestination
-                && !self.is_settled(Kind::Endpoints, &key.1, interest)
-            {
+            let Resource::Destination(destination) = resource else { continue };
+            let endpoints = destination.discovery == Discovery::OriginalDestination
+                || self.is_settled(Kind::Endpoints, &key.1, interest);
+            let credential =
+                credential_of(destination).is_none_or(|it| self.is_settled(Kind::Credential, it, interest));
+            if !endpoints || !credential {
                 back.insert(key.clone());
             }
         }
@@ -221,6 +224,14 @@ impl Known for Store {
             Some(Some(Update { resource: Resource::VirtualHost(rules), .. })) => Some(rules),
             Some(None) => None,
             _ => self.snapshot.virtual_hosts().get(name).map(|held| &**held.body()),
+        }
+    }
+
+    fn destination(&self, name: &str) -> Option<&Destination> {
+        match self.held.get(&(Kind::Destination, name.to_owned())) {
+            Some(Some(Update { resource: Resource::Destination(destination), .. })) => Some(destination),
+            Some(None) => None,
+            _ => self.snapshot.destinations().get(name).map(|held| &**held.body()),
         }
     }
 }

@@ -160,6 +160,7 @@ pub fn sidecar(driver: &str) {
         target: application.address,
         service: Some(ServiceRef { host: "app.default.svc.cluster.local".into(), ..ServiceRef::default() }),
         pool: Default::default(),
+        mtls: Default::default(),
     };
     let host = "greeter.default.svc.cluster.local";
     let listeners = vec![

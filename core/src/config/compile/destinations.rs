@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 
 use crate::config::compile::{Answers, Build, Inputs};
 use crate::config::model::{self, Balancer, Discovery, Kind};
+use crate::config::snapshot::Snapshot;
 use crate::config::table::{Destination, Endpoint, NameSlots, Parts, Slot};
 
 /// Compiles all destinations, by slot. Where the table before knew the same names to be absent, only what differs is looked
@@ -52,15 +53,34 @@ fn compile_slot(names: &NameSlots, inputs: &Inputs<'_>, old: Option<&Parts>, slo
         return Slot::NotLoaded;
     }
     let shared = old.and_then(|old| old.destinations.get(slot as usize)?.here());
-    if let Some(same) = shared.filter(|it| unchanged(it, held.body(), endpoints, inputs.answers)) {
+    let credential = credential(snapshot, held.body());
+    let same = |it: &&Arc<Destination>| {
+        same_credential(&it.credential, &credential) && unchanged(it, held.body(), endpoints, inputs.answers)
+    };
+    if let Some(same) = shared.filter(same) {
         return Slot::Here(Arc::clone(same));
     }
     let before = inputs.previous.and_then(|table| table.destination_named(name)).map(|it| &**it);
     let mut joined = join(Arc::clone(held.body()), endpoints.map(|it| &**it), inputs.answers, before);
     joined.source = endpoints.cloned();
+    joined.credential = credential;
     joined.by_name =
         endpoints.is_some_and(|it| it.endpoints.iter().any(|it| it.address.parse::<IpAddr>().is_err()));
     Slot::Here(Arc::new(joined))
+}
+
+/// What the destination's TLS settings name, where it is here.
+fn credential(snapshot: &Snapshot, destination: &model::Destination) -> Option<Arc<model::Credential>> {
+    let tls = destination.tls.as_ref().filter(|tls| !tls.credential.is_empty())?;
+    snapshot.credentials().get(tls.credential.as_str()).map(|held| Arc::clone(held.body()))
+}
+
+fn same_credential(old: &Option<Arc<model::Credential>>, new: &Option<Arc<model::Credential>>) -> bool {
+    match (old, new) {
+        (None, None) => true,
+        (Some(old), Some(new)) => Arc::ptr_eq(old, new),
+        _ => false,
+    }
 }
 
 fn needs_endpoints(destination: &model::Destination) -> bool {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::config::compile::{Inputs, LimitSet, destinations};
 use crate::config::model::{self, ListenerKind};
-use crate::config::table::{Destination, ListenerTable, Names, Slot, Table, VirtualHost};
+use crate::config::table::{Destination, ListenerTable, Names, ServerTls, Slot, Table, VirtualHost};
 use crate::route::host::DomainMap;
 
 /// Compiles the listeners, in the proxy's order.
@@ -28,6 +28,7 @@ pub(super) fn compile_listeners(
                 .iter()
                 .filter(|(_, it)| it.model.listener.as_ref() == Some(&listener.name))
                 .collect();
+            let tls = server_tls(inputs, listener);
             let mut fingerprint = DefaultHasher::new();
             own.iter().for_each(|(slot, it)| (slot, &it.model.domains).hash(&mut fingerprint));
             let fingerprint = fingerprint.finish();
@@ -37,6 +38,7 @@ pub(super) fn compile_listeners(
                 && old.model == *listener
                 && old.domains_fingerprint == fingerprint
                 && same(&old.limits, &limits)
+                && old.tls.iter().zip(&tls).all(|(old, new)| same(&old.credentials, &new.credentials))
             {
                 return old;
             }
@@ -47,12 +49,29 @@ pub(super) fn compile_listeners(
                 model: listener.clone(),
                 limits,
                 inbound: inbound(listener, inputs.previous.and_then(find)),
+                server_names: server_names(&tls),
+                tls: tls.into(),
                 domains,
                 virtual_hosts: own.iter().map(|(slot, _)| *slot).collect(),
                 domains_fingerprint: fingerprint,
             })
         })
         .collect()
+}
+
+/// The listener's TLS settings, with the credentials that are here.
+fn server_tls(inputs: &Inputs<'_>, listener: &model::Listener) -> Vec<ServerTls> {
+    let here = |name: &String| Some(Arc::clone(inputs.snapshot.credentials().get(name.as_str())?.body()));
+    let with_credentials = |server: &model::ServerTls| ServerTls {
+        model: server.clone(),
+        credentials: server.credentials.iter().filter_map(here).collect(),
+    };
+    listener.tls.iter().map(with_credentials).collect()
+}
+
+fn server_names(tls: &[ServerTls]) -> DomainMap {
+    let names = tls.iter().enumerate();
+    DomainMap::build(names.flat_map(|(at, it)| it.model.hosts.iter().map(move |name| (&**name, at as u32))))
 }
 
 fn is_gateway(kind: &ListenerKind) -> bool {
@@ -80,7 +99,9 @@ fn own_rules<'a>(
 /// The application behind an inbound listener, as a destination of one endpoint. Its state outlives a change of the
 /// listener while the target stays.
 fn inbound(listener: &model::Listener, old: Option<Arc<ListenerTable>>) -> Option<Arc<Destination>> {
-    let ListenerKind::Inbound { protocol, target, service, pool } = &listener.kind else { return None };
+    let ListenerKind::Inbound { protocol, target, service, pool, mtls: _ } = &listener.kind else {
+        return None;
+    };
     let model = model::Destination {
         name: format!("inbound|{}||", listener.logical_port),
         service: service.clone().unwrap_or_default(),
@@ -88,14 +109,7 @@ fn inbound(listener: &model::Listener, old: Option<Arc<ListenerTable>>) -> Optio
         pool: pool.clone(),
         ..model::Destination::default()
     };
-    let endpoint = model::Endpoint {
-        address: target.ip().to_string(),
-        port: target.port(),
-        weight: 1,
-        draining: false,
-        workload: model::Workload::default(),
-        locality: String::new(),
-    };
+    let endpoint = model::Endpoint::new(target.ip().to_string(), target.port());
     let endpoints = model::Endpoints { name: model.name.clone(), endpoints: vec![endpoint] };
     let old = old.as_ref().and_then(|old| old.inbound.as_deref());
     Some(Arc::new(destinations::join(Arc::new(model), Some(&endpoints), &Default::default(), old)))

@@ -1,18 +1,17 @@
 //! Rules: from the model to what an exchange needs. Compiling is also how a snapshot checks them.
 
+mod streams;
+
 use std::sync::Arc;
 
 use crate::config::compile::{Build, headers};
 use crate::config::model::{self, HttpAction, StringMatch};
 use crate::config::table::{DestinationId, VirtualHost};
 use crate::limits::{DESTINATIONS_PER_RULE_MAX, DIRECT_BODY_BYTES_MAX, RULE_MS_MAX};
-use crate::route::host::Cidr;
 use crate::route::matcher::Matcher;
 use crate::route::rank::RuleSet;
 use crate::route::rewrite::{Rewrite, is_target};
-use crate::route::rule::{
-    Action, CompiledRule, CompiledTcpRule, PortedDestination, Target, Targets, TcpMatcher,
-};
+use crate::route::rule::{Action, CompiledRule, PortedDestination, Target, Targets};
 
 /// Checks rules without keeping what they compile to.
 ///
@@ -21,7 +20,8 @@ use crate::route::rule::{
 pub(crate) fn check(rules: &model::VirtualHost) -> Result<(), String> {
     let mut build = Build { names: Arc::default(), retries: Arc::default() };
     http_rules(&mut build, rules, &[])?;
-    tcp_rules(&mut build, rules, &[])?;
+    streams::tls_rules(&mut build, rules, &[])?;
+    streams::tcp_rules(&mut build, rules, &[])?;
     Ok(())
 }
 
@@ -34,8 +34,9 @@ pub(super) fn compile_virtual_host(
     ports: Vec<u16>,
 ) -> Option<VirtualHost> {
     let rules = RuleSet::build(http_rules(build, model, &ports).ok()?);
-    let tcp = tcp_rules(build, model, &ports).ok()?;
-    Some(VirtualHost { name: Arc::clone(name), model: Arc::clone(model), rules, tcp: tcp.into(), ports })
+    let tls = streams::tls_rules(build, model, &ports).ok()?.into();
+    let tcp = streams::tcp_rules(build, model, &ports).ok()?.into();
+    Some(VirtualHost { name: Arc::clone(name), model: Arc::clone(model), rules, tls, tcp, ports })
 }
 
 /// A rule with its alternatives.
@@ -223,36 +224,4 @@ fn check_fault(fault: &model::FaultRule) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-fn tcp_rules(
-    build: &mut Build,
-    rules: &model::VirtualHost,
-    ports: &[u16],
-) -> Result<Vec<Arc<CompiledTcpRule>>, String> {
-    let rules = rules.tcp.iter().enumerate().map(|(index, rule)| {
-        let named = |why: String| match rule.origin.as_str() {
-            "" => format!("tcp[{index}]: {why}"),
-            origin => format!("{origin}: {why}"),
-        };
-        let matches = rule.matches.iter().map(|it| {
-            let destinations = it.destination_subnets.iter().map(|text| Cidr::parse(text));
-            Ok(TcpMatcher {
-                port: it.port,
-                destinations: destinations
-                    .collect::<Result<_, _>>()
-                    .map_err(|why| named(format!("destinationSubnets: {why}")))?,
-                source: it
-                    .source_subnet
-                    .as_deref()
-                    .map(Cidr::parse)
-                    .transpose()
-                    .map_err(|why| named(format!("sourceSubnet: {why}")))?,
-            })
-        });
-        let matches = matches.collect::<Result<_, String>>()?;
-        let targets = targets(build, &rule.destinations, ports).map_err(named)?;
-        Ok(Arc::new(CompiledTcpRule { origin: rule.origin.as_str().into(), targets, matches }))
-    });
-    rules.collect()
 }

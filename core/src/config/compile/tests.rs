@@ -1,3 +1,5 @@
+mod tls;
+
 use std::net::SocketAddr;
 use std::sync::Weak;
 
@@ -16,12 +18,8 @@ fn update(resource: Resource) -> Update {
 }
 
 fn proxy() -> Resource {
-    let listener = |name: &str, kind| model::Listener {
-        name: name.into(),
-        address: "127.0.0.1:15001".parse().unwrap(),
-        logical_port: 80,
-        kind,
-    };
+    let address = "127.0.0.1:15001".parse().unwrap();
+    let listener = |name: &str, kind| model::Listener::new(name, address, 80, kind);
     Resource::Proxy(model::Proxy {
         name: "sidecar~a.default".into(),
         listeners: vec![
@@ -45,14 +43,7 @@ fn destination(name: &str) -> Resource {
 fn endpoints(name: &str, addresses: &[&str]) -> Resource {
     let endpoint = |address: &&str| {
         let address: SocketAddr = address.parse().unwrap();
-        model::Endpoint {
-            address: address.ip().to_string(),
-            port: address.port(),
-            weight: 1,
-            draining: false,
-            workload: Default::default(),
-            locality: String::new(),
-        }
+        model::Endpoint::new(address.ip().to_string(), address.port())
     };
     Resource::Endpoints(model::Endpoints {
         name: name.into(),
@@ -197,9 +188,8 @@ fn dns_answers_become_endpoints() {
         address: address.into(),
         port: 8080,
         weight: 2,
-        draining: false,
         workload: Default::default(),
-        locality: String::new(),
+        ..model::Endpoint::default()
     };
     let list =
         model::Endpoints { name: name.into(), endpoints: vec![endpoint("x.org"), endpoint("10.0.0.1")] };

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::config::table::{Destination, Table};
 
 /// Everything that the table holds: what the proxy is, its hosts and rules as configured, destinations with their endpoints
-/// and what is known of their health. The model has no private keys, so neither has this.
+/// and what is known of their health. Of credentials only the names: no private key leaves the proxy.
 pub fn dump(table: &Table) -> Value {
     let hosts: Vec<_> = table.hosts().iter().map(|entry| &entry.model).collect();
     let virtual_hosts: Vec<_> = table.virtual_hosts().map(|rules| &rules.model).collect();
@@ -19,6 +19,7 @@ pub fn dump(table: &Table) -> Value {
         "destinations": destinations,
         "inbound": inbound.map(destination).collect::<Vec<_>>(),
         "rateLimits": table.rate_limits(),
+        "credentials": table.credential_names().collect::<Vec<_>>(),
     })
 }
 
@@ -30,6 +31,8 @@ fn destination(it: &Destination) -> Value {
             "weight": endpoint.model.weight,
             "workload": endpoint.model.workload,
             "locality": endpoint.model.locality,
+            "mtls": endpoint.model.mtls,
+            "identity": endpoint.model.identity,
             "active": endpoint.state.active(),
             "ejected": endpoint.state.ejected(),
         })

@@ -9,12 +9,11 @@ use crate::time::Tick;
 
 /// A table of whole configuration, with these listeners and objects.
 fn table(policy: model::OutboundPolicy, listeners: &[ListenerKind], resources: Vec<Resource>) -> Arc<Table> {
-    let listeners = listeners.iter().enumerate().map(|(index, kind)| model::Listener {
-        name: format!("l{index}"),
-        address: SocketAddr::from(([127, 0, 0, 1], 15001)),
-        logical_port: 8080,
-        kind: kind.clone(),
-    });
+    let address = SocketAddr::from(([127, 0, 0, 1], 15001));
+    let listener = |(index, kind): (usize, &ListenerKind)| {
+        model::Listener::new(format!("l{index}"), address, 8080, kind.clone())
+    };
+    let listeners = listeners.iter().enumerate().map(listener);
     let proxy = model::Proxy {
         name: "sidecar~a.default".into(),
         listeners: listeners.collect(),
@@ -71,10 +70,8 @@ fn reviews() -> Vec<Resource> {
     let endpoint = model::Endpoint {
         address: "10.0.0.1".into(),
         port: 9080,
-        weight: 1,
-        draining: false,
         workload: Default::default(),
-        locality: String::new(),
+        ..model::Endpoint::default()
     };
     vec![
         Resource::Host(model::Host {
@@ -221,6 +218,7 @@ fn inbound_goes_to_the_application_without_rules() {
         target: SocketAddr::from(([127, 78, 0, 1], 9080)),
         service: Some(model::ServiceRef { host: "reviews".into(), ..Default::default() }),
         pool: Default::default(),
+        mtls: Default::default(),
     };
     let limit = model::RateLimit {
         name: "default/l".into(),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Protocol, ServiceRef, Workload};
+use super::{ClientTls, Protocol, ProxyProtocol, ServiceRef, Workload};
 
 /// A service's port, or a subset of it: Istio's cluster.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -14,7 +14,7 @@ pub struct Destination {
     pub service: ServiceRef,
     /// Objects it was made of.
     pub origins: Vec<String>,
-    /// What the endpoints speak.
+    /// What the endpoints speak; `Http2` and `Grpc`: HTTP/2.
     pub protocol: Protocol,
     /// How endpoints are found.
     pub discovery: Discovery,
@@ -26,6 +26,14 @@ pub struct Destination {
     pub outlier: Option<Outlier>,
     /// Retry budget.
     pub retry_budget: RetryBudget,
+    /// TLS towards the endpoints; none: plaintext.
+    pub tls: Option<ClientTls>,
+    /// Requests that came as HTTP/1.1 are carried as HTTP/2 (`h2UpgradePolicy: UPGRADE`).
+    pub h2_upgrade: bool,
+    /// Requests go upstream in the protocol that the client spoke (`useClientProtocol`).
+    pub use_client_protocol: bool,
+    /// Connections begin with a PROXY protocol header that names the client.
+    pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// The name of a destination, as Istio writes it.
@@ -85,6 +93,8 @@ pub struct ConnectionPool {
     pub max_connection_duration_ms: Option<u64>,
     /// Keep-alive probes.
     pub tcp_keepalive: Option<TcpKeepalive>,
+    /// Streams at once on one HTTP/2 connection; none: what the server allows.
+    pub max_concurrent_streams: Option<u32>,
 }
 
 /// TCP keep-alive probes; 0 leaves the system's value.
@@ -174,6 +184,34 @@ pub struct Endpoint {
     /// `region/zone/subzone`.
     #[serde(default)]
     pub locality: String,
+    /// It has a sidecar that takes mutual TLS.
+    #[serde(default)]
+    pub mtls: bool,
+    /// The SPIFFE id it runs under; empty: not known.
+    #[serde(default)]
+    pub identity: String,
+}
+
+impl Endpoint {
+    /// An endpoint of weight 1 of which nothing else is known.
+    pub fn new(address: impl Into<String>, port: u16) -> Endpoint {
+        Endpoint { address: address.into(), port, ..Endpoint::default() }
+    }
+}
+
+impl Default for Endpoint {
+    fn default() -> Endpoint {
+        Endpoint {
+            address: String::new(),
+            port: 0,
+            weight: one(),
+            draining: false,
+            workload: Workload::default(),
+            locality: String::new(),
+            mtls: false,
+            identity: String::new(),
+        }
+    }
 }
 
 fn one() -> u32 {

@@ -12,21 +12,24 @@ mod host;
 mod proxy;
 mod rate_limit;
 mod route;
+mod tls;
 
 pub use destination::*;
 pub use host::*;
 pub use proxy::*;
 pub use rate_limit::*;
 pub use route::*;
+pub use tls::*;
 
-/// Type URLs of the feed, in the order in which a proxy must have them: what is referred to comes first.
-pub const TYPE_URLS: [&str; 6] = [
+/// Type URLs of the feed, by [`Kind`].
+pub const TYPE_URLS: [&str; 7] = [
     "type.dromon.io/v1.Proxy",
     "type.dromon.io/v1.Endpoints",
     "type.dromon.io/v1.Destination",
     "type.dromon.io/v1.RateLimit",
     "type.dromon.io/v1.VirtualHost",
     "type.dromon.io/v1.Host",
+    "type.dromon.io/v1.Credential",
 ];
 
 /// Which of [`TYPE_URLS`].
@@ -44,12 +47,21 @@ pub enum Kind {
     VirtualHost,
     /// [`Host`], the index; always sent.
     Host,
+    /// [`Credential`]; sent for subscribed names to sidecars, always to gateways.
+    Credential,
 }
 
 impl Kind {
-    /// All kinds, in feed order.
-    pub const ALL: [Kind; 6] =
-        [Kind::Proxy, Kind::Endpoints, Kind::Destination, Kind::RateLimit, Kind::VirtualHost, Kind::Host];
+    /// All kinds, in feed order: what is referred to comes first.
+    pub const ALL: [Kind; 7] = [
+        Kind::Credential,
+        Kind::Proxy,
+        Kind::Endpoints,
+        Kind::Destination,
+        Kind::RateLimit,
+        Kind::VirtualHost,
+        Kind::Host,
+    ];
 
     /// The kind's type URL.
     pub const fn type_url(self) -> &'static str {
@@ -73,6 +85,7 @@ pub enum Resource {
     RateLimit(RateLimit),
     VirtualHost(VirtualHost),
     Host(Host),
+    Credential(Credential),
 }
 
 impl Resource {
@@ -85,6 +98,7 @@ impl Resource {
             Resource::RateLimit(_) => Kind::RateLimit,
             Resource::VirtualHost(_) => Kind::VirtualHost,
             Resource::Host(_) => Kind::Host,
+            Resource::Credential(_) => Kind::Credential,
         }
     }
 
@@ -97,6 +111,7 @@ impl Resource {
             Resource::RateLimit(it) => &it.name,
             Resource::VirtualHost(it) => &it.name,
             Resource::Host(it) => &it.name,
+            Resource::Credential(it) => &it.name,
         }
     }
 }

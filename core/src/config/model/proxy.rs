@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConnectionPool, Retries};
+use super::{ConnectionPool, MtlsMode, Retries, ServerTls};
 
 /// What one proxy is and listens on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -27,6 +27,20 @@ pub struct Proxy {
     pub default_retries: Option<Retries>,
     /// Send `x-dromon-reason` with responses made here (true inside the mesh, false at gateways).
     pub expose_reason: bool,
+    /// The domain of the mesh's SPIFFE ids; empty: [`TRUST_DOMAIN`]. See [`Proxy::trust_domain`].
+    pub trust_domain: String,
+    /// Domains whose ids count as this one's (a mesh that changes its domain, or trusts another's).
+    pub trust_domain_aliases: Vec<String>,
+}
+
+/// Istio's default trust domain.
+pub const TRUST_DOMAIN: &str = "cluster.local";
+
+impl Proxy {
+    /// The trust domain in force.
+    pub fn trust_domain(&self) -> &str {
+        if self.trust_domain.is_empty() { TRUST_DOMAIN } else { &self.trust_domain }
+    }
 }
 
 /// Which side of the mesh a proxy serves.
@@ -100,6 +114,25 @@ pub struct Listener {
     pub logical_port: u16,
     /// What it does with a connection.
     pub kind: ListenerKind,
+    /// A gateway's TLS settings by server name; empty: plaintext. What comes out of a server of `Http` meets the HTTP
+    /// rules of the listener's [`VirtualHost`](super::VirtualHost)s, anything else their TLS and TCP rules.
+    #[serde(default)]
+    pub tls: Vec<ServerTls>,
+    /// Connections begin with a PROXY protocol header, version 1 or 2; one without is refused.
+    #[serde(default)]
+    pub proxy_protocol: bool,
+}
+
+impl Listener {
+    /// A listener without TLS.
+    pub fn new(
+        name: impl Into<String>,
+        address: SocketAddr,
+        logical_port: u16,
+        kind: ListenerKind,
+    ) -> Listener {
+        Listener { name: name.into(), address, logical_port, kind, tls: Vec::new(), proxy_protocol: false }
+    }
 }
 
 /// What a listener does with a connection.
@@ -118,6 +151,9 @@ pub enum ListenerKind {
         /// `connectionPool` and the like for the application's side; name of a [`Destination`] is not needed.
         #[serde(default)]
         pool: ConnectionPool,
+        /// What it takes from clients.
+        #[serde(default)]
+        mtls: MtlsMode,
     },
     /// A sidecar's side towards the mesh: original destination, or absolute-form requests (explicit proxying).
     Outbound,
@@ -130,9 +166,11 @@ pub enum ListenerKind {
         /// The port's protocol.
         protocol: Protocol,
     },
-    /// A gateway's HTTP port; its [`VirtualHost`]s name this listener.
+    /// A gateway's HTTP or HTTPS port; its [`VirtualHost`]s name this listener. Where TLS is passed on for some server
+    /// names and ends here for others, it is of this kind too.
     GatewayHttp,
-    /// A gateway's TCP port; the one [`VirtualHost`] that names this listener has TCP rules.
+    /// A gateway's TCP port; the one [`VirtualHost`] that names this listener has TCP rules. With TLS: a port of which
+    /// nothing is HTTP; a [`VirtualHost`] for each server name has TLS rules.
     GatewayTcp,
 }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::TlsRule;
+
 /// Rules of one host (sidecar), or of a set of domains on a gateway listener.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -18,6 +20,9 @@ pub struct VirtualHost {
     pub origins: Vec<String>,
     /// HTTP rules; the first that matches wins. None matching: 404.
     pub http: Vec<HttpRule>,
+    /// TLS rules, for connections that are passed on unread; the first that matches wins. At gateways the domains are
+    /// server names. None matching: TCP rules.
+    pub tls: Vec<TlsRule>,
     /// TCP rules; the first that matches wins.
     pub tcp: Vec<TcpRule>,
 }

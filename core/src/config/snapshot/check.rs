@@ -1,6 +1,8 @@
 //! What makes an object one that can be carried out. Rules are checked by compiling them, so that what is accepted here
 //! cannot fail later.
 
+mod tls;
+
 use std::net::IpAddr;
 
 use crate::config::compile::{compile_limit, rules};
@@ -26,6 +28,7 @@ pub(super) fn check(resource: &Resource) -> Result<(), String> {
         Resource::RateLimit(it) => rate_limit(it),
         Resource::VirtualHost(it) => virtual_host(it),
         Resource::Host(it) => host(it),
+        Resource::Credential(it) => tls::credential(it),
     }
 }
 
@@ -39,6 +42,11 @@ fn proxy(proxy: &model::Proxy) -> Result<(), String> {
         if let model::ListenerKind::Inbound { pool, .. } = &listener.kind {
             connection_pool(pool).map_err(|why| format!("listener {}: {why}", listener.name))?;
         }
+        tls::listener(listener).map_err(|why| format!("listener {}: {why}", listener.name))?;
+    }
+    let domains = proxy.trust_domain_aliases.iter().chain(Some(&proxy.trust_domain));
+    for domain in domains.filter(|it| !it.is_empty()) {
+        tls::trust_domain(domain)?;
     }
     proxy.default_retries.as_ref().map_or(Ok(()), |retries| {
         rules::check_retries(retries).map_err(|why| format!("defaultRetries: {why}"))
@@ -47,6 +55,7 @@ fn proxy(proxy: &model::Proxy) -> Result<(), String> {
 
 fn virtual_host(rules: &model::VirtualHost) -> Result<(), String> {
     at_most(rules.http.len(), RULES_PER_HOST_MAX, "http rules")?;
+    at_most(rules.tls.len(), RULES_PER_HOST_MAX, "tls rules")?;
     at_most(rules.tcp.len(), RULES_PER_HOST_MAX, "tcp rules")?;
     let matches = rules.http.iter().map(|rule| rule.matches.len()).sum();
     at_most(matches, MATCHES_PER_HOST_MAX, "matches of all http rules")?;
@@ -74,6 +83,7 @@ fn host(host: &model::Host) -> Result<(), String> {
 
 fn destination(destination: &model::Destination) -> Result<(), String> {
     connection_pool(&destination.pool)?;
+    destination.tls.as_ref().map_or(Ok(()), tls::client)?;
     if destination.retry_budget.percent > 100 {
         return Err(format!("retryBudget.percent: {} is over 100", destination.retry_budget.percent));
     }

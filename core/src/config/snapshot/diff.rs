@@ -54,6 +54,7 @@ pub fn diff(before: &Snapshot, after: &Snapshot) -> Vec<Change> {
     compare(Kind::RateLimit, &before.rate_limits, &after.rate_limits, &mut changes);
     compare(Kind::VirtualHost, &before.virtual_hosts, &after.virtual_hosts, &mut changes);
     compare(Kind::Host, &before.hosts, &after.hosts, &mut changes);
+    compare(Kind::Credential, &before.credentials, &after.credentials, &mut changes);
     changes
 }
 

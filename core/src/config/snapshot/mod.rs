@@ -41,6 +41,7 @@ impl Update {
             Kind::RateLimit => serde_json::from_slice(json).map(Resource::RateLimit),
             Kind::VirtualHost => serde_json::from_slice(json).map(Resource::VirtualHost),
             Kind::Host => serde_json::from_slice(json).map(Resource::Host),
+            Kind::Credential => serde_json::from_slice(json).map(Resource::Credential),
         };
         let resource = resource.map_err(|error| refuse(format!("not JSON of its kind: {error}")))?;
         if resource.name() != name {
@@ -114,6 +115,7 @@ pub struct Snapshot {
     rate_limits: Arc<HeldMap<model::RateLimit>>,
     virtual_hosts: Arc<HeldMap<model::VirtualHost>>,
     hosts: Arc<HeldMap<model::Host>>,
+    credentials: Arc<HeldMap<model::Credential>>,
     /// Names known not to exist, by kind.
     absent: [Arc<BTreeSet<Arc<str>>>; Kind::ALL.len()],
 }
@@ -179,10 +181,15 @@ impl Snapshot {
         self.whole == other.whole && kinds.iter().all(same)
     }
 
-    /// Names of the destinations that differ, or whose endpoints do.
+    /// Names of the destinations that differ, or whose endpoints or credentials do.
     pub(crate) fn changed_destinations<'a>(&'a self, other: &'a Snapshot) -> impl Iterator<Item = &'a str> {
         let own = changed(&self.destinations, &other.destinations).into_iter();
-        own.chain(changed(&self.endpoints, &other.endpoints))
+        let credentials = changed(&self.credentials, &other.credentials);
+        let renewed = other.destinations.iter().filter(move |(_, held)| {
+            let tls = held.body.tls.as_ref();
+            !credentials.is_empty() && tls.is_some_and(|tls| credentials.contains(&tls.credential.as_str()))
+        });
+        own.chain(changed(&self.endpoints, &other.endpoints)).chain(renewed.map(|(name, _)| &**name))
     }
 
     /// Names of the virtual hosts that differ, or whose hosts do.
@@ -208,6 +215,7 @@ impl Snapshot {
             Kind::RateLimit => take(&mut self.rate_limits, name),
             Kind::VirtualHost => take(&mut self.virtual_hosts, name),
             Kind::Host => take(&mut self.hosts, name),
+            Kind::Credential => take(&mut self.credentials, name),
         }
     }
 
@@ -225,6 +233,7 @@ impl Snapshot {
             Resource::RateLimit(it) => put(&mut self.rate_limits, it.name.as_str().into(), version, it),
             Resource::VirtualHost(it) => put(&mut self.virtual_hosts, it.name.as_str().into(), version, it),
             Resource::Host(it) => put(&mut self.hosts, it.name.as_str().into(), version, it),
+            Resource::Credential(it) => put(&mut self.credentials, it.name.as_str().into(), version, it),
         }
     }
 
@@ -258,6 +267,11 @@ impl Snapshot {
         &self.hosts
     }
 
+    /// Certificates with their keys.
+    pub fn credentials(&self) -> &HeldMap<model::Credential> {
+        &self.credentials
+    }
+
     /// Names and versions of all objects of a kind: what a reconnecting proxy tells the controller.
     pub fn versions(&self, kind: Kind) -> Vec<(&str, &str)> {
         fn of<T>(map: &HeldMap<T>) -> Vec<(&str, &str)> {
@@ -270,11 +284,12 @@ impl Snapshot {
             Kind::RateLimit => of(&self.rate_limits),
             Kind::VirtualHost => of(&self.virtual_hosts),
             Kind::Host => of(&self.hosts),
+            Kind::Credential => of(&self.credentials),
         }
     }
 
-    /// All objects with their versions, for the disk copy; [`Snapshot::apply`] reads them back. Holds no private keys, as
-    /// the model has none.
+    /// All objects with their versions, for the disk copy; [`Snapshot::apply`] reads them back. Holds no private keys:
+    /// credentials are not among them.
     pub fn saved(&self) -> Vec<Update> {
         fn of<'a, T: Clone>(
             map: &'a HeldMap<T>,
@@ -345,6 +360,7 @@ fn origins(resource: &Resource) -> Vec<String> {
         Resource::Destination(it) => it.origins.clone(),
         Resource::VirtualHost(it) => it.origins.clone(),
         Resource::RateLimit(it) => vec![format!("RateLimit/{}", it.name)],
+        Resource::Credential(it) => vec![format!("Secret/{}", it.name)],
         Resource::Proxy(_) | Resource::Endpoints(_) | Resource::Host(_) => Vec::new(),
     }
 }

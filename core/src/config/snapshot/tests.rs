@@ -1,3 +1,5 @@
+mod tls;
+
 use super::*;
 use crate::config::model::{HttpAction, HttpMatch, HttpRule, StringMatch, WeightedDestination};
 

@@ -61,18 +61,15 @@ struct Mesh {
 
 impl Mesh {
     fn new() -> Mesh {
-        let listener = |name: &str, kind| model::Listener {
-            name: name.to_owned(),
-            address: "127.77.0.1:15001".parse().unwrap(),
-            logical_port: 9080,
-            kind,
-        };
+        let address = "127.77.0.1:15001".parse().unwrap();
+        let listener = |name: &str, kind| model::Listener::new(name, address, 9080, kind);
         let target = "127.78.0.1:9080".parse().unwrap();
         let inbound = model::ListenerKind::Inbound {
             protocol: model::Protocol::Http,
             target,
             service: None,
             pool: model::ConnectionPool::default(),
+            mtls: model::MtlsMode::default(),
         };
         let tcp = model::ListenerKind::Service {
             host: HOST.to_owned(),
@@ -133,10 +130,7 @@ impl Mesh {
         let endpoint = |address: &&str| model::Endpoint {
             address: (*address).to_owned(),
             port: 9080,
-            weight: 1,
-            draining: false,
-            workload: model::Workload::default(),
-            locality: String::new(),
+            ..model::Endpoint::default()
         };
         let endpoints = self.endpoints.iter().map(endpoint).collect();
         let mut resources = vec![Resource::Proxy(self.proxy), Resource::Host(self.host)];

@@ -28,10 +28,8 @@ fn endpoint(name: &str) -> Arc<Endpoint> {
     Arc::new(Endpoint {
         address: "127.77.0.3".into(),
         port: 9080,
-        weight: 1,
-        draining: false,
         workload: (*workload(name)).clone(),
-        locality: String::new(),
+        ..Endpoint::default()
     })
 }
 

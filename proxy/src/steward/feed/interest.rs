@@ -1,13 +1,14 @@
 //! What a proxy wants to be told: everything at a gateway, the index and what is in use at a sidecar.
 //!
 //! A host's rules, or the destination of one port of a host without rules, come into use by the first request that needs
-//! them (or from the copy on disk). With rules come all destinations that they name, with a destination its endpoints.
+//! them (or from the copy on disk). With rules come all destinations that they name, with a destination its endpoints and
+//! the credential that it names.
 //! A host that is in use stays so when it gains rules or loses them: what it needs next is asked for before it is needed.
 
 use std::collections::BTreeSet;
 
 use dromon_core::config::model::{
-    Host, HttpAction, Kind, Role, VirtualHost, WeightedDestination, destination_name,
+    Destination, Host, HttpAction, Kind, Role, VirtualHost, WeightedDestination, destination_name,
 };
 
 /// What is wanted of one type.
@@ -44,6 +45,8 @@ pub trait Known {
     fn host(&self, name: &str) -> Option<&Host>;
     /// A host's rules, the newest that have come.
     fn virtual_host(&self, name: &str) -> Option<&VirtualHost>;
+    /// A destination, the newest that has come.
+    fn destination(&self, name: &str) -> Option<&Destination>;
 }
 
 impl Interest {
@@ -74,7 +77,9 @@ impl Interest {
                 destinations.extend(default_destinations(host));
             }
         }
+        let credentials = destinations.iter().filter_map(|name| credential_of(known.destination(name)?));
         let mut interest = Interest::everything();
+        interest.wanted[Kind::Credential as usize] = Wanted::Named(credentials.map(str::to_owned).collect());
         interest.wanted[Kind::VirtualHost as usize] = Wanted::Named(virtual_hosts);
         interest.wanted[Kind::Endpoints as usize] = Wanted::Named(destinations.clone());
         interest.wanted[Kind::Destination as usize] = Wanted::Named(destinations);
@@ -85,6 +90,12 @@ impl Interest {
     pub fn wanted(&self, kind: Kind) -> &Wanted {
         &self.wanted[kind as usize]
     }
+}
+
+/// Name of the credential that a destination's TLS settings refer to.
+pub fn credential_of(destination: &Destination) -> Option<&str> {
+    let credential = destination.tls.as_ref()?.credential.as_str();
+    (!credential.is_empty()).then_some(credential)
 }
 
 /// The host in a destination's name.
@@ -104,9 +115,10 @@ pub fn destinations_of(rules: &VirtualHost, host: &Host) -> BTreeSet<String> {
         HttpAction::Route { destinations } => Some(destinations),
         HttpAction::Redirect(_) | HttpAction::DirectResponse { .. } => None,
     });
+    let tls = rules.tls.iter().map(|rule| &rule.destinations);
     let tcp = rules.tcp.iter().map(|rule| &rule.destinations);
     let mut names = BTreeSet::new();
-    for WeightedDestination { host: target, subset, port, .. } in http.chain(tcp).flatten() {
+    for WeightedDestination { host: target, subset, port, .. } in http.chain(tls).chain(tcp).flatten() {
         match port {
             Some(port) => {
                 names.insert(destination_name(*port, subset, target));

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use dromon_core::config::model::{HostPort, HttpRule, Protocol, Redirect, TcpRule};
+use dromon_core::config::model::{ClientTls, HostPort, HttpRule, Protocol, Redirect, TcpRule, TlsRule};
 
 use super::*;
 
@@ -8,6 +8,7 @@ use super::*;
 struct Index {
     hosts: BTreeMap<String, Host>,
     rules: BTreeMap<String, VirtualHost>,
+    destinations: BTreeMap<String, Destination>,
 }
 
 impl Index {
@@ -30,6 +31,9 @@ impl Known for Index {
     }
     fn virtual_host(&self, name: &str) -> Option<&VirtualHost> {
         self.rules.get(name)
+    }
+    fn destination(&self, name: &str) -> Option<&Destination> {
+        self.destinations.get(name)
     }
 }
 
@@ -118,4 +122,27 @@ fn rules_bring_the_destinations_they_name_once_they_are_known() {
 fn a_host_that_left_the_index_is_wanted_no_more() {
     let interest = Interest::of(Role::Sidecar, &rules_in_use(&["gone"]), &Index::default());
     assert!(named(&interest, Kind::VirtualHost).is_empty());
+}
+
+#[test]
+fn a_sidecar_wants_the_credentials_that_its_destinations_name() {
+    let mut index = Index::default().with_host("a", &[443], false).with_host("b", &[443], false);
+    for (host, credential) in [("a", "default/client"), ("b", "")] {
+        let name = destination_name(443, "", host);
+        let tls = Some(ClientTls { credential: credential.into(), ..ClientTls::default() });
+        index.destinations.insert(name.clone(), Destination { name, tls, ..Destination::default() });
+    }
+    let interest = Interest::of(Role::Sidecar, &rules_in_use(&["b"]), &index);
+    assert_eq!(named(&interest, Kind::Credential), [""; 0]);
+    let interest = Interest::of(Role::Sidecar, &rules_in_use(&["a", "b"]), &index);
+    assert_eq!(named(&interest, Kind::Credential), ["default/client"]);
+}
+
+#[test]
+fn tls_rules_bring_their_destinations_into_use() {
+    let mut index = Index::default().with_host("a", &[443], true).with_rules("a", vec![], vec![]);
+    let rules = index.rules.get_mut("a").expect("just put there");
+    rules.tls = vec![TlsRule { destinations: vec![to("b", "", None)], ..TlsRule::default() }];
+    let interest = Interest::of(Role::Sidecar, &rules_in_use(&["a"]), &index);
+    assert_eq!(named(&interest, Kind::Destination), ["outbound|443||b"]);
 }

@@ -1,4 +1,4 @@
-use dromon_core::config::model::{Endpoints, Resource, Role, VirtualHost};
+use dromon_core::config::model::{Destination, Endpoints, Resource, Role, VirtualHost};
 use dromon_core::config::wire::{Any, Resource as WireResource};
 
 use super::*;
@@ -18,6 +18,9 @@ impl Known for OneRoutedHost {
         })
     }
     fn virtual_host(&self, _: &str) -> Option<&VirtualHost> {
+        None
+    }
+    fn destination(&self, _: &str) -> Option<&Destination> {
         None
     }
 }
