@@ -11,10 +11,9 @@ use dromon_core::exchange::End;
 use dromon_core::limits::{BODY_BUFFER_BYTES, BODY_BUFFER_BYTES_MAX};
 use dromon_core::time::Tick;
 
-use crate::io::{Alarm, Either, race, sleep_until, write_all_within};
+use crate::io::{Alarm, Either, Stream, race, sleep_until, write_all_within};
 use crate::shard::Shard;
 use crate::sys::buffer::Buffer;
-use crate::sys::socket::Socket;
 
 /// Steps of one direction after which its task lets others run, even if more is there.
 const STEPS_MAX: u32 = 8;
@@ -65,8 +64,8 @@ enum Side {
 pub async fn run(
     shard: &Shard,
     alarm: &Alarm,
-    client: &Socket,
-    upstream: &Socket,
+    client: &Stream,
+    upstream: &Stream,
     ahead: Ahead,
     idle_ms: u64,
     carried: &Carried,
@@ -152,8 +151,8 @@ async fn idle(shard: &Shard, moved: &Cell<Tick>, idle_ms: u64) {
 struct Direction<'a> {
     shard: &'a Shard,
     alarm: &'a Alarm,
-    from: &'a Socket,
-    to: &'a Socket,
+    from: &'a Stream,
+    to: &'a Stream,
     bytes: &'a Cell<u64>,
     moved: &'a Cell<Tick>,
     idle_ms: u64,

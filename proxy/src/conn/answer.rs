@@ -130,7 +130,7 @@ async fn final_head(
                 let rewrite = ResponseRewrite { client: version, keep_alive: true, ..Default::default() };
                 encode::response(&answer.head, answer.buffer.filled(), &rewrite, answer.out.vec());
                 answer.started = true;
-                write(client, &client.socket, &mut answer.out).await.map_err(|_| NoHead::ClientGone)?;
+                write(client, &client.stream, &mut answer.out).await.map_err(|_| NoHead::ClientGone)?;
                 if answer.head.status() == 100 {
                     flags.invited.set(true);
                 }
@@ -173,13 +173,13 @@ async fn next_head(
         if !flags.invited.get() {
             // Waits by readiness, since this wait may be over with the connection still wanted (R28).
             let patience = shard.now().plus_millis(EXPECT_WAIT_MS).min(deadline);
-            match client.alarm.watch(patience, &client.socket, upstream.socket.readable()).await {
+            match client.alarm.watch(patience, &client.stream, upstream.stream.readable()).await {
                 Ok(_) => {}
                 Err(Interrupted::Deadline) if patience < deadline => {
                     answer.out.clear();
                     answer.out.extend(CONTINUE);
                     answer.started = true;
-                    write(client, &client.socket, &mut answer.out).await.map_err(|_| NoHead::ClientGone)?;
+                    write(client, &client.stream, &mut answer.out).await.map_err(|_| NoHead::ClientGone)?;
                     flags.invited.set(true);
                     continue;
                 }
@@ -188,7 +188,7 @@ async fn next_head(
         }
         let buffer = std::mem::take(&mut answer.buffer);
         let (read, back) =
-            client.alarm.watch(deadline, &client.socket, upstream.socket.read(buffer)).await.map_err(late)?;
+            client.alarm.watch(deadline, &client.stream, upstream.stream.read(buffer)).await.map_err(late)?;
         answer.buffer = back;
         answer.begun |= !answer.buffer.is_empty();
         if !matches!(read, Ok(1..)) {
@@ -217,7 +217,7 @@ async fn switch(
     answer.started = true;
     answer.status = answer.head.status();
     answer.head_bytes = answer.out.len() as u64;
-    if write(client, &client.socket, &mut answer.out).await.is_err() {
+    if write(client, &client.stream, &mut answer.out).await.is_err() {
         return Received::Broken(End::DownstreamClosed);
     }
     answer.buffer.consume(head_bytes);
@@ -284,19 +284,19 @@ async fn send(
         Take::Whole => {
             *sent_bytes += buffer.len() as u64;
             if !buffer.prepend(out.filled()) {
-                write(client, &client.socket, out).await?;
+                write(client, &client.stream, out).await?;
             }
-            write(client, &client.socket, buffer).await?;
+            write(client, &client.stream, buffer).await?;
         }
         Take::Copied | Take::Nothing => {
             *sent_bytes += (out.len() - head_bytes) as u64;
-            write(client, &client.socket, out).await?;
+            write(client, &client.stream, out).await?;
         }
     }
     if framing.is_done() {
         return Ok(());
     }
-    let way = Way { client, from: &upstream.socket, to: &client.socket, deadline: attempt.finish_by };
+    let way = Way { client, from: &upstream.stream, to: &client.stream, deadline: attempt.finish_by };
     way.pass(framing, buffer, out, sent_bytes).await
 }
 
@@ -310,5 +310,5 @@ fn enlarge(client: &Client, framing: &Framing, buffer: &mut Buffer, upstream: &U
     larger.extend(buffer.filled());
     client.shard.buffers.give(std::mem::replace(buffer, larger));
     // Nothing there, an end or an error: the next read says so again.
-    let _ = upstream.socket.try_read(buffer);
+    let _ = upstream.stream.try_read(buffer);
 }

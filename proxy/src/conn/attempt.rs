@@ -58,7 +58,7 @@ pub(super) async fn run(client: &Client, work: &mut Work, exchange: &mut Exchang
     let bytes = work.answer.out.len();
     work.times.sent = client.shard.now_for_log();
     let (written, out) =
-        write_all(&client.alarm, &upstream.socket, std::mem::take(&mut work.answer.out)).await;
+        write_all(&client.alarm, &upstream.stream, std::mem::take(&mut work.answer.out)).await;
     let sent = written.is_ok() || out.len() < bytes;
     work.answer.out = out;
     work.answer.out.clear();
@@ -160,7 +160,7 @@ pub(super) async fn reach(
         fresh,
     };
     // Who stands in line or connects for a client that is gone would hold a place that others wait for.
-    match client.alarm.watch(Tick::NEVER, &client.socket, shard.pools.checkout(shard, wanted)).await {
+    match client.alarm.watch(Tick::NEVER, &client.stream, shard.pools.checkout(shard, wanted)).await {
         Ok(reached) => reached,
         Err(_) => Err(Reason::DownstreamClosed),
     }
@@ -177,7 +177,7 @@ fn onward(client: &Client, address: SocketAddr) -> Result<SocketAddr, Reason> {
         })
     };
     match client.shard.table().is_some_and(|table| own(&table))
-        || client.socket.local_address().ok() == Some(address)
+        || client.stream.socket().local_address().ok() == Some(address)
     {
         true => Err(Reason::Loop),
         false => Ok(address),
@@ -226,7 +226,7 @@ fn encode_request(client: &Client, work: &mut Work, exchange: &Exchange) -> Resu
     upload.sent_bytes += taken.len() as u64;
     flags.unrepeatable.set(!upload.replay.keep(taken));
     flags.uploaded.set(upload.framing.is_done());
-    client.socket.ends_with_fin(upload.framing.is_done());
+    client.stream.ends_with_fin(upload.framing.is_done());
     Ok(())
 }
 
@@ -257,7 +257,7 @@ async fn converse(
         return Ok(down.await);
     }
     // Boxed, since only a request whose body goes on after its head comes here, and all would weigh more.
-    let mut up = Box::pin(upload::run(client, &upstream.socket, attempt.finish_by, upload, flags));
+    let mut up = Box::pin(upload::run(client, &upstream.stream, attempt.finish_by, upload, flags));
     match race(down.as_mut(), up.as_mut()).await {
         Either::First(received) => Ok(received),
         Either::Second(Err(broken @ (Broken::Truncated | Broken::Rule(_)))) => Err(broken),

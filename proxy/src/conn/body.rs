@@ -13,10 +13,9 @@ use thiserror::Error;
 
 use super::client::Client;
 use super::framing::{Framing, Take};
-use crate::io::{Interrupted, Stalled, write_all};
+use crate::io::{Interrupted, Stalled, Stream, write_all};
 use crate::shard::Shard;
 use crate::sys::buffer::Buffer;
-use crate::sys::socket::Socket;
 
 /// Steps of a body after which its task lets others run, even if more is there: 2 MiB at most.
 const STEPS_MAX: u32 = 8;
@@ -53,8 +52,8 @@ impl From<Interrupted> for Broken {
 /// One direction of a body: where it comes from, where it goes, by when.
 pub(super) struct Way<'a> {
     pub(super) client: &'a Client,
-    pub(super) from: &'a Socket,
-    pub(super) to: &'a Socket,
+    pub(super) from: &'a Stream,
+    pub(super) to: &'a Stream,
     pub(super) deadline: Tick,
 }
 
@@ -145,7 +144,7 @@ pub(super) fn make_room(shard: &Shard, framing: &Framing, buffer: &mut Buffer) {
 }
 
 /// Writes all of a buffer, which is then empty.
-pub(super) async fn write(client: &Client, to: &Socket, buffer: &mut Buffer) -> Result<(), Stalled> {
+pub(super) async fn write(client: &Client, to: &Stream, buffer: &mut Buffer) -> Result<(), Stalled> {
     let (result, mut back) = write_all(&client.alarm, to, std::mem::take(buffer)).await;
     back.clear();
     *buffer = back;

@@ -8,11 +8,10 @@ use dromon_core::limits::DOWNSTREAM_IDLE_MS;
 use dromon_core::time::Tick;
 
 use super::http::STRAY;
-use crate::io::Alarm;
+use crate::io::{Alarm, Stream};
 use crate::shard::{ListenerHandle, Shard};
 use crate::sys::buffer::Buffer;
 use crate::sys::clock;
-use crate::sys::socket::Socket;
 
 /// What the listener is for, as far as a request's treatment depends on it.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +28,7 @@ pub(super) struct Port {
 pub(super) struct Client {
     pub(super) shard: Rc<Shard>,
     pub(super) listener: Rc<ListenerHandle>,
-    pub(super) socket: Socket,
+    pub(super) stream: Stream,
     pub(super) peer: SocketAddr,
     /// Where the client was connecting to, if a REDIRECT brought it here.
     pub(super) original: Option<SocketAddr>,
@@ -47,17 +46,18 @@ impl Client {
     pub(super) fn new(
         shard: Rc<Shard>,
         listener: Rc<ListenerHandle>,
-        socket: Socket,
+        stream: Stream,
         peer: SocketAddr,
         port: Port,
     ) -> Client {
         // Without a REDIRECT some kernels answer with the address that was really connected to.
-        let redirected = |address: &SocketAddr| Some(*address) != socket.local_address().ok();
-        let original = if port.outbound { socket.original_destination().filter(redirected) } else { None };
+        let redirected = |address: &SocketAddr| Some(*address) != stream.socket().local_address().ok();
+        let original =
+            if port.outbound { stream.socket().original_destination().filter(redirected) } else { None };
         Client {
             shard,
             listener,
-            socket,
+            stream,
             peer,
             original,
             port,
@@ -70,24 +70,24 @@ impl Client {
     /// Waits for the next request's first byte without holding a buffer; false if there will be none.
     pub(super) async fn readable(&self) -> bool {
         let idle_until = clock::coarse().plus_millis(DOWNSTREAM_IDLE_MS);
-        matches!(self.alarm.within(idle_until, self.socket.readable()).await, Ok(Ok(())))
+        matches!(self.alarm.within(idle_until, self.stream.readable()).await, Ok(Ok(())))
     }
 
     /// Takes a lone line end that has come instead of a request; false if something else has.
     pub(super) fn skip_stray(&self) -> bool {
         let mut bytes = [0; STRAY.len() + 1];
-        let count = self.socket.peek_bytes(&mut bytes);
+        let count = self.stream.peek_bytes(&mut bytes);
         if bytes.get(..count) != Some(STRAY) {
             return false;
         }
         // What was looked at is there to be read.
-        matches!(self.socket.try_read(&mut Buffer::with_capacity(STRAY.len())), Ok(1..))
+        matches!(self.stream.try_read(&mut Buffer::with_capacity(STRAY.len())), Ok(1..))
     }
 
     /// Waits for the next request's first bytes with a buffer; none if there will be none.
     pub(super) async fn first_bytes(&self, buffer: Buffer) -> Option<Buffer> {
         let idle_until = clock::coarse().plus_millis(DOWNSTREAM_IDLE_MS);
-        match self.alarm.within(idle_until, self.socket.read(buffer)).await {
+        match self.alarm.within(idle_until, self.stream.read(buffer)).await {
             Ok((Ok(1..), buffer)) => Some(buffer),
             _ => None,
         }

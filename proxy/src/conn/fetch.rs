@@ -23,7 +23,7 @@ pub(super) async fn wait(client: &Client, kind: Kind, name: Arc<str>, until: Tic
     let changed = shard.table_changed.notified();
     // A full mailbox means that the steward is behind; the wait then ends with its deadline.
     let _ = shard.outbox.try_send(FromShard::Need { kind, name });
-    match client.alarm.watch(until, &client.socket, changed).await {
+    match client.alarm.watch(until, &client.stream, changed).await {
         Ok(()) => Input::Table,
         Err(Interrupted::Deadline) => Input::Timer,
         // Who has gone must not keep a place from others.

@@ -23,7 +23,7 @@ pub(super) async fn is_http(client: &Client) -> bool {
         Err(unconnected) => {
             // Only the client's bytes can say where to.
             let patience = client.shard.now().plus_millis(DETECT_WAIT_MS);
-            let spoke = within(patience, client.socket.readable()).await.is_ok();
+            let spoke = within(patience, client.stream.readable()).await.is_ok();
             let http = spoke && speaks_http(client).await;
             if !http {
                 tcp::refuse(client, &unconnected);
@@ -32,8 +32,8 @@ pub(super) async fn is_http(client: &Client) -> bool {
         }
     };
     let client_first = {
-        let mut client_speaks = pin!(client.socket.readable());
-        let mut upstream_speaks = pin!(connected.upstream.socket.readable());
+        let mut client_speaks = pin!(client.stream.readable());
+        let mut upstream_speaks = pin!(connected.upstream.stream.readable());
         let speaker = race(client_speaks.as_mut(), upstream_speaks.as_mut());
         let idle_until = client.shard.now().plus_millis(idle_ms(&connected.exchange));
         within(idle_until, speaker).await.map(|speaker| matches!(speaker, Either::First(_)))
@@ -57,7 +57,7 @@ async fn speaks_http(client: &Client) -> bool {
     let patience = client.shard.now().plus_millis(DETECT_WAIT_MS);
     let mut bytes = [0u8; METHOD_BYTES_MAX + 8];
     loop {
-        let count = client.socket.peek_bytes(&mut bytes);
+        let count = client.stream.peek_bytes(&mut bytes);
         match starts_http(bytes.get(..count).unwrap_or_default()) {
             Some(http) => return http,
             None if client.shard.now() >= patience => return false,

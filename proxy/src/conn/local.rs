@@ -51,7 +51,7 @@ pub(super) async fn refuse(client: &Client, work: &mut Work, reject: &Reject) ->
     local_response(&response, work.answer.out.vec());
     work.answer.status = facts.status;
     work.answer.head_bytes = work.answer.out.len() as u64;
-    if write(client, &client.socket, &mut work.answer.out).await.is_ok() {
+    if write(client, &client.stream, &mut work.answer.out).await.is_ok() {
         linger(client, work).await;
     }
     Next::Close
@@ -88,7 +88,7 @@ pub(super) async fn respond(client: &Client, work: &mut Work, local: &Local, exp
     work.answer.status = local.status;
     work.answer.head_bytes = (work.answer.out.len() as u64).saturating_sub(body_bytes);
     work.answer.sent_bytes = body_bytes;
-    match write(client, &client.socket, &mut work.answer.out).await {
+    match write(client, &client.stream, &mut work.answer.out).await {
         Ok(()) if keep_alive => Answered::KeepAlive,
         Ok(()) => Answered::Close,
         Err(_) => Answered::Broken(End::DownstreamClosed),
@@ -127,7 +127,7 @@ pub(super) async fn drain(client: &Client, work: &mut Work) -> bool {
             upload.buffer = client.shard.buffers.take(0);
         }
         let buffer = std::mem::take(&mut upload.buffer);
-        match client.alarm.within(deadline, client.socket.read(buffer)).await {
+        match client.alarm.within(deadline, client.stream.read(buffer)).await {
             Ok((Ok(1..), buffer)) => upload.buffer = buffer,
             _ => return false,
         }
@@ -137,7 +137,7 @@ pub(super) async fn drain(client: &Client, work: &mut Work) -> bool {
 /// Closes so that the answer arrives: a close with unread bytes would reset the connection and take the answer along, so
 /// writing ends first and what the client still sends is thrown away for a moment (RFC 9112, 9.6).
 pub(super) async fn linger(client: &Client, work: &mut Work) {
-    client.socket.shutdown_write();
+    client.stream.shutdown_write();
     let deadline = client.shard.now().plus_millis(DRAIN_MS_MAX);
     let mut drained_bytes = 0;
     let mut buffer = std::mem::take(&mut work.answer.out);
@@ -146,7 +146,7 @@ pub(super) async fn linger(client: &Client, work: &mut Work) {
         if buffer.room() == 0 {
             buffer = client.shard.buffers.take(0);
         }
-        match client.alarm.within(deadline, client.socket.read(buffer)).await {
+        match client.alarm.within(deadline, client.stream.read(buffer)).await {
             Ok((Ok(count @ 1..), back)) => {
                 drained_bytes += count;
                 buffer = back;

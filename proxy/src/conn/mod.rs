@@ -41,7 +41,7 @@ pub async fn serve(shard: Rc<Shard>, listener: Rc<ListenerHandle>, socket: Socke
     let held = shard.clone();
     let _open = held.gauges.downstream_connections_active.hold();
     let Some((treatment, port)) = treatment(&shard, &listener) else { return };
-    let client = Client::new(shard, listener, socket, peer, port);
+    let client = Client::new(shard, listener, socket.into(), peer, port);
     // Boxed: what a relay needs would weigh on every HTTP connection.
     let http = match treatment {
         Treatment::Http => true,

@@ -81,7 +81,7 @@ async fn read_head(client: &Client, request: &mut Request) -> Result<(), NoReque
             request.buffer.grow(larger);
         }
         let buffer = std::mem::take(&mut request.buffer);
-        match client.alarm.within(deadline, client.socket.read(buffer)).await {
+        match client.alarm.within(deadline, client.stream.read(buffer)).await {
             Ok((Ok(count), buffer)) => {
                 request.buffer = buffer;
                 if count == 0 {
@@ -104,7 +104,7 @@ fn prepare(client: &Client, work: &mut Work) -> Result<(), Reject> {
         request.id = Some(request_id::generate(&mut client.shard.rng.borrow_mut()));
     }
     let body = request.head.body();
-    client.socket.ends_with_fin(body == Body::Empty);
+    client.stream.ends_with_fin(body == Body::Empty);
     if body != Body::Empty {
         upload.framing = Framing::new(body, body, request.head.accepts_trailers());
         upload.buffer = client.shard.buffers.take(0);
@@ -151,7 +151,7 @@ async fn carry_out(client: &Client, work: &mut Work) -> Next {
         todo = match todo {
             Todo::Respond(local) => return respond(client, work, exchange, local).await,
             Todo::Wait(until) => {
-                match client.alarm.watch(until, &client.socket, std::future::pending::<()>()).await {
+                match client.alarm.watch(until, &client.stream, std::future::pending::<()>()).await {
                     Err(Interrupted::Gone) => return gone(client, work, exchange),
                     _ => handle(client, work, &mut exchange, Input::Timer),
                 }
@@ -251,7 +251,7 @@ async fn bad_body(client: &Client, work: &mut Work, exchange: Option<Exchange>, 
 fn gone(client: &Client, work: &Work, exchange: Option<Exchange>) -> Next {
     if work.answer.started {
         // An answer that ends with its connection must not look whole (R32).
-        client.socket.reset_on_close();
+        client.stream.reset_on_close();
     }
     over(client, work, exchange, End::DownstreamClosed);
     Next::Close
@@ -287,7 +287,7 @@ async fn finish(client: &Client, work: &mut Work, answered: Answered) -> Next {
         }
         Answered::Broken(_) => {
             // The client must not take what it got for the whole (R32).
-            client.socket.reset_on_close();
+            client.stream.reset_on_close();
             Next::Close
         }
     }

@@ -36,7 +36,7 @@ pub(super) async fn serve(client: &Client) {
 /// Ends a connection that leads nowhere.
 pub(super) fn refuse(client: &Client, unconnected: &Unconnected) {
     // Nothing was served; a reset says so.
-    client.socket.reset_on_close();
+    client.stream.reset_on_close();
     account::tcp_failed(client, unconnected.0.as_deref());
 }
 
@@ -44,7 +44,7 @@ pub(super) fn refuse(client: &Client, unconnected: &Unconnected) {
 pub(super) fn never_spoke(client: &Client, connected: Connected) {
     let Connected { exchange, upstream } = connected;
     let flow = client.shard.telemetry.tcp_opened(&account::sides(client, &exchange));
-    let local = upstream.socket.local_address().ok();
+    let local = upstream.stream.socket().local_address().ok();
     over(client, exchange, local, &flow, End::Idle);
 }
 
@@ -53,10 +53,10 @@ pub(super) async fn relay(client: &Client, connected: Connected) {
     let shard = &client.shard;
     let Connected { exchange, upstream } = connected;
     let flow = shard.telemetry.tcp_opened(&account::sides(client, &exchange));
-    let local = upstream.socket.local_address().ok();
+    let local = upstream.stream.socket().local_address().ok();
     let (alarm, idle_ms) = (&client.alarm, idle_ms(&exchange));
     let end =
-        relay::run(shard, alarm, &client.socket, &upstream.socket, Ahead::default(), idle_ms, &flow.carried);
+        relay::run(shard, alarm, &client.stream, &upstream.stream, Ahead::default(), idle_ms, &flow.carried);
     let end = end.await;
     over(client, exchange, local, &flow, end);
 }

@@ -32,7 +32,7 @@ pub(super) async fn run(client: &Client, work: &mut Work, tunnel: Tunnel) {
     let carried = Carried::default();
     let idle_ms = idle_ms(&exchange);
     let relayed =
-        relay::run(shard, &client.alarm, &client.socket, &upstream.socket, ahead, idle_ms, &carried);
+        relay::run(shard, &client.alarm, &client.stream, &upstream.stream, ahead, idle_ms, &carried);
     // Boxed: what a relay needs would weigh on every HTTP connection.
     let end = Box::pin(relayed).await;
     work.upload.sent_bytes += carried.up_bytes.get();

@@ -13,13 +13,13 @@ use super::body::{Broken, make_room, write};
 use super::client::Client;
 use super::framing::{Framing, Take};
 use super::work::{Flags, Upload};
+use crate::io::Stream;
 use crate::sys::buffer::Buffer;
-use crate::sys::socket::Socket;
 
 /// Sends the rest of the body upstream.
 pub(super) async fn run(
     client: &Client,
-    upstream: &Socket,
+    upstream: &Stream,
     deadline: Tick,
     upload: &mut Upload,
     flags: &Flags,
@@ -42,7 +42,7 @@ pub(super) async fn run(
         }
         if framing.is_done() {
             flags.uploaded.set(true);
-            client.socket.ends_with_fin(true);
+            client.stream.ends_with_fin(true);
             return Ok(());
         }
         fill(client, upstream, deadline, framing, buffer).await?;
@@ -52,7 +52,7 @@ pub(super) async fn run(
 /// Reads on, waiting by readiness; what is read is in the buffer whenever the upload is stopped.
 async fn fill(
     client: &Client,
-    upstream: &Socket,
+    upstream: &Stream,
     deadline: Tick,
     framing: &Framing,
     buffer: &mut Buffer,
@@ -61,10 +61,10 @@ async fn fill(
         if buffer.is_empty() {
             client.shard.buffers.give(std::mem::take(buffer));
         }
-        let readable = client.socket.readable();
+        let readable = client.stream.readable();
         client.alarm.watch(deadline, upstream, readable).await?.map_err(|_| Broken::Truncated)?;
         make_room(&client.shard, framing, buffer);
-        match client.socket.try_read(buffer) {
+        match client.stream.try_read(buffer) {
             Ok(1..) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Ok(0) | Err(_) => return Err(Broken::Truncated),

@@ -14,8 +14,8 @@ use dromon_core::time::Tick;
 use monoio::time::{Instant, Sleep};
 
 use super::race::{Timeout, remaining, sleep_until};
+use super::stream::Stream;
 use crate::sys::clock;
-use crate::sys::socket::Socket;
 
 /// A connection's timer. Futures that wait by it at the same time must belong to one task.
 pub struct Alarm {
@@ -56,11 +56,11 @@ impl Alarm {
     }
 
     /// Waits for `future` until `deadline`, and looks now and then whether `peer` is still there. The looks are spread
-    /// out, since nearly all waits are over before the first; what counts as gone says [`Socket::is_dead`].
+    /// out, since nearly all waits are over before the first; what counts as gone says [`Stream::is_dead`].
     pub async fn watch<F: Future>(
         &self,
         deadline: Tick,
-        peer: &Socket,
+        peer: &Stream,
         future: F,
     ) -> Result<F::Output, Interrupted> {
         let mut future = pin!(future);

@@ -2,8 +2,10 @@
 
 mod alarm;
 mod race;
+mod stream;
 mod transfer;
 
 pub use alarm::{Alarm, Interrupted};
 pub use race::{Either, race, sleep_until, within};
+pub use stream::Stream;
 pub use transfer::{Stalled, write_all, write_all_within};

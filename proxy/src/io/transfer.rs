@@ -6,9 +6,9 @@ use dromon_core::limits::WRITE_STALL_MS;
 use thiserror::Error;
 
 use super::alarm::Alarm;
+use super::stream::Stream;
 use crate::sys::buffer::Buffer;
 use crate::sys::clock;
-use crate::sys::socket::Socket;
 
 /// Why a write ended early.
 #[derive(Debug, Error)]
@@ -27,19 +27,19 @@ const DIRECT_BYTES_MIN: usize = 8 * 1024;
 
 /// Writes all of `buffer` and gives it back empty, with its capacity. On an error it comes back as far as it was written,
 /// on a stall a fresh one does: the kernel may still hold the other.
-pub async fn write_all(alarm: &Alarm, socket: &Socket, buffer: Buffer) -> (Result<(), Stalled>, Buffer) {
-    write_all_within(alarm, socket, buffer, WRITE_STALL_MS).await
+pub async fn write_all(alarm: &Alarm, stream: &Stream, buffer: Buffer) -> (Result<(), Stalled>, Buffer) {
+    write_all_within(alarm, stream, buffer, WRITE_STALL_MS).await
 }
 
 /// As [`write_all`], for a peer that may take nothing for `stall_ms`.
 pub async fn write_all_within(
     alarm: &Alarm,
-    socket: &Socket,
+    stream: &Stream,
     mut buffer: Buffer,
     stall_ms: u64,
 ) -> (Result<(), Stalled>, Buffer) {
     if buffer.len() >= DIRECT_BYTES_MIN {
-        match socket.try_write(buffer.filled()) {
+        match stream.try_write(buffer.filled()) {
             Ok(count) => buffer.consume(count),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return (Err(Stalled::Broken(error)), buffer),
@@ -47,7 +47,7 @@ pub async fn write_all_within(
     }
     while !buffer.is_empty() {
         let deadline = clock::coarse().plus_millis(stall_ms);
-        match alarm.within(deadline, socket.write(buffer)).await {
+        match alarm.within(deadline, stream.write(buffer)).await {
             Ok((Ok(0), back)) => return (Err(Stalled::Broken(io::ErrorKind::WriteZero.into())), back),
             Ok((Ok(count), back)) => {
                 buffer = back;

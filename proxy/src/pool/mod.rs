@@ -182,7 +182,7 @@ impl Pools {
             let times = pool.times;
             let (keep, gone): (Vec<Idle>, Vec<Idle>) = std::mem::take(&mut pool.idle)
                 .into_iter()
-                .partition(|idle| !times.over(idle, now) && idle.upstream.socket.peek() == Peek::Quiet);
+                .partition(|idle| !times.over(idle, now) && idle.upstream.stream.peek() == Peek::Quiet);
             pool.idle = keep;
             closed.extend(gone);
             !pool.idle.is_empty()
@@ -253,7 +253,7 @@ impl Pools {
             if times.over(&idle, now) {
                 continue;
             }
-            match idle.upstream.socket.peek() {
+            match idle.upstream.stream.peek() {
                 Peek::Quiet => return Some(idle.upstream),
                 Peek::Closed => shard.gauges.upstream_connections_stale.add(1),
                 Peek::Data => shard.gauges.upstream_connections_poisoned.add(1),
@@ -293,7 +293,7 @@ impl Pools {
                     let _ = socket.keepalive(probes.time_s, probes.interval_s, probes.probes);
                 }
                 let state = wanted.destination.map(|destination| destination.state.clone());
-                return Ok(Upstream::new(shard, socket, wanted.address, token, queue, state));
+                return Ok(Upstream::new(shard, socket.into(), wanted.address, token, queue, state));
             }
             Ok(Err(_)) => Reason::ConnectFailed,
             Err(_) => Reason::ConnectTimeout,

@@ -8,13 +8,13 @@ use dromon_core::balance::{ConnectionToken, DestinationState};
 use dromon_core::time::Tick;
 
 use super::queue::Queue;
+use crate::io::Stream;
 use crate::shard::Shard;
-use crate::sys::socket::Socket;
 
 /// A connection to an endpoint. Dropping it closes it and gives its place under the cap to whoever waits first.
 pub struct Upstream {
     /// The connection itself.
-    pub socket: Socket,
+    pub stream: Stream,
     /// Where to.
     pub address: SocketAddr,
     /// Requests it has served.
@@ -30,7 +30,7 @@ pub struct Upstream {
 impl Upstream {
     pub(super) fn new(
         shard: &Rc<Shard>,
-        socket: Socket,
+        stream: Stream,
         address: SocketAddr,
         token: Option<ConnectionToken>,
         queue: Option<Rc<Queue>>,
@@ -38,7 +38,7 @@ impl Upstream {
     ) -> Upstream {
         shard.gauges.upstream_connections_active.add(1);
         let opened = shard.now();
-        Upstream { socket, address, served: 0, opened, queue, token, _state: state, shard: shard.clone() }
+        Upstream { stream, address, served: 0, opened, queue, token, _state: state, shard: shard.clone() }
     }
 }
 

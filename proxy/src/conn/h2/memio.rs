@@ -18,11 +18,10 @@ use dromon_core::limits::{DRAIN_BYTES_MAX, DRAIN_MS_MAX, H2_IDLE_BUFFER_BYTES, H
 use dromon_core::time::Tick;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::io::{Alarm, Stalled, within, write_all};
+use crate::io::{Alarm, Stalled, Stream, within, write_all};
 use crate::shard::Shard;
 use crate::sys::buffer::Buffer;
 use crate::sys::clock;
-use crate::sys::socket::Socket;
 
 /// What is driven: an HTTP/2 connection, client's or server's, over [`Io`].
 pub trait Engine {
@@ -164,7 +163,7 @@ impl AsyncWrite for Io {
 /// Carries a connection to its end: reads, has the engine work, writes.
 pub async fn drive<E: Engine>(
     shard: &Shard,
-    stream: &Socket,
+    stream: &Stream,
     alarm: &Alarm,
     pump: &Pump,
     engine: &mut E,
@@ -243,7 +242,7 @@ impl Rings {
 /// not reset what was written last.
 async fn read<E: Engine>(
     shard: &Shard,
-    stream: &Socket,
+    stream: &Stream,
     rings: &Rings,
     engine: &RefCell<&mut E>,
     over: &Cell<bool>,
@@ -284,7 +283,7 @@ async fn read<E: Engine>(
 }
 
 /// Writes what `h2` has produced, all that is there at once, until the engine is done.
-async fn write(shard: &Shard, stream: &Socket, alarm: &Alarm, rings: &Rings, over: &Cell<bool>) -> Ended {
+async fn write(shard: &Shard, stream: &Stream, alarm: &Alarm, rings: &Rings, over: &Cell<bool>) -> Ended {
     loop {
         poll_fn(|_| match rings.outbound.borrow().is_empty() && !over.get() {
             true => Poll::Pending,
@@ -307,7 +306,7 @@ async fn write(shard: &Shard, stream: &Socket, alarm: &Alarm, rings: &Rings, ove
 }
 
 /// Closes so that what was written last arrives (see RFC 9112, 9.6, which holds for any protocol over TCP).
-async fn linger<F: Future<Output = ()>>(stream: &Socket, reader: Pin<&mut F>) {
+async fn linger<F: Future<Output = ()>>(stream: &Stream, reader: Pin<&mut F>) {
     stream.shutdown_write();
     let _ = within(clock::now().plus_millis(DRAIN_MS_MAX), reader).await;
 }

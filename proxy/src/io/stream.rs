@@ -1,0 +1,124 @@
+//! One end of a connection as exchanges see it: the plain socket, or what a secure session makes of it.
+//!
+//! Exchanges, pools and relays read and write through this type and never ask which it is. The methods are the
+//! socket's own and mean the same; the choice is a branch that is inlined, so plain connections pay nothing for it.
+
+use std::io;
+
+use monoio::BufResult;
+
+use crate::sys::buffer::Buffer;
+use crate::sys::socket::{Peek, Socket};
+
+/// A connection. One task reads and one writes at the same time; both through a shared reference.
+pub enum Stream {
+    /// Bytes as they are.
+    Plain(Socket),
+}
+
+impl Stream {
+    /// The connection below, for its addresses and options.
+    #[inline]
+    pub fn socket(&self) -> &Socket {
+        match self {
+            Stream::Plain(socket) => socket,
+        }
+    }
+
+    /// Reads what is there, waiting for the first byte; 0 at the end of the stream. Dropping the future may lose bytes:
+    /// only a connection that is given up may be treated so.
+    #[inline]
+    pub fn read(&self, buffer: Buffer) -> impl Future<Output = BufResult<usize, Buffer>> {
+        match self {
+            Stream::Plain(socket) => socket.read(buffer),
+        }
+    }
+
+    /// Writes a part of the buffer, at least a byte of it.
+    #[inline]
+    pub fn write(&self, buffer: Buffer) -> impl Future<Output = BufResult<usize, Buffer>> {
+        match self {
+            Stream::Plain(socket) => socket.write(buffer),
+        }
+    }
+
+    /// Reads what is there without waiting, as much as the buffer has room for; 0 at the end of the stream.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] where nothing is there.
+    #[inline]
+    pub fn try_read(&self, buffer: &mut Buffer) -> io::Result<usize> {
+        match self {
+            Stream::Plain(socket) => socket.try_read(buffer),
+        }
+    }
+
+    /// Writes what is taken without waiting.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] where nothing is taken.
+    #[inline]
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Plain(socket) => socket.try_write(bytes),
+        }
+    }
+
+    /// Waits for bytes, an end or an error, holding no buffer. Dropping the future loses nothing.
+    #[inline]
+    pub fn readable(&self) -> impl Future<Output = io::Result<()>> {
+        match self {
+            Stream::Plain(socket) => socket.readable(),
+        }
+    }
+
+    /// Looks whether bytes wait to be read, without taking from them or waiting.
+    #[inline]
+    pub fn peek(&self) -> Peek {
+        match self {
+            Stream::Plain(socket) => socket.peek(),
+        }
+    }
+
+    /// Copies the first bytes that wait to be read without taking them; 0 if there are none.
+    #[inline]
+    pub fn peek_bytes(&self, bytes: &mut [u8]) -> usize {
+        match self {
+            Stream::Plain(socket) => socket.peek_bytes(bytes),
+        }
+    }
+
+    /// Whether an end of the peer's sending means that the peer is gone; see [`Socket::ends_with_fin`].
+    #[inline]
+    pub fn ends_with_fin(&self, ends: bool) {
+        self.socket().ends_with_fin(ends);
+    }
+
+    /// Whether there is nobody at the other end; see [`Socket::is_dead`].
+    #[inline]
+    pub fn is_dead(&self) -> bool {
+        match self {
+            Stream::Plain(socket) => socket.is_dead(),
+        }
+    }
+
+    /// Says that no more will be written.
+    #[inline]
+    pub fn shutdown_write(&self) {
+        match self {
+            Stream::Plain(socket) => socket.shutdown_write(),
+        }
+    }
+
+    /// Makes the close that follows a reset: the peer must not take what it got for a clean end (R32).
+    #[inline]
+    pub fn reset_on_close(&self) {
+        self.socket().reset_on_close();
+    }
+}
+
+impl From<Socket> for Stream {
+    fn from(socket: Socket) -> Stream {
+        Stream::Plain(socket)
+    }
+}
