@@ -225,6 +225,33 @@ pub const LATENCY_DESTINATIONS_MAX: usize = 512;
 /// Longest value that one operator of an access-log format renders, in bytes.
 pub const LOG_VALUE_BYTES_MAX: usize = 8 * 1024;
 
+/// Longest SPIFFE id, in bytes (SPIFFE-ID, section 2.3).
+pub const SPIFFE_ID_BYTES_MAX: usize = 2_048;
+/// Longest trust domain, in bytes (SPIFFE-ID, section 2.3).
+pub const TRUST_DOMAIN_BYTES_MAX: usize = 255;
+/// Largest PEM file of certificates or a key, in bytes (the bundle of a whole system's roots is about 250 KiB).
+pub const PEM_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Most certificates of one chain, the leaf among them.
+pub const CHAIN_CERTIFICATES_MAX: usize = 16;
+/// How far back in time a certificate that is made here begins, for peers whose clock is slow, in seconds (Istio's).
+pub const CERTIFICATE_BACKDATE_S: u64 = 120;
+/// Life of a workload's certificate unless asked for otherwise, in seconds (Istio's: 24 h).
+pub const LEAF_LIFE_S: u64 = 24 * 3_600;
+/// Longest life of a workload's certificate, in seconds (Istio's: 90 days).
+pub const LEAF_LIFE_S_MAX: u64 = 90 * 24 * 3_600;
+/// Life of a root that is made here, in seconds (Istio's: ten years).
+pub const ROOT_LIFE_S: u64 = 10 * 365 * 24 * 3_600;
+/// First pause after a renewal that failed, in milliseconds.
+pub const RENEWAL_BACKOFF_MS_MIN: u64 = 1_000;
+/// Longest pause between tries to renew, in milliseconds.
+pub const RENEWAL_BACKOFF_MS_MAX: u64 = 60_000;
+/// TLS sessions kept for resumption for each set of settings and server name, in number of server names.
+pub const TLS_SESSION_NAMES_MAX: usize = 32;
+/// Session tickets that a server sends after a full handshake.
+pub const TLS_TICKETS: usize = 1;
+/// Kinds of TLS settings whose sessions are remembered together; beyond, new ones do without resumption.
+pub const TLS_SESSION_KINDS_MAX: usize = 65_536;
+
 const _: () = assert!(FETCH_WAITERS_MAX <= CONNECTIONS_PER_SHARD_MAX as u64);
 const _: () = assert!(LINE_BYTES_MAX <= HEAD_BYTES_MAX);
 const _: () = assert!(HEAD_BUFFER_BYTES <= HEAD_BYTES_MAX);
@@ -237,3 +264,7 @@ const _: () = assert!(TCP_TRIES_MAX <= ATTEMPTS_MAX);
 const _: () = assert!(FEED_BACKOFF_MS_MIN < FEED_BACKOFF_MS_MAX);
 const _: () = assert!(DNS_TTL_S_MIN < DNS_TTL_S_MAX);
 const _: () = assert!(DNS_LOOKUPS_MAX < DNS_NAMES_MAX);
+const _: () =
+    assert!(TRUST_DOMAIN_BYTES_MAX < SPIFFE_ID_BYTES_MAX && SPIFFE_ID_BYTES_MAX <= u16::MAX as usize);
+const _: () = assert!(LEAF_LIFE_S <= LEAF_LIFE_S_MAX && LEAF_LIFE_S_MAX < ROOT_LIFE_S);
+const _: () = assert!(RENEWAL_BACKOFF_MS_MIN < RENEWAL_BACKOFF_MS_MAX);

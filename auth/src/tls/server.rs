@@ -1,0 +1,71 @@
+//! TLS as a server speaks it: sidecars and gateways.
+
+use std::sync::Arc;
+
+use dromon_core::limits::TLS_TICKETS;
+use rustls::ServerConfig;
+use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+
+use super::sni::CredentialsBySni;
+use crate::identity::Identity;
+use crate::options::{Options, OptionsError};
+use crate::session::{Kind, Sessions};
+use crate::spiffe::Trust;
+use crate::verify::clients::Clients;
+
+/// A sidecar's side towards other sidecars: shows the workload's identity and lets in workloads of the mesh only.
+/// PERMISSIVE is the same: whether a client speaks TLS at all is seen before.
+///
+/// # Errors
+/// The options ask for what there is not.
+pub fn mesh_server(
+    identity: &Identity,
+    trust: &Trust,
+    options: &Options,
+    sessions: &Sessions,
+) -> Result<Arc<ServerConfig>, OptionsError> {
+    let clients = Clients::Mesh { roots: identity.roots().clone(), trust: trust.clone() };
+    let shown = identity.info().fingerprint.as_bytes();
+    let resolver = SingleCertAndKey::from(CertifiedKey::clone(&identity.credential().certified_key()));
+    build(Arc::new(resolver), shown, &clients, options, sessions)
+}
+
+/// A gateway's side towards its clients, with the certificate by the name that they ask for.
+///
+/// # Errors
+/// The options ask for what there is not.
+pub fn gateway_server(
+    credentials: Arc<CredentialsBySni>,
+    clients: &Clients,
+    options: &Options,
+    sessions: &Sessions,
+) -> Result<Arc<ServerConfig>, OptionsError> {
+    let shown = credentials.fingerprint().to_vec();
+    build(credentials, &shown, clients, options, sessions)
+}
+
+fn build(
+    resolver: Arc<dyn ResolvesServerCert>,
+    shown: &[u8],
+    clients: &Clients,
+    options: &Options,
+    sessions: &Sessions,
+) -> Result<Arc<ServerConfig>, OptionsError> {
+    let mut config = ServerConfig::builder_with_provider(options.provider()?)
+        .with_protocol_versions(&options.versions()?)?
+        .with_client_cert_verifier(clients.verifier()?)
+        .with_cert_resolver(resolver);
+    config.alpn_protocols = options.alpn.clone();
+    // Sessions live in tickets only, and a ticket is good where the same clients are let in by the same rules: a ticket
+    // of another host or of roots that are gone is not understood, and the client proves itself anew.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = TLS_TICKETS;
+    let kind = Kind::server(shown, clients, options);
+    if let Some(ticketer) = sessions.ticketer(kind)? {
+        config.ticketer = ticketer;
+    } else {
+        config.send_tls13_tickets = 0;
+    }
+    Ok(Arc::new(config))
+}
