@@ -81,6 +81,20 @@ pub const H2_SEND_BUFFER_BYTES: usize = 64 * 1024;
 pub const H2_PING_AFTER_MS: u64 = 60_000;
 /// Time to answer a ping, in milliseconds.
 pub const H2_PING_ANSWER_MS: u64 = 20_000;
+/// Streams at once on one upstream HTTP/2 connection, whatever the peer allows.
+pub const H2_STREAMS_PER_CONNECTION_MAX: u32 = 1_024;
+/// HTTP/2 connections of one shard to one endpoint of a destination.
+pub const H2_CONNECTIONS_PER_POOL_MAX: usize = 1_024;
+/// Requests of one shard that wait for a stream to one endpoint of a destination.
+pub const H2_PENDING_PER_POOL_MAX: usize = 16_384;
+/// Time after which a peer that has chosen HTTP/1.1 where HTTP/2 was offered is offered it again, in milliseconds.
+pub const H2_FALLBACK_MS: u64 = 60_000;
+/// Silence with streams open after which a ping asks whether an upstream is still there, in milliseconds.
+pub const H2_PING_QUIET_MS: u64 = 10_000;
+/// Time for the answer to a ping, in milliseconds.
+pub const H2_PING_DEADLINE_MS: u64 = 5_000;
+/// Distance of pings without other traffic in between, in milliseconds: what gRPC's servers put up with.
+pub const H2_PING_AGAIN_MS: u64 = 300_000;
 /// A body buffer's first size, in bytes.
 pub const BODY_BUFFER_BYTES: usize = 16 * 1024;
 /// The size that a body buffer grows to once a body proves large, in bytes (measured: 256 KiB costs half of 16 KiB).
@@ -268,3 +282,4 @@ const _: () =
     assert!(TRUST_DOMAIN_BYTES_MAX < SPIFFE_ID_BYTES_MAX && SPIFFE_ID_BYTES_MAX <= u16::MAX as usize);
 const _: () = assert!(LEAF_LIFE_S <= LEAF_LIFE_S_MAX && LEAF_LIFE_S_MAX < ROOT_LIFE_S);
 const _: () = assert!(RENEWAL_BACKOFF_MS_MIN < RENEWAL_BACKOFF_MS_MAX);
+const _: () = assert!(H2_STREAM_WINDOW_BYTES <= H2_CONNECTION_WINDOW_BYTES);

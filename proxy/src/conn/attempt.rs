@@ -22,7 +22,7 @@ use super::tunnel::Switched;
 use super::upload;
 use super::work::Work;
 use crate::io::{Either, race, write_all};
-use crate::pool::{Upstream, Wanted};
+use crate::pool::{Offer, Upstream, Wanted};
 use crate::relay::Ahead;
 use crate::sys::clock;
 
@@ -158,6 +158,7 @@ pub(super) async fn reach(
         wait_until: attempt.head_by.min(attempt.finish_by),
         careful: client.requests.get() <= 1,
         fresh,
+        offer: Offer::Http1,
     };
     // Who stands in line or connects for a client that is gone would hold a place that others wait for.
     match client.alarm.watch(Tick::NEVER, &client.stream, shard.pools.checkout(shard, wanted)).await {

@@ -4,6 +4,7 @@
 //! task and no buffer. Before one is used again its receive queue is looked at (R40 f): closed means stale, bytes
 //! that nobody asked for mean that the next answer could be somebody else's (R24), and both are closed and counted.
 
+mod h2;
 mod key;
 mod queue;
 mod upstream;
@@ -26,6 +27,7 @@ use crate::io::within;
 use crate::shard::Shard;
 use crate::sys::clock;
 use crate::sys::socket::{Peek, Socket};
+pub use h2::{H2Call, Opened, StreamPlace};
 use key::{Key, KeyHasher};
 use queue::Queue;
 pub use upstream::Upstream;
@@ -46,12 +48,27 @@ pub struct Wanted<'a> {
     pub careful: bool,
     /// Only a new connection will do: what is relayed as it is must not follow another's exchanges.
     pub fresh: bool,
+    /// What the connection is to speak.
+    pub offer: Offer,
+}
+
+/// What a new connection may speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Offer {
+    /// HTTP/1.1, or no HTTP at all.
+    #[default]
+    Http1,
+    /// HTTP/2.
+    Http2,
+    /// HTTP/2 or else HTTP/1.1, as the peer chooses (ALPN); HTTP/1.1 where nothing is negotiated.
+    Either,
 }
 
 /// All pools of a shard.
 #[derive(Default)]
 pub struct Pools {
     endpoints: RefCell<HashMap<Key, EndpointPool, KeyHasher>>,
+    lanes: RefCell<HashMap<Key, Rc<h2::Lane>, KeyHasher>>,
     queues: RefCell<HashMap<usize, Rc<Queue>, KeyHasher>>,
     /// Idle connections are being shared with other shards.
     sharing: Cell<bool>,
@@ -188,6 +205,7 @@ impl Pools {
             !pool.idle.is_empty()
         });
         shard.gauges.upstream_connections_idle.sub(closed.len() as u64);
+        self.sweep_lanes(shard);
         self.queues.borrow_mut().retain(|_, queue| Rc::strong_count(queue) > 1);
     }
 
@@ -261,7 +279,8 @@ impl Pools {
         }
     }
 
-    /// Closes the idle connection of a destination that has been idle longest; false if it has none here.
+    /// Closes the idle connection of a destination that has been idle longest, an HTTP/1 one first; false if it has none
+    /// here.
     fn evict(&self, shard: &Shard, state: &Arc<DestinationState>) -> bool {
         let mut endpoints = self.endpoints.borrow_mut();
         let oldest = endpoints
@@ -271,7 +290,7 @@ impl Pools {
         let evicted = oldest.map(|(_, pool)| pool.idle.remove(0));
         drop(endpoints);
         shard.gauges.upstream_connections_idle.sub(u64::from(evicted.is_some()));
-        evicted.is_some()
+        evicted.is_some() || self.evict_h2(state)
     }
 
     async fn connect(

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use dromon_core::balance::{ConnectionToken, DestinationState};
 use dromon_core::time::Tick;
 
+use super::Offer;
 use super::queue::Queue;
 use crate::io::Stream;
 use crate::shard::Shard;
@@ -39,6 +40,14 @@ impl Upstream {
         shard.gauges.upstream_connections_active.add(1);
         let opened = shard.now();
         Upstream { stream, address, served: 0, opened, queue, token, _state: state, shard: shard.clone() }
+    }
+}
+
+impl Upstream {
+    /// Whether it speaks HTTP/2, after what was offered; none if it speaks what was not offered. Nothing is negotiated
+    /// in plaintext: HTTP/2 then begins by prior knowledge (RFC 9113, 3.3) or not at all.
+    pub(super) fn speaks_http2(&self, offer: Offer) -> Option<bool> {
+        Some(offer == Offer::Http2)
     }
 }
 

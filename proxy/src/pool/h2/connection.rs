@@ -1,0 +1,277 @@
+//! One HTTP/2 connection: made by a task of its own, which then carries it to its end.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use dromon_core::balance::{ConnectionToken, Overflow};
+use dromon_core::config::table::Destination;
+use dromon_core::fault::Reason;
+use dromon_core::limits::{
+    H2_CONNECTION_WINDOW_BYTES, H2_HEADER_TABLE_BYTES, H2_SEND_BUFFER_BYTES, H2_STREAM_WINDOW_BYTES,
+    H2_STREAMS_PER_CONNECTION_MAX, HEAD_BYTES_MAX, POOL_SHARE_LOOK_MS, UPSTREAM_IDLE_MS,
+};
+use dromon_core::time::Tick;
+use h2::client::{Builder, SendRequest};
+
+use super::engine::{Client, Keepalive};
+use super::lane::Lane;
+use crate::conn::h2::memio;
+use crate::io::{Alarm, within};
+use crate::pool::queue::Queue;
+use crate::pool::{Offer, Pools, Upstream, Wanted};
+use crate::shard::Shard;
+use crate::sys::clock;
+
+/// A connection as requests see it.
+pub(super) struct Connection {
+    /// Gone once the connection takes no more requests. The `h2` crate then closes it after the last stream.
+    send: RefCell<Option<SendRequest<Bytes>>>,
+    lane: Rc<Lane>,
+    queue: Option<Rc<Queue>>,
+    limits: Limits,
+    /// Streams held now.
+    active: Cell<u32>,
+    /// Streams held so far.
+    served: Cell<u32>,
+    /// When a stream was last opened or given back.
+    used: Cell<Tick>,
+}
+
+/// What a destination's `connectionPool` says of a connection.
+#[derive(Clone, Copy)]
+struct Limits {
+    streams_max: u32,
+    /// 0: no cap.
+    requests_max: u32,
+    idle_ms: u64,
+    retire_at: Tick,
+}
+
+impl Limits {
+    fn of(destination: Option<&Arc<Destination>>) -> Limits {
+        let pool = destination.map(|destination| &destination.model.pool);
+        let age_ms = pool.and_then(|pool| pool.max_connection_duration_ms);
+        Limits {
+            streams_max: pool
+                .and_then(|pool| pool.max_concurrent_streams)
+                .map_or(H2_STREAMS_PER_CONNECTION_MAX, |streams| {
+                    streams.clamp(1, H2_STREAMS_PER_CONNECTION_MAX)
+                }),
+            requests_max: pool.and_then(|pool| pool.max_requests_per_connection).unwrap_or(0),
+            idle_ms: pool.and_then(|pool| pool.idle_timeout_ms).unwrap_or(UPSTREAM_IDLE_MS),
+            retire_at: age_ms.map_or(Tick::NEVER, |age_ms| clock::now().plus_millis(age_ms)),
+        }
+    }
+}
+
+impl Connection {
+    /// A place for one more stream, where the connection has one to give.
+    pub(super) fn open(self: &Rc<Connection>, now: Tick) -> Option<H2Call> {
+        let mut send = self.send.borrow().clone()?;
+        // With nothing pending on this handle it is ready, or it says that the connection is ending.
+        let ready = send.poll_ready(&mut Context::from_waker(Waker::noop()));
+        if matches!(ready, Poll::Ready(Err(_))) || now >= self.limits.retire_at {
+            self.retire();
+            return None;
+        }
+        let room = send.current_max_send_streams().min(self.limits.streams_max as usize);
+        if self.active.get() as usize >= room {
+            return None;
+        }
+        let reused = self.served.replace(self.served.get() + 1) > 0;
+        self.active.set(self.active.get() + 1);
+        self.used.set(now);
+        if self.limits.requests_max > 0 && self.served.get() >= self.limits.requests_max {
+            self.retire();
+        }
+        Some(H2Call { send, reused, place: StreamPlace { connection: self.clone() } })
+    }
+
+    /// It still takes requests.
+    pub(super) fn takes_more(&self) -> bool {
+        self.send.borrow().is_some()
+    }
+
+    /// It takes requests and has none.
+    pub(super) fn is_idle(&self) -> bool {
+        self.active.get() == 0 && self.takes_more()
+    }
+
+    /// Takes no more requests and ends when those under way have.
+    pub(super) fn retire(&self) {
+        let send = self.send.borrow_mut().take();
+        // Dropped with nothing borrowed: it wakes the connection's task.
+        drop(send);
+    }
+
+    /// Streams held now.
+    pub(super) fn active(&self) -> u32 {
+        self.active.get()
+    }
+
+    /// When a stream was last opened or given back.
+    pub(super) fn used(&self) -> Tick {
+        self.used.get()
+    }
+
+    /// When it is to be closed for want of use; [`Tick::NEVER`] while it is used.
+    pub(super) fn idle_until(&self) -> Tick {
+        match self.is_idle() {
+            true => self.used.get().plus_millis(self.limits.idle_ms),
+            false => Tick::NEVER,
+        }
+    }
+}
+
+/// The right to one stream.
+pub struct H2Call {
+    /// Opens it. Drop this once it is open: a connection that is to end waits for it.
+    pub send: SendRequest<Bytes>,
+    /// The connection has served other requests before.
+    pub reused: bool,
+    /// To be kept until the stream is over.
+    pub place: StreamPlace,
+}
+
+/// One of a connection's streams. Dropping it gives the place to whoever waits first.
+pub struct StreamPlace {
+    connection: Rc<Connection>,
+}
+
+impl Drop for StreamPlace {
+    fn drop(&mut self) {
+        let connection = &self.connection;
+        connection.active.set(connection.active.get().saturating_sub(1));
+        connection.used.set(clock::coarse());
+        if connection.queue.as_ref().is_some_and(|queue| queue.others_turn()) {
+            // Its place under the cap goes to another shard's requests once the streams here are over.
+            connection.retire();
+        }
+        connection.lane.wake_first();
+    }
+}
+
+/// What a connection's task is to do; owned, since it outlives the request that asked for it.
+struct Order {
+    destination: Option<Arc<Destination>>,
+    address: SocketAddr,
+    connect_ms: u64,
+    offer: Offer,
+}
+
+/// Makes a connection for a lane, in a task of its own.
+pub(super) fn make(shard: &Rc<Shard>, lane: &Rc<Lane>, wanted: Wanted<'_>) {
+    let order = Order {
+        destination: wanted.destination.cloned(),
+        address: wanted.address,
+        connect_ms: wanted.connect_ms,
+        offer: wanted.offer,
+    };
+    monoio::spawn(carry(shard.clone(), lane.clone(), order));
+}
+
+/// A connection's life.
+async fn carry(shard: Rc<Shard>, lane: Rc<Lane>, order: Order) {
+    let pools = &shard.pools;
+    let destination = order.destination.as_ref();
+    let Some((token, queue)) = place_under_cap(&shard, &lane, destination).await else {
+        return lane.abandoned();
+    };
+    let wanted = Wanted {
+        destination,
+        address: order.address,
+        connect_ms: order.connect_ms,
+        wait_until: Tick::NEVER,
+        careful: false,
+        fresh: true,
+        offer: order.offer,
+    };
+    let upstream = match pools.connect(&shard, wanted, token, queue.clone()).await {
+        Ok(upstream) => upstream,
+        Err(reason) => return lane.failed(reason),
+    };
+    match upstream.speaks_http2(order.offer) {
+        Some(true) => run(&shard, &lane, destination, upstream, queue).await,
+        Some(false) => {
+            pools.put(&shard, upstream, destination);
+            lane.chose_http1();
+        }
+        None => lane.failed(Reason::UpstreamProtocol),
+    }
+}
+
+/// Waits for a place under the destination's cap on connections; none if nobody waits for the connection any more.
+async fn place_under_cap(
+    shard: &Rc<Shard>,
+    lane: &Rc<Lane>,
+    destination: Option<&Arc<Destination>>,
+) -> Option<(Option<ConnectionToken>, Option<Rc<Queue>>)> {
+    let Some(destination) = destination else { return Some((None, None)) };
+    let pools: &Pools = &shard.pools;
+    let Some(queue) = pools.queue(destination) else {
+        return Some((ConnectionToken::acquire(destination).ok(), None));
+    };
+    let place = queue.join();
+    loop {
+        if place.may_try() {
+            match ConnectionToken::acquire(destination) {
+                Ok(token) => {
+                    drop(place);
+                    pools.share(shard);
+                    return Some((Some(token), Some(queue)));
+                }
+                // An idle connection, perhaps to another endpoint, stands in the way.
+                Err(Overflow::Connections(_)) if pools.evict(shard, &destination.state) => continue,
+                Err(_) => {}
+            }
+        }
+        if lane.is_empty() {
+            return None;
+        }
+        // Looks again now and then whether somebody still waits.
+        let _ = within(clock::now().plus_millis(POOL_SHARE_LOOK_MS), place.moved()).await;
+    }
+}
+
+/// Serves streams until the connection ends.
+async fn run(
+    shard: &Rc<Shard>,
+    lane: &Rc<Lane>,
+    destination: Option<&Arc<Destination>>,
+    upstream: Upstream,
+    queue: Option<Rc<Queue>>,
+) {
+    let (io, pump) = memio::pair(shard);
+    // In memory the preface is written at once.
+    let made = Builder::new()
+        .initial_window_size(H2_STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES)
+        .max_header_list_size(HEAD_BYTES_MAX as u32)
+        .max_send_buffer_size(H2_SEND_BUFFER_BYTES)
+        .header_table_size(H2_HEADER_TABLE_BYTES)
+        .enable_push(false)
+        .handshake::<_, Bytes>(io)
+        .await;
+    let Ok((send, h2)) = made else { return lane.failed(Reason::UpstreamProtocol) };
+    let connection = Rc::new(Connection {
+        send: RefCell::new(Some(send)),
+        lane: lane.clone(),
+        queue,
+        limits: Limits::of(destination),
+        active: Cell::new(0),
+        served: Cell::new(0),
+        used: Cell::new(clock::now()),
+    });
+    lane.add(connection.clone());
+    let mut engine = Client::new(h2, connection.clone(), Keepalive::of(destination));
+    let alarm = Alarm::default();
+    memio::drive(shard, &upstream.stream, &alarm, &pump, &mut engine).await;
+    // Streams that are left end with the connection.
+    drop(engine);
+    connection.retire();
+    lane.remove(&connection);
+}
