@@ -7,10 +7,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use dromon_core::config::model::Kind;
+use dromon_core::limits::FETCH_WAITERS_MAX;
 use serde_json::{Value, json};
 use steward_support::controller::{Controller, Link};
 use steward_support::process::{Process, free_port, get_through, own_address};
 use steward_support::{calling, destination, host, named_destination, origin, routing, until, within};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 const ID: &str = "sidecar~productpage.default";
 
@@ -194,4 +197,46 @@ async fn the_access_log_is_written_and_follows_a_rotation() {
     })
     .await;
     assert!(lines(&rotated) >= 1);
+}
+
+#[tokio::test]
+async fn waits_for_rules_have_a_cap_beyond_which_requests_are_answered_at_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let options = ["--shards", "1"];
+    let (process, _controller, mut link, outbound) =
+        sidecar(dir.path(), &options, &[host("reviews", true)]).await;
+    let mut waiting = Vec::new();
+    for _ in 0..FETCH_WAITERS_MAX {
+        let mut stream = TcpStream::connect(outbound).await.expect("the sidecar listens");
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: reviews:9080\r\n\r\n").await.expect("open");
+        waiting.push(stream);
+    }
+    let metric = async |name: &str| {
+        let (_, metrics) = process.get(process.admin, "/stats/prometheus").await.expect("an answer");
+        let line = metrics.lines().find(|line| line.starts_with(name)).expect("the metric");
+        line.rsplit(' ').next().and_then(|value| value.parse::<u64>().ok()).expect("a number")
+    };
+    until("all of them to wait", || async {
+        (metric("dromon_route_waits_active").await == FETCH_WAITERS_MAX).then_some(())
+    })
+    .await;
+    assert_eq!(metric("dromon_route_waits_refused_total").await, 0);
+    let (status, _) = get_through(outbound, "reviews:9080").await.expect("an answer");
+    assert_eq!((status, metric("dromon_route_waits_refused_total").await), (503, 1));
+
+    // A client that leaves gives its place to another.
+    drop(waiting.pop());
+    until("its place to be free", || async {
+        (metric("dromon_route_waits_active").await < FETCH_WAITERS_MAX).then_some(())
+    })
+    .await;
+    let answer = tokio::spawn(get_through(outbound, "reviews:9080"));
+    assert_eq!(link.asked(&[Kind::VirtualHost]).await[&Kind::VirtualHost], ["reviews"]);
+    let direct = json!({
+        "name": "reviews", "origins": ["VirtualService/default/reviews"],
+        "http": [{"action": {"type": "directResponse", "status": 200, "body": "here"}}],
+    });
+    link.send(Kind::VirtualHost, "1", &[direct], &[]);
+    let answer = within("the answer", answer).await.expect("no panic").expect("an answer");
+    assert_eq!(answer, (200, "here".into()), "who waits is served");
 }

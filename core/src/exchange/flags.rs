@@ -12,7 +12,18 @@ pub struct Flags {
     pub(crate) exhausted: bool,
 }
 
+impl From<Reason> for Flags {
+    fn from(reason: Reason) -> Flags {
+        Flags { reason: Some(reason), ..Flags::default() }
+    }
+}
+
 impl Flags {
+    /// The reason among them.
+    pub fn reason(self) -> Option<Reason> {
+        self.reason
+    }
+
     /// The flags, each as its letters.
     pub fn iter(self) -> impl Iterator<Item = &'static str> {
         let reason = self.reason.map(|reason| reason.facts().flag).filter(|flag| *flag != "-");

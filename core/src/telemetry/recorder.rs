@@ -11,7 +11,6 @@ use super::labels::{self, Labels, Outcome};
 use super::record::{Protocol, Record, Sides};
 use crate::config::model;
 use crate::exchange::Flags;
-use crate::fault::Reason;
 use crate::limits::{LATENCY_DESTINATIONS_MAX, SERIES_MAX};
 
 /// Identity of a series by the addresses of what its labels come from, and the rest of its labels packed into a word:
@@ -167,14 +166,14 @@ impl Recorder {
 
     /// Counts a TCP connection that was made.
     pub fn tcp_opened(&mut self, sides: &Sides<'_>) {
-        if let Some(counters) = self.tcp_counters(sides, None) {
+        if let Some(counters) = self.tcp_counters(sides, Flags::default()) {
             counters.opened += 1;
         }
     }
 
-    /// Counts a TCP connection that led nowhere: opened and ended for one reason, as Istio counts it.
-    pub fn tcp_failed(&mut self, sides: &Sides<'_>, reason: Option<Reason>) {
-        if let Some(counters) = self.tcp_counters(sides, reason) {
+    /// Counts a TCP connection that led nowhere: opened and ended with the same flags, as Istio counts it.
+    pub fn tcp_failed(&mut self, sides: &Sides<'_>, flags: Flags) {
+        if let Some(counters) = self.tcp_counters(sides, flags) {
             counters.opened += 1;
             counters.closed += 1;
         }
@@ -182,15 +181,15 @@ impl Recorder {
 
     /// Counts bytes relayed so far and not yet counted: from the client (`received`) and to it (`sent`).
     pub fn tcp_bytes(&mut self, sides: &Sides<'_>, received: u64, sent: u64) {
-        if let Some(counters) = self.tcp_counters(sides, None) {
+        if let Some(counters) = self.tcp_counters(sides, Flags::default()) {
             counters.received_bytes += received;
             counters.sent_bytes += sent;
         }
     }
 
     /// Counts a TCP connection that ended, with its bytes not yet counted.
-    pub fn tcp_closed(&mut self, sides: &Sides<'_>, reason: Option<Reason>, received: u64, sent: u64) {
-        if let Some(counters) = self.tcp_counters(sides, reason) {
+    pub fn tcp_closed(&mut self, sides: &Sides<'_>, flags: Flags, received: u64, sent: u64) {
+        if let Some(counters) = self.tcp_counters(sides, flags) {
             counters.closed += 1;
             counters.received_bytes += received;
             counters.sent_bytes += sent;
@@ -215,12 +214,12 @@ impl Recorder {
         }
     }
 
-    fn tcp_counters(&mut self, sides: &Sides<'_>, reason: Option<Reason>) -> Option<&mut TcpCounters> {
+    fn tcp_counters(&mut self, sides: &Sides<'_>, flags: Flags) -> Option<&mut TcpCounters> {
         let outcome = Outcome {
             protocol: Protocol::Tcp,
             response_code: 0,
-            reason,
-            flags: Flags::default().with(reason),
+            reason: flags.reason,
+            flags,
             grpc_status: None,
         };
         let identity = Identity::new(sides, &outcome);

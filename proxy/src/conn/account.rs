@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use dromon_core::exchange::Exchange;
+use dromon_core::exchange::{Exchange, Flags};
 use dromon_core::fault::Reason;
 use dromon_core::h1::{Reject, ResponseRef, Rule, Version};
 use dromon_core::telemetry::{Details, NoMessage, Protocol, Record, Reporter, Security, Sides};
@@ -59,19 +59,19 @@ pub(super) fn unrouted(client: &Client, work: &Work, reason: Reason, rule: Optio
 
 /// A TCP connection was relayed to its end; `local` is our address towards the upstream.
 pub(super) fn tcp_finished(client: &Client, exchange: &Exchange, local: Option<SocketAddr>, flow: &Rc<Flow>) {
-    client.shard.telemetry.tcp_closed(flow, exchange.reason());
+    client.shard.telemetry.tcp_closed(flow, exchange.flags());
     log_tcp(client, Some(exchange), local, flow.carried.bytes());
 }
 
 /// A TCP connection led nowhere; without an exchange because its listener has no configuration.
 pub(super) fn tcp_failed(client: &Client, exchange: Option<&Exchange>) {
     let sides = exchange.map_or_else(|| nowhere(client), |exchange| sides(client, exchange));
-    client.shard.telemetry.tcp_failed(&sides, tcp_reason(exchange));
+    client.shard.telemetry.tcp_failed(&sides, tcp_flags(exchange));
     log_tcp(client, exchange, None, (0, 0));
 }
 
-fn tcp_reason(exchange: Option<&Exchange>) -> Option<Reason> {
-    exchange.map_or(Some(Reason::ConfigPending), Exchange::reason)
+fn tcp_flags(exchange: Option<&Exchange>) -> Flags {
+    exchange.map_or(Reason::ConfigPending.into(), Exchange::flags)
 }
 
 /// A TCP connection's line: what it has of an HTTP exchange's.
@@ -85,11 +85,11 @@ fn log_tcp(
     if !shard.telemetry.logs() {
         return;
     }
-    let reason = tcp_reason(exchange);
+    let flags = tcp_flags(exchange);
     let record = Record {
         protocol: Protocol::Tcp,
-        reason,
-        flags: exchange.map(Exchange::flags).unwrap_or_default(),
+        reason: flags.reason(),
+        flags,
         duration_ns: shard.now().0.saturating_sub(client.opened.0),
         ..Record::default()
     };
@@ -97,7 +97,7 @@ fn log_tcp(
     let details = Details {
         bytes_received: up_bytes,
         bytes_sent: down_bytes,
-        connection_termination: reason.map_or("", |reason| reason.facts().label),
+        connection_termination: flags.reason().map_or("", |reason| reason.facts().label),
         upstream_host: exchange.and_then(Exchange::endpoint).map(|endpoint| endpoint.address),
         upstream_local: local,
         upstream_cluster: destination.map_or("", |destination| destination.model.name.as_str()),

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dromon_core::config::model::{AccessLog, Proxy};
-use dromon_core::exchange::RequestView;
-use dromon_core::fault::Reason;
+use dromon_core::exchange::{Flags, RequestView};
 use dromon_core::limits::{ACCESS_LOG_BATCH_BYTES, ACCESS_LOG_BATCH_MS};
 use dromon_core::telemetry::{Details, Interval, LogFormat, Record, Recorder, ResponseView, Sides};
 
@@ -70,15 +69,15 @@ impl Telemetry {
     }
 
     /// Counts a TCP connection that ended, and the rest of its bytes.
-    pub fn tcp_closed(&self, flow: &Rc<Flow>, reason: Option<Reason>) {
+    pub fn tcp_closed(&self, flow: &Rc<Flow>, flags: Flags) {
         self.flows.close(flow);
         let (received, sent) = flow.uncounted();
-        self.recorder.borrow_mut().tcp_closed(&flow.sides(), reason, received, sent);
+        self.recorder.borrow_mut().tcp_closed(&flow.sides(), flags, received, sent);
     }
 
     /// Counts a TCP connection that led nowhere.
-    pub fn tcp_failed(&self, sides: &Sides<'_>, reason: Option<Reason>) {
-        self.recorder.borrow_mut().tcp_failed(sides, reason);
+    pub fn tcp_failed(&self, sides: &Sides<'_>, flags: Flags) {
+        self.recorder.borrow_mut().tcp_failed(sides, flags);
     }
 
     /// Everything counted since the last time.

@@ -52,7 +52,8 @@ impl Process {
         let stderr = dir.join(format!("stderr-{admin}"));
         let log = std::fs::File::create(&stderr).expect("a log file");
         let child = Command::new(program())
-            .args(["--id", id, "--shards", "2", "--pin", "off", "--log-level", "debug"])
+            .args(["--id", id, "--pin", "off", "--log-level", "debug"])
+            .args(if options.contains(&"--shards") { &[][..] } else { &["--shards", "2"] })
             .args(["--admin-addr", &admin.to_string(), "--health-addr", &health.to_string()])
             .args(options)
             .stdin(Stdio::null())

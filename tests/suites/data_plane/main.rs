@@ -1,5 +1,6 @@
 //! The data plane against real sockets, without a controller: rules put in as the model, both drivers.
 
+mod accounts;
 mod resilience;
 mod roles;
 mod streams;
@@ -133,4 +134,15 @@ fn a_thousand_streams_across_a_thousand_swaps_leave_memory_flat() {
 #[test]
 fn a_port_on_which_nobody_speaks_is_closed() {
     on_both_drivers(roles::silence);
+}
+
+#[test]
+fn an_upgraded_exchange_is_accounted_for_when_its_tunnel_ends() {
+    on_both_drivers(accounts::upgrade);
+}
+
+#[test]
+fn tcp_connections_are_logged_at_their_end_and_counted_while_open() {
+    on_both_drivers(accounts::tcp);
+    on_both_drivers(accounts::tcp_failures);
 }

@@ -145,7 +145,7 @@ fn the_destinations_side_reports_its_own_workload() {
     shard.record(&Record { sides, response_code: 200, ..Record::default() });
     shard.tcp_opened(&sides);
     shard.tcp_bytes(&sides, 10, 100);
-    shard.tcp_closed(&sides, None, 1, 2);
+    shard.tcp_closed(&sides, Flags::default(), 1, 2);
     merged.add(shard.take());
     let text = rendered(&merged);
     let labels =

@@ -26,7 +26,7 @@ fn bytes_are_counted_once_while_a_connection_is_open_and_at_its_end() {
     flows.close(&open[0]);
     flows.close(&open[0]);
     let (up, down) = open[0].uncounted();
-    recorder.tcp_closed(&open[0].sides(), None, up, down);
+    recorder.tcp_closed(&open[0].sides(), Default::default(), up, down);
     open[2].carried.down_bytes.set(12);
     flows.count(&mut recorder);
     assert_eq!(sent_bytes(&mut recorder, &mut total), 37, "the last of one, and what another has carried on");
