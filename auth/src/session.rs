@@ -7,14 +7,14 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use aws_lc_rs::digest::{Context, SHA256};
-use dromon_core::limits::{TLS_SESSION_KINDS_MAX, TLS_SESSION_NAMES_MAX};
-use rustls::client::{ClientSessionMemoryCache, ClientSessionStore};
+use dromon_core::limits::{TLS_SESSION_NAMES_MAX, TLS_TICKETS};
+use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs::Ticketer;
-use rustls::server::ProducesTickets;
+use rustls::server::NoServerSessionStorage;
+use rustls::{ClientConfig, ServerConfig};
 
 use crate::credential::Credential;
 use crate::identity::Identity;
@@ -114,10 +114,13 @@ impl Parts {
     }
 
     fn options(&mut self, options: &Options) -> &mut Parts {
-        // Only equality within this process matters, so the standard hash will do for what is no secret.
-        let mut hasher = DefaultHasher::new();
-        options.hash(&mut hasher);
-        self.add(&hasher.finish().to_le_bytes())
+        let Options { min_version, max_version, alpn, cipher_suites, post_quantum } = options;
+        self.add(&[*min_version as u8, *max_version as u8, u8::from(*post_quantum)]);
+        self.texts(cipher_suites.iter());
+        for name in alpn {
+            self.add(name);
+        }
+        self.add(b"")
     }
 
     fn finish(self) -> Kind {
@@ -127,11 +130,14 @@ impl Parts {
     }
 }
 
-/// The sessions of a process. One for its life; lasts over changes of configuration.
+/// The configurations of a process with their sessions, as long as somebody uses them. One for the process's life.
+///
+/// Configurations are kept whole: rustls resumes a session only under the very verifier and credential that it began
+/// with.
 #[derive(Default)]
 pub struct Sessions {
-    tickets: Mutex<HashMap<Kind, Weak<dyn ProducesTickets>>>,
-    stores: Mutex<HashMap<Kind, Weak<dyn ClientSessionStore>>>,
+    servers: Mutex<HashMap<Kind, Weak<ServerConfig>>>,
+    clients: Mutex<HashMap<Kind, Weak<ClientConfig>>>,
 }
 
 impl Sessions {
@@ -140,43 +146,54 @@ impl Sessions {
         Sessions::default()
     }
 
-    /// The tickets of this kind of server; their keys change every six hours. `None` if there are too many kinds.
-    pub(crate) fn ticketer(&self, kind: Kind) -> Result<Option<Arc<dyn ProducesTickets>>, OptionsError> {
-        let mut failed = None;
-        let ticketer = remembered(&self.tickets, kind, || {
-            Ticketer::new().map_err(|error| failed = Some(OptionsError::from(error))).ok()
-        });
-        failed.map_or(Ok(ticketer), Err)
+    /// The server of this kind that is in use, or a new one with tickets of its own, whose keys change every six hours.
+    pub(crate) fn server(
+        &self,
+        kind: Kind,
+        make: impl FnOnce() -> Result<ServerConfig, OptionsError>,
+    ) -> Result<Arc<ServerConfig>, OptionsError> {
+        remembered(&self.servers, kind, || {
+            let mut config = make()?;
+            // Sessions live in tickets only. A ticket of another kind of server is not understood, and the client proves
+            // itself anew.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.ticketer = Ticketer::new()?;
+            config.send_tls13_tickets = TLS_TICKETS;
+            Ok(config)
+        })
     }
 
-    /// The sessions of this kind of client. `None` if there are too many kinds.
-    pub(crate) fn client_store(&self, kind: Kind) -> Option<Arc<dyn ClientSessionStore>> {
-        remembered(&self.stores, kind, || {
-            Some(Arc::new(ClientSessionMemoryCache::new(TLS_SESSION_NAMES_MAX)))
+    /// The client of this kind that is in use, or a new one with no sessions yet.
+    pub(crate) fn client(
+        &self,
+        kind: Kind,
+        make: impl FnOnce() -> Result<ClientConfig, OptionsError>,
+    ) -> Result<Arc<ClientConfig>, OptionsError> {
+        remembered(&self.clients, kind, || {
+            let mut config = make()?;
+            config.resumption = Resumption::in_memory_sessions(TLS_SESSION_NAMES_MAX);
+            Ok(config)
         })
     }
 }
 
-/// The thing of this kind that some configuration still uses, or a new one.
-fn remembered<T: ?Sized>(
+/// The thing of this kind that is still in use somewhere, or a new one.
+fn remembered<T>(
     map: &Mutex<HashMap<Kind, Weak<T>>>,
     kind: Kind,
-    make: impl FnOnce() -> Option<Arc<T>>,
-) -> Option<Arc<T>> {
+    make: impl FnOnce() -> Result<T, OptionsError>,
+) -> Result<Arc<T>, OptionsError> {
     let mut map = map.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(found) = map.get(&kind).and_then(Weak::upgrade) {
-        return Some(found);
+        return Ok(found);
     }
     // Sweeping before the map would grow keeps its size within twice what is in use.
     if map.len() == map.capacity() {
         map.retain(|_, thing| thing.strong_count() > 0);
     }
-    if map.len() >= TLS_SESSION_KINDS_MAX {
-        return None;
-    }
-    let made = make()?;
+    let made = Arc::new(make()?);
     map.insert(kind, Arc::downgrade(&made));
-    Some(made)
+    Ok(made)
 }
 
 impl fmt::Debug for Sessions {

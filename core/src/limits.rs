@@ -263,8 +263,6 @@ pub const RENEWAL_BACKOFF_MS_MAX: u64 = 60_000;
 pub const TLS_SESSION_NAMES_MAX: usize = 32;
 /// Session tickets that a server sends after a full handshake.
 pub const TLS_TICKETS: usize = 1;
-/// Kinds of TLS settings whose sessions are remembered together; beyond, new ones do without resumption.
-pub const TLS_SESSION_KINDS_MAX: usize = 65_536;
 
 const _: () = assert!(FETCH_WAITERS_MAX <= CONNECTIONS_PER_SHARD_MAX as u64);
 const _: () = assert!(LINE_BYTES_MAX <= HEAD_BYTES_MAX);

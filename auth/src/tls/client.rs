@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use rustls::ClientConfig;
+use rustls::SignatureScheme;
+use rustls::client::ResolvesClientCert;
 use rustls::client::danger::ServerCertVerifier;
-use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::sign::CertifiedKey;
-use rustls::{SignatureScheme, client};
 
 use crate::credential::Credential;
 use crate::identity::Identity;
@@ -57,22 +57,18 @@ fn build(
     kind: Kind,
     sessions: &Sessions,
 ) -> Result<Arc<ClientConfig>, OptionsError> {
-    let builder = ClientConfig::builder_with_provider(options.provider()?)
-        .with_protocol_versions(&options.versions()?)?
-        .dangerous()
-        .with_custom_certificate_verifier(verifier);
-    let mut config = match credential {
-        Some(credential) => builder.with_client_cert_resolver(Arc::new(Own(credential.certified_key()))),
-        None => builder.with_no_client_auth(),
-    };
-    config.alpn_protocols = options.alpn.clone();
-    // A resumed session's server is not looked at again. So sessions are kept apart by all that decides whom this
-    // configuration takes and who it is itself.
-    config.resumption = match sessions.client_store(kind) {
-        Some(store) => Resumption::store(store).tls12_resumption(client::Tls12Resumption::SessionIdOrTickets),
-        None => Resumption::disabled(),
-    };
-    Ok(Arc::new(config))
+    sessions.client(kind, || {
+        let builder = ClientConfig::builder_with_provider(options.provider()?)
+            .with_protocol_versions(&options.versions()?)?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier);
+        let mut config = match credential {
+            Some(credential) => builder.with_client_cert_resolver(Arc::new(Own(credential.certified_key()))),
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = options.alpn.clone();
+        Ok(config)
+    })
 }
 
 /// Shows one's own certificate whatever the server's hints say: there is only the one.

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use dromon_core::limits::TLS_TICKETS;
 use rustls::ServerConfig;
-use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
+use rustls::server::ResolvesServerCert;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use super::sni::CredentialsBySni;
@@ -52,20 +51,12 @@ fn build(
     options: &Options,
     sessions: &Sessions,
 ) -> Result<Arc<ServerConfig>, OptionsError> {
-    let mut config = ServerConfig::builder_with_provider(options.provider()?)
-        .with_protocol_versions(&options.versions()?)?
-        .with_client_cert_verifier(clients.verifier()?)
-        .with_cert_resolver(resolver);
-    config.alpn_protocols = options.alpn.clone();
-    // Sessions live in tickets only, and a ticket is good where the same clients are let in by the same rules: a ticket
-    // of another host or of roots that are gone is not understood, and the client proves itself anew.
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = TLS_TICKETS;
-    let kind = Kind::server(shown, clients, options);
-    if let Some(ticketer) = sessions.ticketer(kind)? {
-        config.ticketer = ticketer;
-    } else {
-        config.send_tls13_tickets = 0;
-    }
-    Ok(Arc::new(config))
+    sessions.server(Kind::server(shown, clients, options), || {
+        let mut config = ServerConfig::builder_with_provider(options.provider()?)
+            .with_protocol_versions(&options.versions()?)?
+            .with_client_cert_verifier(clients.verifier()?)
+            .with_cert_resolver(resolver);
+        config.alpn_protocols = options.alpn.clone();
+        Ok(config)
+    })
 }

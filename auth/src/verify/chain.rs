@@ -2,6 +2,7 @@
 
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, Error};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::failure::{Failure, Reason};
@@ -19,5 +20,13 @@ pub fn verify_chain(chain: &[CertificateDer<'_>], roots: &Roots, now: UnixTime) 
     let leaf = ParsedCertificate::try_from(leaf).map_err(|error| Failure::of(&error))?;
     let algorithms = provider().signature_verification_algorithms.all;
     verify_server_cert_signed_by_trust_anchor(&leaf, &roots.store(), intermediates, now, algorithms)
-        .map_err(|error| Failure::of(&error))
+        .map_err(|error| Failure::of(&as_unknown_ca(error)))
+}
+
+/// A chain whose signature does not fit a root of the right name leads to another CA of that name: nobody whom we believe.
+pub(crate) fn as_unknown_ca(error: Error) -> Error {
+    match error {
+        Error::InvalidCertificate(CertificateError::BadSignature) => CertificateError::UnknownIssuer.into(),
+        other => other,
+    }
 }

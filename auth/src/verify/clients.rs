@@ -9,6 +9,7 @@ use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::allowed::Allowed;
+use super::chain::as_unknown_ca;
 use super::named_servers::has_one_of;
 use super::peer::workload_of;
 use crate::options::{OptionsError, provider};
@@ -85,7 +86,8 @@ impl ClientCertVerifier for Verifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self.chain.verify_client_cert(end_entity, intermediates, now)?;
+        let verified =
+            self.chain.verify_client_cert(end_entity, intermediates, now).map_err(as_unknown_ca)?;
         match &self.rule {
             Rule::Mesh(trust) => Allowed::AnyOfMesh.check(&workload_of(end_entity)?, trust)?,
             Rule::Names(names) if names.is_empty() => {}

@@ -8,6 +8,7 @@ use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::allowed::Allowed;
+use super::chain::as_unknown_ca;
 use super::peer::workload_of;
 use crate::options::provider;
 use crate::roots::Roots;
@@ -39,7 +40,8 @@ impl ServerCertVerifier for MeshServers {
             intermediates,
             now,
             algorithms,
-        )?;
+        )
+        .map_err(as_unknown_ca)?;
         self.allowed.check(&workload_of(end_entity)?, &self.trust)?;
         Ok(ServerCertVerified::assertion())
     }

@@ -9,6 +9,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use webpki::EndEntityCert;
 
 use super::allowed::list;
+use super::chain::as_unknown_ca;
 use crate::failure::PeerError;
 use crate::options::provider;
 use crate::roots::Roots;
@@ -43,7 +44,8 @@ impl ServerCertVerifier for ServerVerifier {
         };
         let parsed = ParsedCertificate::try_from(end_entity)?;
         let algorithms = provider().signature_verification_algorithms.all;
-        verify_server_cert_signed_by_trust_anchor(&parsed, &roots, intermediates, now, algorithms)?;
+        verify_server_cert_signed_by_trust_anchor(&parsed, &roots, intermediates, now, algorithms)
+            .map_err(as_unknown_ca)?;
         match &self.0 {
             Servers::Named(_, names) if !names.is_empty() => has_one_of(end_entity, names)?,
             _ => verify_server_name(&parsed, server_name)?,
