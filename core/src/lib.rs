@@ -7,6 +7,7 @@
 
 pub mod balance;
 pub mod config;
+pub mod date;
 pub mod exchange;
 pub mod fault;
 pub mod h1;
@@ -17,5 +18,6 @@ pub mod limits;
 pub mod retry;
 pub mod rng;
 pub mod route;
+pub mod settings;
 pub mod telemetry;
 pub mod time;

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
+use dromon_core::settings::{Driver, Pin};
 
 /// The data plane of a Dromon mesh: one process beside a workload (sidecar) or at the mesh's edge (gateway).
 #[derive(Clone, Debug, Parser)]
@@ -21,8 +22,8 @@ pub struct Args {
     /// Where the last good configuration is kept, to start from when the controller is away
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
-    /// How shards do their I/O
-    #[arg(long, value_enum, default_value_t = Driver::Auto)]
+    /// How shards do their I/O: auto (io_uring where the kernel allows it, else epoll), io_uring or epoll
+    #[arg(long, default_value = "auto", value_parser = Driver::parse)]
     pub driver: Driver,
     /// Worker threads; by default as many as the processors this process may use, at most 2 for a sidecar
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -48,52 +49,6 @@ pub struct Args {
     /// error, warn, info or debug
     #[arg(long, default_value = "info")]
     pub log_level: String,
-}
-
-/// How shards do their I/O.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Driver {
-    /// io_uring where the kernel allows it, else epoll
-    Auto,
-    /// io_uring or nothing
-    #[value(name = "io_uring")]
-    IoUring,
-    /// epoll
-    Epoll,
-}
-
-/// Which processors shards run on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pin {
-    /// Pinned where the process has processors of its own: at gateways, and where each shard has one to itself.
-    Auto,
-    /// Wherever the kernel puts them.
-    Off,
-    /// Shard i on the i-th of these, over again from the first.
-    List(Vec<usize>),
-}
-
-impl Pin {
-    /// Reads `auto`, `off` or a list of processors such as `0,2-3`.
-    pub fn parse(text: &str) -> Result<Pin, String> {
-        match text {
-            "auto" => Ok(Pin::Auto),
-            "off" => Ok(Pin::Off),
-            list => {
-                let mut processors = Vec::new();
-                for part in list.split(',') {
-                    let (first, last) = part.split_once('-').unwrap_or((part, part));
-                    let bound = |text: &str| {
-                        text.parse::<usize>().ok().filter(|number| *number < 4096).ok_or_else(|| {
-                            format!("{part:?} is not a processor or a range of them, such as 2 or 0-3")
-                        })
-                    };
-                    processors.extend(bound(first)?..=bound(last)?);
-                }
-                Ok(Pin::List(processors))
-            }
-        }
-    }
 }
 
 #[cfg(test)]

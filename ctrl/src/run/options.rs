@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use dromon_core::settings::{Driver, Pin, SettingError};
 
 use crate::controller::LogLevel;
 
@@ -24,14 +25,14 @@ pub struct Options {
     /// Open a Gateway's port at another one; may be given several times
     #[arg(long = "port-map", value_name = "PORT:PORT", value_parser = port_map)]
     pub port_map: Vec<(u16, u16)>,
-    /// How the proxies do their I/O
-    #[arg(long, value_enum, default_value_t = Driver::Auto)]
+    /// How the proxies do their I/O: auto (io_uring where the kernel allows it, else epoll), io_uring or epoll
+    #[arg(long, default_value = "auto", value_parser = Driver::parse)]
     pub driver: Driver,
     /// Worker threads of each proxy
     #[arg(long, value_name = "N")]
     pub shards: Option<u16>,
     /// Pin the gateway's worker threads to processors: auto, off, or a list such as 0,2-3
-    #[arg(long, value_name = "auto|off|LIST")]
+    #[arg(long, value_name = "auto|off|LIST", value_parser = pin)]
     pub pin: Option<String>,
     /// Where sockets and state are kept; a fresh directory unless given
     #[arg(long, value_name = "DIR")]
@@ -48,29 +49,6 @@ pub struct Options {
     /// How to say that traffic can flow
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
-}
-
-/// How the proxies do their I/O.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Driver {
-    /// io_uring where the kernel allows it, else epoll
-    Auto,
-    /// io_uring or nothing
-    #[value(name = "io_uring")]
-    IoUring,
-    /// epoll
-    Epoll,
-}
-
-impl Driver {
-    /// As the proxy's command line has it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Driver::Auto => "auto",
-            Driver::IoUring => "io_uring",
-            Driver::Epoll => "epoll",
-        }
-    }
 }
 
 /// How results are printed.
@@ -91,4 +69,9 @@ pub fn port_map(text: &str) -> Result<(u16, u16), String> {
     text.split_once(':')
         .and_then(|(named, opened)| Some((port(named)?, port(opened)?)))
         .ok_or_else(|| format!("{text:?} is not of the form 80:8080"))
+}
+
+/// Reads what the gateway's `--pin` takes, to be passed on.
+fn pin(text: &str) -> Result<String, SettingError> {
+    Pin::parse(text).map(|_| text.to_owned())
 }

@@ -3,6 +3,7 @@
 use std::fs;
 
 use anyhow::{Result, bail};
+use dromon_core::date::civil;
 
 use super::result::Machine;
 use crate::rig::cpu;
@@ -39,19 +40,7 @@ pub fn describe() -> Result<Machine> {
 pub fn now() -> String {
     let since =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let (year, month, day) = date(since / 86_400);
+    let (year, month, day) = civil(since / 86_400);
     let (hour, minute) = (since / 3_600 % 24, since / 60 % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}Z")
-}
-
-/// Year, month and day of a day since 1970-01-01 (H. Hinnant, "chrono-compatible low-level date algorithms").
-pub(super) fn date(days: u64) -> (u64, u64, u64) {
-    let z = days + 719_468;
-    let (era, of_era) = (z / 146_097, z % 146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }

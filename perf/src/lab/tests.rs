@@ -7,7 +7,7 @@ use super::result::{Lab, Machine, Row, Sample, ScenarioResult};
 use super::setup::{RateLimit, Setup};
 use super::stats::{Spread, median, ratio, spread};
 use super::subject::Subject;
-use super::{config, dromon, machine, proc, scenario};
+use super::{config, dromon, proc, scenario};
 
 #[test]
 fn medians() {
@@ -74,13 +74,6 @@ fn this_process_is_seen_with_its_children() {
     let spent = proc::cpu_time(&[std::process::id()]);
     assert!(spent.total > 0.0);
     assert!(proc::memory(&[std::process::id()]).rss > 100_000);
-}
-
-#[test]
-fn dates() {
-    assert_eq!(machine::date(0), (1970, 1, 1));
-    assert_eq!(machine::date(11_016), (2000, 2, 29));
-    assert_eq!(machine::date(20_779), (2026, 11, 22));
 }
 
 fn directory() -> std::path::PathBuf {

@@ -6,9 +6,9 @@ use dromon_core::rng::Rng;
 use monoio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::args::Driver;
 use crate::mailbox::{ShardId, mailbox};
 use crate::sys::runtime::ShardRuntime;
+use dromon_core::settings::Driver;
 
 /// The future of a connection is what an idle one costs beside its socket; buffers and heads are pooled.
 const CONNECTION_FUTURE_BYTES_MAX: usize = 2560;

@@ -47,7 +47,7 @@ fn a_sender_learns_that_the_receiver_is_gone() {
 
 #[test]
 fn a_waiting_shard_is_woken_across_threads_and_back_pressure_holds() {
-    for driver in [crate::args::Driver::Auto, crate::args::Driver::Epoll] {
+    for driver in [dromon_core::settings::Driver::Auto, dromon_core::settings::Driver::Epoll] {
         let (sender, mut receiver) = mailbox(4);
         let producer = std::thread::spawn(move || {
             block_on(async move {

@@ -1,6 +1,6 @@
 //! How many shards there are, and which processors they run on.
 
-use crate::args::Pin;
+use dromon_core::settings::Pin;
 
 /// What this process may use.
 #[derive(Clone, Debug)]

@@ -7,11 +7,11 @@ use dromon_core::rng::Rng;
 
 use super::control;
 use super::state::Shard;
-use crate::args::Driver;
 use crate::mailbox::{FromShard, Receiver, Sender, ShardId, ToShard, mailbox};
 use crate::steward::Shards;
 use crate::sys::cpu;
 use crate::sys::runtime::ShardRuntime;
+use dromon_core::settings::Driver;
 
 /// How shards are to run.
 #[derive(Clone, Debug)]

@@ -11,8 +11,8 @@ use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, LegacyDriver, Runtime, RuntimeBuilder};
 use thiserror::Error;
 
-use crate::args::Driver;
 use crate::mailbox::DriverReport;
+use dromon_core::settings::Driver;
 
 /// Entries of the submission queue.
 const RING_ENTRIES: u32 = 1024;
