@@ -327,12 +327,13 @@ fn a_crashed_process_leaves_the_mesh_at_once_and_comes_back() {
 
 #[test]
 fn an_application_that_ignores_its_address_is_a_named_error_and_gets_nothing() {
+    let port = free_port().to_string();
     let stubborn =
-        process("stubborn", "open", &[("TOY_BIND", "127.0.0.1"), ("PORT", "19086")]).replace("9080", "19086");
+        process("stubborn", "open", &[("TOY_BIND", "127.0.0.1"), ("PORT", &port)]).replace("9080", &port);
     let routes = gateway(&[("/one", "one"), ("/stubborn", "stubborn")]);
     let files = [("gateway.yaml", routes), ("a.yaml", process("one", "first", &[])), ("b.yaml", stubborn)];
     let Some(run) = Run::start(&files, &[]) else { return };
-    run.said(&["stubborn.default", "listens on 127.0.0.1:19086", "$DROMON_BIND"]);
+    run.said(&["stubborn.default", &format!("listens on 127.0.0.1:{port}"), "$DROMON_BIND"]);
     assert_eq!(run.process("stubborn.default")["ready"], false);
     run.body("/one", "first");
     assert_eq!(run.get("/stubborn").expect("an answer").0, 503);
@@ -386,6 +387,40 @@ fn a_killed_proxy_is_started_again() {
     run.said(&["the gateway ended with signal"]);
     run.said(&["the sidecar of one.default ended with signal"]);
     run.body("/", "first");
+    // Where operators find them stays what was said at the start.
+    for (name, address) in run.ready["admin"].as_object().unwrap() {
+        let address = address.as_str().unwrap().parse().unwrap();
+        eventually(name, || get(address, "/stats"));
+    }
+}
+
+#[test]
+fn a_taken_port_is_told_once_and_so_is_its_coming_free() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let map = ["--port-map", &format!("8081:{port}")];
+    let second = "servers: [{port: {number: 8081, name: http-2, protocol: HTTP}, hosts: ['*']}, ";
+    let routes = gateway(&[("/", "one")]).replacen("servers: [", second, 1);
+    let files = [("gateway.yaml", routes), ("one.yaml", process("one", "first", &[]))];
+    let Some(run) = Run::start(&files, &map) else { return };
+    let about = || -> Vec<String> {
+        let lines = run.errors.lock().unwrap();
+        lines.iter().filter(|line| line.contains(&port.to_string())).cloned().collect()
+    };
+    run.said(&[&format!("127.0.0.1:{port} is taken by"), "port 8081 of Gateway/default/front"]);
+    run.body("/", "first");
+    // The gateway starts again, and finds it as it was.
+    let gateway = run.descendants().into_iter().find(|pid| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains("gateway~gateway.default")
+    });
+    kill(gateway.expect("a gateway").into());
+    run.said(&["the gateway ended with signal"]);
+    run.body("/", "first");
+    drop(taken);
+    run.said(&[&format!("127.0.0.1:{port} is free"), "port 8081 of Gateway/default/front"]);
+    eventually("the port to be served", || get(([127, 0, 0, 1], port).into(), "/"));
+    assert_eq!(about().len(), 2, "{:#?}", about());
 }
 
 #[test]

@@ -35,6 +35,8 @@ pub struct Program {
     pub is_silent: bool,
     /// It is one of ours: it gets none of the run's environment but what every program needs.
     pub is_own: bool,
+    /// Lines with this in them are not passed on: the run says the same in its own words.
+    pub muted: Option<&'static str>,
 }
 
 /// What our own programs keep of the run's environment.
@@ -79,10 +81,10 @@ impl Child {
         let group = process.id().unwrap_or_default();
         guard.watch(group);
         if let Some(stdout) = process.stdout.take() {
-            tokio::spawn(output::follow(program.name.clone(), stdout));
+            tokio::spawn(output::follow(program.name.clone(), stdout, program.muted));
         }
         if let Some(stderr) = process.stderr.take() {
-            tokio::spawn(output::follow(program.name.clone(), stderr));
+            tokio::spawn(output::follow(program.name.clone(), stderr, program.muted));
         }
         Ok(Child { name: program.name.clone(), process, group, mark, guard: guard.clone() })
     }

@@ -38,7 +38,7 @@ struct Proxy {
 }
 
 #[derive(Deserialize)]
-struct Config {
+struct Stats {
     #[serde(default)]
     listeners: BTreeMap<String, Listener>,
 }
@@ -68,15 +68,15 @@ async fn is_applied(controller: SocketAddr, revision: u64) -> bool {
 
 /// Where the gateway listens, as it says itself.
 pub async fn listeners(admin: SocketAddr) -> Listeners {
-    let Ok((200, body)) = probe::http(Method::GET, admin, "/config", ANSWER).await else {
+    let Ok((200, body)) = probe::http(Method::GET, admin, "/stats?format=json", ANSWER).await else {
         return Listeners::default();
     };
-    let Ok(config) = serde_json::from_slice::<Config>(&body) else { return Listeners::default() };
+    let Ok(stats) = serde_json::from_slice::<Stats>(&body) else { return Listeners::default() };
     let mut listeners = Listeners::default();
-    for (name, Listener { address, error }) in config.listeners {
+    for Listener { address, error } in stats.listeners.into_values() {
         match error {
             None => listeners.open.push(address),
-            Some(error) => listeners.failed.push((address, format!("listener {name}: {error}"))),
+            Some(error) => listeners.failed.push((address, error)),
         }
     }
     listeners.open.sort_unstable();

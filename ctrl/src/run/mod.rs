@@ -9,6 +9,7 @@ pub mod child;
 pub mod command;
 pub mod env;
 pub mod flow;
+pub mod gateway_ports;
 pub mod guard;
 pub mod listening;
 pub mod options;

@@ -30,8 +30,8 @@ fn write(text: &str) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
-/// Passes on what a process writes, line by line, until it closes its end.
-pub async fn follow(name: String, from: impl AsyncRead + Unpin) {
+/// Passes on what a process writes, line by line, until it closes its end; lines with `muted` in them are left out.
+pub async fn follow(name: String, from: impl AsyncRead + Unpin, muted: Option<&str>) {
     let mut reader = BufReader::with_capacity(LINE_BYTES_MAX, from);
     let mut line = Vec::new();
     loop {
@@ -50,7 +50,10 @@ pub async fn follow(name: String, from: impl AsyncRead + Unpin) {
         };
         reader.consume(taken);
         if complete {
-            said(&name, String::from_utf8_lossy(&line).trim_end_matches('\r'));
+            let text = String::from_utf8_lossy(&line);
+            if muted.is_none_or(|muted| !text.contains(muted)) {
+                said(&name, text.trim_end_matches('\r'));
+            }
             line.clear();
         }
         if closed {

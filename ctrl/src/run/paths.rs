@@ -2,11 +2,20 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 
 use crate::feed::socket::{SocketError, run_dir};
+
+/// The file in a run directory that is locked for as long as its run lives.
+const LOCK: &str = "lock";
+/// How long somebody who only looks may hold a lock: a moment, but other work may keep it from running.
+const LOOK_MAX: Duration = Duration::from_millis(300);
+/// Time between two tries.
+const LOOK_PAUSE: Duration = Duration::from_millis(2);
 
 /// A run directory in use.
 #[derive(Debug)]
@@ -60,14 +69,9 @@ impl RunDir {
                 base.join(format!("run-{}", std::process::id()))
             }
         };
-        run_dir(&path)?;
-        let lock_path = path.join("lock");
-        let io = |error: io::Error| RunDirError::Io { path: lock_path.clone(), error };
-        let lock = File::create(&lock_path).map_err(io)?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(RunDir { path, own: given.is_none(), _lock: lock }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(RunDirError::InUse(path)),
-            Err(error) => Err(io(error.into())),
+        match lock(&path)? {
+            Some(lock) => Ok(RunDir { path, own: given.is_none(), _lock: lock }),
+            None => Err(RunDirError::InUse(path)),
         }
     }
 
@@ -94,14 +98,55 @@ pub fn living() -> Vec<PathBuf> {
 
 /// Whether a run lives in this directory.
 pub fn alive(path: &Path) -> bool {
-    let Ok(lock) = File::open(path.join("lock")) else { return false };
+    let Ok(lock) = File::open(path.join(LOCK)) else { return false };
     matches!(flock(&lock, FlockOperation::NonBlockingLockShared), Err(rustix::io::Errno::WOULDBLOCK))
+}
+
+/// Makes a run directory and locks it; none when another run lives there.
+///
+/// Others look whether somebody lives there by locking it for a moment, which is waited for, or to remove what is left of a
+/// dead run: then what was locked is the lock of a directory that is gone, and it is made again.
+fn lock(path: &Path) -> Result<Option<File>, RunDirError> {
+    let lock_path = path.join(LOCK);
+    let io = |error: io::Error| RunDirError::Io { path: lock_path.clone(), error };
+    let patience = Instant::now() + LOOK_MAX;
+    loop {
+        run_dir(path)?;
+        let lock = match File::create(&lock_path) {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && Instant::now() < patience => continue,
+            Err(error) => return Err(io(error)),
+        };
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) if is_at(&lock, &lock_path) => return Ok(Some(lock)),
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < patience => {
+                std::thread::sleep(LOOK_PAUSE);
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            Err(error) => return Err(io(error.into())),
+        }
+    }
 }
 
 /// Removes what runs that were killed, guard and all, left behind.
 fn sweep(base: &Path) {
-    for path in children(base).filter(|path| path.join("lock").exists() && !alive(path)) {
-        let _ = std::fs::remove_dir_all(path);
+    for path in children(base) {
+        let lock_path = path.join(LOCK);
+        let Ok(lock) = File::open(&lock_path) else { continue };
+        // Locked while it is removed, so that nobody moves in meanwhile.
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() && is_at(&lock, &lock_path) {
+            let _ = std::fs::remove_dir_all(path);
+        }
+    }
+}
+
+/// Whether an open file is still the one of this path.
+fn is_at(file: &File, path: &Path) -> bool {
+    let identity = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
+    match (file.metadata(), std::fs::metadata(path)) {
+        (Ok(open), Ok(there)) => identity(open) == identity(there),
+        _ => false,
     }
 }
 
@@ -113,3 +158,6 @@ fn children(base: &Path) -> impl Iterator<Item = PathBuf> {
         .filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with("run-")))
         .map(|entry| entry.path())
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,11 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How long the controller may take to end.
 const CONTROLLER_PATIENCE: Duration = Duration::from_secs(3);
 
+/// In a gateway's line about a port that it cannot open: the run says whose fault it is.
+const NO_PORT: &str = " cannot listen on ";
+/// In the controller's line about the same.
+const GATEWAY_HAS_NO_PORT: &str = "gateway~gateway.default refuses Proxy gateway~gateway.default: listener ";
+
 /// The gateway's name and namespace.
 pub const GATEWAY: (&str, &str) = ("gateway", "default");
 
@@ -100,6 +105,7 @@ impl Programs {
                 command,
                 is_silent: true,
                 is_own: true,
+                muted: Some(GATEWAY_HAS_NO_PORT),
                 ..Program::default()
             },
             readiness: Readiness::new(Question::Http(self.status, "/healthz".into())),
@@ -113,7 +119,8 @@ impl Programs {
     pub fn gateway(&self, endpoints: Endpoints) -> Spec {
         let (name, namespace) = GATEWAY;
         let pin = self.options.pin.clone();
-        self.proxy("gateway", &format!("gateway~{name}.{namespace}"), endpoints, pin)
+        let spec = self.proxy("gateway", &format!("gateway~{name}.{namespace}"), endpoints, pin);
+        Spec { program: Program { muted: Some(NO_PORT), ..spec.program }, ..spec }
     }
 
     /// A sidecar. Sidecars share the machine, so they float between processors.

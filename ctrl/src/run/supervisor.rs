@@ -16,13 +16,16 @@ use super::part::{Fate, Part};
 use super::plan::{Plan, Process};
 use super::programs::{Endpoints, GATEWAY, Programs};
 use super::workload::{self, Workload};
-use super::{flow, listening, ports};
+use super::{flow, gateway_ports::GatewayPorts, ports};
 use crate::local::{self, Local};
 use crate::source::folder::Batch;
 use crate::store::files::Files;
 
 /// First port of the listeners by which applications reach services without a proxy.
 const SERVICE_PORTS: std::ops::RangeInclusive<u16> = 20_000..=29_999;
+
+/// How long after a look at a gateway that does not serve all of its ports the next one follows.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Something happened.
 #[derive(Debug)]
@@ -39,6 +42,8 @@ pub enum Event {
     Application(String, Fate),
     /// A process and its sidecar have ended.
     Gone(String),
+    /// Where the gateway listens.
+    Listeners(flow::Listeners),
     /// Every proxy has the run's word of this revision; the gateway listens there.
     Flowing(u64, flow::Listeners),
     /// The start has taken as long as it may.
@@ -100,8 +105,9 @@ pub struct Supervisor {
     announced: bool,
     checking: bool,
     said: BTreeSet<String>,
-    /// Ports of the gateway that were found taken at the start, and said to be.
-    taken: Vec<SocketAddr>,
+    gateway_ports: GatewayPorts,
+    /// A look at the gateway's ports is under way or due.
+    looking: bool,
 }
 
 impl Supervisor {
@@ -134,7 +140,8 @@ impl Supervisor {
             announced: false,
             checking: false,
             said: BTreeSet::new(),
-            taken: Vec::new(),
+            gateway_ports: GatewayPorts::default(),
+            looking: false,
         }
     }
 
@@ -146,7 +153,7 @@ impl Supervisor {
     /// Starts everything that the folder asks for. The controller comes first; the rest follows once it answers.
     pub fn start(&mut self, folder: &Batch) {
         self.take_folder(folder);
-        self.name_taken_ports();
+        self.gateway_ports.taken().iter().for_each(|line| say(line));
         self.tell();
         let spec = self.programs.controller();
         self.controller = Some(Part::start(spec, self.guard.clone(), self.events.clone(), Event::Controller));
@@ -175,8 +182,12 @@ impl Supervisor {
             Event::Gateway(fate) => match fate {
                 Fate::Ready(ready) => self.gateway_ready = ready,
                 Fate::Failed(why) => say(&format!("the gateway {why}")),
-                Fate::Started(_) => {}
+                Fate::Started(_) => self.look_at_ports(Duration::ZERO),
             },
+            Event::Listeners(listeners) => {
+                self.looking = false;
+                self.ports_seen(&listeners);
+            }
             Event::Sidecar(id, fate) => self.sidecar_fate(&id, fate),
             Event::Application(id, fate) => self.application_fate(&id, fate),
             Event::Gone(id) => {
@@ -213,6 +224,9 @@ impl Supervisor {
         // The controller reads the same files and says what is wrong with them.
         let _ = self.files.apply(&mut self.set, batch);
         self.plan = Plan::new(&self.set);
+        if self.gateway_ports.want(&self.plan, &self.local_gateway()) && self.gateway.is_some() {
+            self.look_at_ports(Duration::ZERO);
+        }
         for service in &self.plan.services {
             let taken: Vec<u16> = self.service_ports.values().copied().collect();
             let mut free = SERVICE_PORTS.filter(|port| !taken.contains(port));
@@ -234,23 +248,23 @@ impl Supervisor {
         }
     }
 
-    /// Says which of the gateway's ports somebody else has, before anything is started.
-    fn name_taken_ports(&mut self) {
-        let gateway = self.local_gateway();
-        for (port, objects) in self.plan.gateway_ports.clone() {
-            let address = SocketAddr::new(gateway.bind, gateway.port(port));
-            if ports::taken(address) {
-                self.taken.push(address);
-                let objects = objects.into_iter().collect::<Vec<_>>().join(", ");
-                let owner = listening::owner(address).map_or_else(
-                    || "another process".into(),
-                    |(pid, name)| format!("{name} (process {pid})"),
-                );
-                self.say_once(format!(
-                    "{address} is taken by {owner}, so port {port} of {objects} is not served there \
-                     (--port-map {port}:PORT chooses another); the rest goes on"
-                ));
-            }
+    /// Asks the gateway where it listens, after a pause.
+    fn look_at_ports(&mut self, pause: Duration) {
+        if std::mem::replace(&mut self.looking, true) {
+            return;
+        }
+        let (events, admin) = (self.events.clone(), self.gateway_endpoints.admin);
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(pause).await;
+            let _ = events.send(Event::Listeners(flow::listeners(admin).await));
+        });
+    }
+
+    /// Says what is new about the gateway's ports; they are looked at until all are served.
+    fn ports_seen(&mut self, listeners: &flow::Listeners) {
+        self.gateway_ports.seen(listeners).iter().for_each(|line| say(line));
+        if !self.gateway_ports.are_served(listeners) {
+            self.look_at_ports(LOOK_AGAIN);
         }
     }
 
@@ -446,11 +460,7 @@ impl Supervisor {
             return None;
         }
         self.announced = true;
-        for (address, line) in &listeners.failed {
-            if !self.taken.contains(address) {
-                say(&format!("the gateway's {line}; the rest goes on"));
-            }
-        }
+        self.ports_seen(listeners);
         let mut admin: BTreeMap<String, SocketAddr> =
             [("gateway".to_owned(), self.gateway_endpoints.admin)].into();
         let sidecars = self.workloads.iter();

@@ -40,6 +40,7 @@ pub fn json(status: &Status, totals: &Totals) -> String {
         "notReadyBecause": status.ready().err(),
         "version": status.table.as_ref().map(|table| table.version),
         "feed": status.feed,
+        "listeners": status.listeners,
         "counts": status.counts,
         "shards": shards,
         "latencies": latencies,
