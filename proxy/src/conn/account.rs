@@ -111,7 +111,7 @@ fn log_tcp(
 }
 
 /// The sides of what was not routed.
-fn nowhere(client: &Client) -> Sides<'static> {
+pub(super) fn nowhere(client: &Client) -> Sides<'static> {
     Sides { reporter: reporter(client), ..Sides::default() }
 }
 

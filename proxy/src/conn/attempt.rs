@@ -140,30 +140,46 @@ pub(super) async fn reach(
 ) -> Result<Upstream, Reason> {
     let shard = &client.shard;
     let connect_ms = attempt.connect_by.since(clock::coarse()).as_millis() as u64;
-    let address = match &attempt.target {
-        Target::Endpoint(address) => *address,
-        Target::Address(address) => onward(client, *address)?,
+    let address = address(client, attempt).await?;
+    let wanted = Wanted { fresh, connect_ms, ..wanted(client, exchange, attempt, address) };
+    // Who stands in line or connects for a client that is gone would hold a place that others wait for.
+    match client.alarm.watch(Tick::NEVER, &client.stream, shard.pools.checkout(shard, wanted)).await {
+        Ok(reached) => reached,
+        Err(_) => Err(Reason::DownstreamClosed),
+    }
+}
+
+/// Where a try goes.
+pub(super) async fn address(client: &Client, attempt: &Attempt) -> Result<SocketAddr, Reason> {
+    let shard = &client.shard;
+    match &attempt.target {
+        Target::Endpoint(address) => Ok(*address),
+        Target::Address(address) => onward(client, *address),
         Target::Name { host, port } => {
             let found = Box::pin(shard.names.resolve(shard, host, attempt.connect_by)).await;
             let addresses = found.map_err(|_| Reason::ConnectFailed)?;
             let drawn = shard.rng.borrow_mut().below(addresses.len() as u32) as usize;
             let ip = addresses.get(drawn).copied().ok_or(Reason::ConnectFailed)?;
-            onward(client, SocketAddr::new(ip, *port))?
+            onward(client, SocketAddr::new(ip, *port))
         }
-    };
-    let wanted = Wanted {
+    }
+}
+
+/// What a try needs a connection for.
+pub(super) fn wanted<'a>(
+    client: &Client,
+    exchange: &'a Exchange,
+    attempt: &Attempt,
+    address: SocketAddr,
+) -> Wanted<'a> {
+    Wanted {
         destination: exchange.destination(),
         address,
-        connect_ms,
+        connect_ms: attempt.connect_by.since(clock::coarse()).as_millis() as u64,
         wait_until: attempt.head_by.min(attempt.finish_by),
         careful: client.requests.get() <= 1,
-        fresh,
+        fresh: false,
         offer: Offer::Http1,
-    };
-    // Who stands in line or connects for a client that is gone would hold a place that others wait for.
-    match client.alarm.watch(Tick::NEVER, &client.stream, shard.pools.checkout(shard, wanted)).await {
-        Ok(reached) => reached,
-        Err(_) => Err(Reason::DownstreamClosed),
     }
 }
 

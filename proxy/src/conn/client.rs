@@ -67,6 +67,11 @@ impl Client {
         }
     }
 
+    /// Whether the client came by TLS.
+    pub(super) fn secure(&self) -> bool {
+        !matches!(self.stream, Stream::Plain(_))
+    }
+
     /// Waits for the next request's first byte without holding a buffer; false if there will be none.
     pub(super) async fn readable(&self) -> bool {
         let idle_until = clock::coarse().plus_millis(DOWNSTREAM_IDLE_MS);

@@ -6,6 +6,7 @@
 use dromon_core::limits::IDLE_BUFFER_BYTES;
 
 use super::client::Client;
+use super::h2;
 use super::request;
 use super::tunnel::{self, Tunnel};
 use super::work::Work;
@@ -24,8 +25,8 @@ pub(super) enum Next {
     Tunnel(Box<Tunnel>),
 }
 
-/// Serves requests until the connection ends.
-pub(super) async fn serve(client: &Client) {
+/// Serves requests until the connection ends. Gives back the first bytes of a client that speaks HTTP/2 instead.
+pub(super) async fn serve(client: &Client) -> Option<Buffer> {
     let mut held: Option<Box<Work>> = None;
     let mut own = Buffer::with_capacity(IDLE_BUFFER_BYTES);
     let mut skipped = false;
@@ -34,7 +35,7 @@ pub(super) async fn serve(client: &Client) {
             Some(work) => work,
             None if own.capacity() == 0 => {
                 if !client.readable().await {
-                    return;
+                    return None;
                 }
                 if !skipped && client.skip_stray() {
                     skipped = true;
@@ -43,7 +44,10 @@ pub(super) async fn serve(client: &Client) {
                 client.shard.works.take()
             }
             None => {
-                let Some(mut first) = client.first_bytes(std::mem::take(&mut own)).await else { return };
+                let mut first = client.first_bytes(std::mem::take(&mut own)).await?;
+                if client.requests.get() == 0 && h2::is_preface(first.filled()) {
+                    return Some(first);
+                }
                 if is_stray(&first) && !std::mem::replace(&mut skipped, true) {
                     first.clear();
                     own = first;
@@ -68,12 +72,12 @@ pub(super) async fn serve(client: &Client) {
             }
             Next::Close => {
                 client.shard.works.give(work);
-                return;
+                return None;
             }
             Next::Tunnel(tunnel) => {
                 tunnel::run(client, &mut work, *tunnel).await;
                 client.shard.works.give(work);
-                return;
+                return None;
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Ports whose protocol is not declared: whichever side speaks first decides.
 //!
 //! The upstream is connected at once where it is known without the client's bytes, so a server that speaks first is
-//! heard. A client that starts with an HTTP/1 request line is served as HTTP, everything else is relayed as it is.
+//! heard. A client that starts with an HTTP/1 request line or the preface of HTTP/2 is served as HTTP, everything else is relayed as it is.
 
 use std::pin::pin;
 
@@ -80,7 +80,7 @@ fn starts_http(bytes: &[u8]) -> Option<bool> {
         [] => None,
         [b' ', ..] if method == 0 => Some(false),
         // The preface of HTTP/2 with prior knowledge.
-        [b' ', b'*', ..] if bytes.starts_with(b"PRI ") => Some(false),
+        [b' ', b'*', ..] if bytes.starts_with(b"PRI ") => Some(true),
         [b' '] => None,
         [b' ', b'/' | b'*', ..] => Some(true),
         [b' ', target @ ..] => {

@@ -51,8 +51,8 @@ pub async fn serve(shard: Rc<Shard>, listener: Rc<ListenerHandle>, socket: Socke
             false
         }
     };
-    if http {
-        http::serve(&client).await;
+    if http && let Some(first) = http::serve(&client).await {
+        h2::serve(client, first).await;
     }
 }
 
@@ -72,9 +72,10 @@ fn treatment(shard: &Shard, listener: &ListenerHandle) -> Option<(Treatment, Por
         ListenerKind::GatewayTcp => Treatment::Tcp,
         ListenerKind::Outbound => Treatment::Detect,
         ListenerKind::Inbound { protocol, .. } | ListenerKind::Service { protocol, .. } => match protocol {
-            Protocol::Http => Treatment::Http,
+            // Of either version: the first bytes tell which.
+            Protocol::Http | Protocol::Http2 | Protocol::Grpc => Treatment::Http,
             Protocol::Auto => Treatment::Detect,
-            Protocol::Tcp | Protocol::Tls | Protocol::Http2 | Protocol::Grpc => Treatment::Tcp,
+            Protocol::Tcp | Protocol::Tls => Treatment::Tcp,
         },
     };
     Some((treatment, port))

@@ -1,6 +1,7 @@
 //! Waking all tasks of a shard that wait for one event.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::task::{Poll, Waker};
 
@@ -32,5 +33,34 @@ impl Notify {
             }
             Poll::Pending
         })
+    }
+}
+
+/// Tasks that are woken together, each for as long as it has its place: none is kept alive by having been here.
+#[derive(Debug, Default)]
+pub struct Roster {
+    next: Cell<u64>,
+    wakers: RefCell<HashMap<u64, Waker>>,
+}
+
+impl Roster {
+    /// Takes a place; its number is for [`Roster::leave`].
+    pub fn join(&self, waker: Waker) -> u64 {
+        let place = self.next.replace(self.next.get().wrapping_add(1));
+        self.wakers.borrow_mut().insert(place, waker);
+        place
+    }
+
+    /// Gives a place back.
+    pub fn leave(&self, place: u64) {
+        let waker = self.wakers.borrow_mut().remove(&place);
+        // Dropped with nothing borrowed: it may be the last that holds its task.
+        drop(waker);
+    }
+
+    /// Wakes all.
+    pub fn wake_all(&self) {
+        let wakers: Vec<Waker> = self.wakers.borrow().values().cloned().collect();
+        wakers.into_iter().for_each(Waker::wake);
     }
 }

@@ -10,7 +10,7 @@ use dromon_core::time::Tick;
 
 use super::buffers::Buffers;
 use super::names::Names;
-use super::notify::Notify;
+use super::notify::{Notify, Roster};
 use super::stats::{Gauges, ShardStats};
 use super::telemetry::Telemetry;
 use crate::conn::SpareWork;
@@ -45,6 +45,8 @@ pub struct Shard {
     pub names: Names,
     /// A new table came into force.
     pub table_changed: Notify,
+    /// Connections that a drain is to wake.
+    pub roster: Roster,
     table: RefCell<Option<Arc<Table>>>,
     draining: Cell<bool>,
 }
@@ -65,6 +67,7 @@ impl Shard {
             works: SpareWork::default(),
             names: Names::default(),
             table_changed: Notify::default(),
+            roster: Roster::default(),
             table: RefCell::new(None),
             draining: Cell::new(false),
         })
@@ -107,6 +110,7 @@ impl Shard {
     /// Stops keep-alive.
     pub fn drain(&self) {
         self.draining.set(true);
+        self.roster.wake_all();
     }
 
     /// The numbers since the last call.

@@ -69,12 +69,21 @@ pub struct Io {
 /// The stream's end of a connection.
 pub struct Pump {
     rings: Rc<Rings>,
+    /// Read before the connection was known to be one of HTTP/2.
+    ahead: Cell<Buffer>,
+}
+
+impl Pump {
+    /// With bytes that were read from the stream before.
+    pub fn with_ahead(self, ahead: Buffer) -> Pump {
+        Pump { ahead: Cell::new(ahead), ..self }
+    }
 }
 
 /// The two ends of a connection's memory.
 pub fn pair(shard: &Rc<Shard>) -> (Io, Pump) {
     let rings = Rc::new(Rings::default());
-    (Io { rings: rings.clone(), shard: shard.clone() }, Pump { rings })
+    (Io { rings: rings.clone(), shard: shard.clone() }, Pump { rings, ahead: Cell::default() })
 }
 
 impl AsyncRead for Io {
@@ -171,15 +180,17 @@ pub async fn drive<E: Engine>(
     let rings = &*pump.rings;
     let engine = RefCell::new(engine);
     let over = Cell::new(false);
-    let mut reader = pin!(read(shard, stream, rings, &engine, &over));
+    let mut reader = pin!(read(shard, stream, pump, &engine, &over));
     let mut reading = true;
     let ended = {
         let mut writer = pin!(write(shard, stream, alarm, rings, &over));
         poll_fn(|context| {
             loop {
                 reading = reading && reader.as_mut().poll(context).is_pending();
-                if !over.get() {
-                    over.set(poll_engine(&mut **engine.borrow_mut(), alarm, context).is_ready());
+                if !over.get() && poll_engine(&mut **engine.borrow_mut(), alarm, context).is_ready() {
+                    over.set(true);
+                    // Nobody takes it any more.
+                    rings.inbound.borrow_mut().clear();
                 }
                 if let Poll::Ready(ended) = writer.as_mut().poll(context) {
                     return Poll::Ready(ended);
@@ -243,14 +254,22 @@ impl Rings {
 async fn read<E: Engine>(
     shard: &Shard,
     stream: &Stream,
-    rings: &Rings,
+    pump: &Pump,
     engine: &RefCell<&mut E>,
     over: &Cell<bool>,
 ) {
     let wanted =
         |buffer: &Buffer| !over.get() && engine.borrow_mut().inspect(buffer.filled(), clock::coarse());
+    let rings = &*pump.rings;
     let mut own = Buffer::with_capacity(H2_IDLE_BUFFER_BYTES);
     let mut refused_bytes = 0;
+    let ahead = pump.ahead.take();
+    if !ahead.is_empty() {
+        match wanted(&ahead) {
+            true => drop(rings.hand_over(ahead).await),
+            false => refused_bytes += ahead.len(),
+        }
+    }
     while refused_bytes <= DRAIN_BYTES_MAX {
         let (result, buffer) = stream.read(own).await;
         own = buffer;

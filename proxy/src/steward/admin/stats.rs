@@ -81,7 +81,7 @@ macro_rules! number {
 }
 
 /// A shard's numbers.
-pub const NUMBERS: [Number; 13] = [
+pub const NUMBERS: [Number; 14] = [
     number!(
         downstream_connections_active,
         "dromon_downstream_connections_active",
@@ -99,6 +99,12 @@ pub const NUMBERS: [Number; 13] = [
         "dromon_downstream_connections_refused_total",
         Counter,
         "Client connections refused at the cap."
+    ),
+    number!(
+        downstream_http2_abuses,
+        "dromon_downstream_http2_abuses_total",
+        Counter,
+        "HTTP/2 connections closed because their client spent a budget on abuse."
     ),
     number!(
         upstream_connections_active,

@@ -1,0 +1,500 @@
+//! One try over an HTTP/1 connection: the head, the body beside the answer.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::task::Poll;
+
+use dromon_core::exchange::{Attempt, End, Exchange, Input, Step};
+use dromon_core::fault::Reason;
+use dromon_core::h1::{ChunkHeader, Interim, LAST_CHUNK, Progress, ResponseHead, Version, interim};
+use dromon_core::h2::{Line, Sending, edit, from_h1, to_h1, trailers_to_h1};
+use dromon_core::limits::{
+    BODY_BUFFER_BYTES, BODY_BUFFER_BYTES_MAX, EXPECT_WAIT_MS, H2_SEND_BUFFER_BYTES, HEAD_BYTES_MAX,
+};
+use dromon_core::route::rule::Changes;
+use dromon_core::time::Tick;
+use http::{HeaderMap, Response};
+use smallvec::SmallVec;
+
+use super::call::Call;
+use super::onward::{self, Outgoing};
+use super::reply::{Cut, Reply};
+use super::source::{self, Piece, Source};
+use super::stream::{Tried, Work};
+use super::unchunk::Unchunk;
+use crate::io::{Either, Interrupted, race, write_all};
+use crate::pool::Upstream;
+use crate::sys::buffer::Buffer;
+use crate::sys::clock;
+
+/// What came of a try whose request has been sent.
+enum Received {
+    /// No final head.
+    Failed { reason: Reason, begun: bool },
+    /// A head that the exchange does not want sent on.
+    Again(Box<Step>),
+    /// The answer was sent on to its end.
+    Complete { reusable: bool },
+    /// The answer was begun, and the upstream broke it off.
+    Aborted(End),
+    /// The client takes no more of it.
+    Cut(Cut),
+    /// The client went away before anything was sent on.
+    ClientGone,
+}
+
+/// Makes the try on a connection.
+pub(super) async fn run(
+    work: &mut Work,
+    exchange: &mut Exchange,
+    attempt: &Attempt,
+    upstream: Upstream,
+) -> Tried {
+    let shard = work.call.conn().client.shard.clone();
+    let reused = upstream.served > 0;
+    let mut out = shard.buffers.take(0);
+    let mut progress = source::Progress::default();
+    let mut invited = Cell::new(!work.call.checked.expects_continue);
+    let mut ended = encode(&work.call, exchange, attempt, &mut out);
+    if *invited.get_mut() && !ended {
+        match at_hand(work, &mut progress, &mut out).await {
+            Ok(whole) => ended = whole,
+            Err(_) => return Tried::ClientGone,
+        }
+    }
+    let bytes = out.len();
+    work.call.sent.set(shard.now_for_log());
+    let (written, back) = write_all(&work.call.alarm, &upstream.stream, out).await;
+    let sent = written.is_ok() || back.len() < bytes;
+    shard.buffers.give(back);
+    if written.is_err() {
+        return work.failed(exchange, Reason::UpstreamReset, sent, reused);
+    }
+    work.source.sent_on();
+    let replayable = |source: &Source, reply: &Reply| source.is_replayable() && !reply.started;
+    let received = {
+        let Work { call, source, reply } = &mut *work;
+        let uploaded = Cell::new(ended);
+        // What the answer needs to know of the upload, which holds the source while it runs.
+        let repeatable = Cell::new(replayable(source, reply));
+        let path = Path { call, upstream: &upstream, attempt, invited: &invited, repeatable: &repeatable };
+        let mut down = pin!(receive(&path, reply, exchange));
+        let received = if ended {
+            down.await
+        } else {
+            let mut up = pin!(upload(&path, source, &mut progress, &uploaded));
+            match race(down.as_mut(), up.as_mut()).await {
+                Either::First(received) => received,
+                Either::Second(Err(Stopped::Client)) => Received::ClientGone,
+                // An upstream that takes no more may still have answered.
+                Either::Second(_) => down.await,
+            }
+        };
+        match received {
+            Received::Complete { reusable } => Received::Complete { reusable: reusable && uploaded.get() },
+            other => other,
+        }
+    };
+    match received {
+        // An answer that has begun is no race with an idle connection's end (R40).
+        Received::Failed { reason, begun } => work.failed(exchange, reason, true, reused && !begun),
+        Received::Again(step) => Tried::Again(step),
+        Received::Complete { reusable } => {
+            if reusable {
+                shard.pools.put(&shard, upstream, exchange.destination());
+            }
+            Tried::Answered(End::Complete)
+        }
+        Received::Aborted(end) => work.broken(end, h2::Reason::INTERNAL_ERROR),
+        Received::Cut(cut) => work.cut(cut),
+        Received::ClientGone => Tried::ClientGone,
+    }
+}
+
+/// Appends the head; true if nothing follows it.
+fn encode(call: &Call, exchange: &Exchange, attempt: &Attempt, out: &mut Buffer) -> bool {
+    let outgoing = Outgoing::new(call, exchange, attempt);
+    let body = match (call.bodiless, call.checked.length) {
+        (true, None) => Sending::Empty,
+        (true, Some(_)) => Sending::Length(0),
+        (false, Some(length)) => Sending::Length(length),
+        (false, None) => Sending::Chunked,
+    };
+    let pool = exchange.destination().map(|destination| &destination.model.pool);
+    let line = Line {
+        method: call.parts.method.as_str().as_bytes(),
+        path: &outgoing.path,
+        authority: &outgoing.authority,
+        body,
+        upgrade: None,
+        close: pool.is_some_and(|pool| pool.max_requests_per_connection == Some(1)),
+    };
+    to_h1(&line, &outgoing.fields, out.vec());
+    call.bodiless
+}
+
+/// Appends what is here of the body; true if that is all of it.
+async fn at_hand(
+    work: &mut Work,
+    progress: &mut source::Progress,
+    out: &mut Buffer,
+) -> Result<bool, h2::Error> {
+    let Work { call, source, .. } = work;
+    poll_fn(|context| {
+        while out.len() < BODY_BUFFER_BYTES {
+            match source.poll(progress, context) {
+                Poll::Ready(Ok(piece)) => {
+                    if frame(call, piece, out) {
+                        return Poll::Ready(Ok(true));
+                    }
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => break,
+            }
+        }
+        Poll::Ready(Ok(false))
+    })
+    .await
+}
+
+/// Appends a part of the body as it goes; true if it was the last.
+fn frame(call: &Call, piece: Piece, out: &mut Buffer) -> bool {
+    let chunked = call.checked.length.is_none();
+    match piece {
+        Piece::Data(bytes) if chunked => {
+            out.extend(ChunkHeader::new(bytes.len()).as_bytes());
+            out.extend(&bytes);
+            out.extend(b"\r\n");
+            false
+        }
+        Piece::Data(bytes) => {
+            out.extend(&bytes);
+            false
+        }
+        Piece::End(None) => {
+            if chunked {
+                out.extend(LAST_CHUNK);
+            }
+            true
+        }
+        Piece::End(Some(trailers)) => {
+            if chunked {
+                out.extend(b"0\r\n");
+                trailers_to_h1(&trailers, true, out.vec());
+            }
+            true
+        }
+    }
+}
+
+/// What both directions of a try need.
+struct Path<'a> {
+    call: &'a Call,
+    upstream: &'a Upstream,
+    attempt: &'a Attempt,
+    /// The client may send its body: it did not ask, or was told so (R28).
+    invited: &'a Cell<bool>,
+    /// What was sent of the body is all here.
+    repeatable: &'a Cell<bool>,
+}
+
+/// Why an upload ended early.
+enum Stopped {
+    /// The client broke off, or its body breaks a rule.
+    Client,
+    /// The upstream takes no more, or time ran out; its answer tells.
+    Upstream,
+}
+
+/// Sends the rest of the body upstream.
+async fn upload(
+    path: &Path<'_>,
+    source: &mut Source,
+    progress: &mut source::Progress,
+    uploaded: &Cell<bool>,
+) -> Result<(), Stopped> {
+    poll_fn(|_| if path.invited.get() { Poll::Ready(()) } else { Poll::Pending }).await;
+    let shard = &path.call.conn().client.shard;
+    loop {
+        let mut out = Buffer::default();
+        let filled = poll_fn(|context| {
+            loop {
+                match source.poll(progress, context) {
+                    Poll::Ready(Ok(piece)) => {
+                        if out.capacity() == 0 {
+                            out = shard.buffers.take(H2_SEND_BUFFER_BYTES);
+                        }
+                        if frame(path.call, piece, &mut out) {
+                            return Poll::Ready(Ok(true));
+                        }
+                        if out.len() >= BODY_BUFFER_BYTES {
+                            return Poll::Ready(Ok(false));
+                        }
+                    }
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending if out.is_empty() => return Poll::Pending,
+                    Poll::Pending => return Poll::Ready(Ok(false)),
+                }
+            }
+        });
+        let filled = path.call.alarm.within(path.attempt.finish_by, filled).await;
+        path.repeatable.set(source.is_replayable());
+        let last = match filled {
+            Ok(Ok(last)) => last,
+            Ok(Err(_)) => return Err(Stopped::Client),
+            Err(_) => return Err(Stopped::Upstream),
+        };
+        let (written, back) = write_all(&path.call.alarm, &path.upstream.stream, out).await;
+        shard.buffers.give(back);
+        if written.is_err() {
+            return Err(Stopped::Upstream);
+        }
+        source.sent_on();
+        if last {
+            uploaded.set(true);
+            return Ok(());
+        }
+    }
+}
+
+/// Why there is no head.
+enum NoHead {
+    Failed(Reason),
+    ClientGone,
+}
+
+/// Receives the answer and sends it on.
+async fn receive(path: &Path<'_>, reply: &mut Reply, exchange: &mut Exchange) -> Received {
+    let shard = path.call.conn().client.shard.clone();
+    let mut buffer = shard.buffers.take(0);
+    let mut head = ResponseHead::new();
+    let received = match final_head(path, reply, &mut buffer, &mut head).await {
+        Err(NoHead::Failed(reason)) => Received::Failed { reason, begun: !buffer.is_empty() },
+        Err(NoHead::ClientGone) => Received::ClientGone,
+        Ok(head_bytes) => {
+            let now = shard.now_for_log();
+            let grpc_status = head.grpc_status(buffer.filled());
+            let input = Input::ResponseHead {
+                status: head.status(),
+                grpc_status,
+                replayable: path.repeatable.get() && !reply.started,
+            };
+            match exchange.handle(input, now, &mut shard.rng.borrow_mut()) {
+                Step::Forward => {
+                    reply.answered = now;
+                    reply.grpc_status = grpc_status;
+                    forward(path, reply, exchange, &head, head_bytes, &mut buffer).await
+                }
+                Step::Discard(inner) => Received::Again(inner),
+                other => Received::Again(Box::new(other)),
+            }
+        }
+    };
+    shard.buffers.give(buffer);
+    received
+}
+
+/// Reads heads until the final one, sending interim ones on (R29). Its length.
+async fn final_head(
+    path: &Path<'_>,
+    reply: &mut Reply,
+    buffer: &mut Buffer,
+    head: &mut ResponseHead,
+) -> Result<usize, NoHead> {
+    const PROTOCOL: NoHead = NoHead::Failed(Reason::UpstreamProtocol);
+    let to_head = path.call.parts.method == http::Method::HEAD;
+    let mut before = 0;
+    loop {
+        let head_bytes = next_head(path, reply, buffer, head, to_head).await?;
+        if head.status() >= 200 {
+            return Ok(head_bytes);
+        }
+        match interim(head.status(), Version::Http11, before).map_err(|_| PROTOCOL)? {
+            Interim::Relay if head.status() == 100 && path.invited.get() => {}
+            Interim::Relay => {
+                let head = from_h1(head, buffer.filled()).ok_or(PROTOCOL)?;
+                let goes_on = head.status() == 100;
+                reply.interim(head).map_err(|_| NoHead::ClientGone)?;
+                if goes_on {
+                    path.invited.set(true);
+                }
+            }
+            Interim::Drop => {}
+            // Nobody has asked for another protocol.
+            Interim::Switch => return Err(PROTOCOL),
+        }
+        before += 1;
+        buffer.consume(head_bytes);
+    }
+}
+
+/// Reads until one head is complete.
+async fn next_head(
+    path: &Path<'_>,
+    reply: &mut Reply,
+    buffer: &mut Buffer,
+    head: &mut ResponseHead,
+    to_head: bool,
+) -> Result<usize, NoHead> {
+    let Path { call, upstream, attempt, .. } = path;
+    let deadline = attempt.head_by.min(attempt.finish_by);
+    let late = |interrupted: Interrupted| match interrupted {
+        Interrupted::Gone => NoHead::ClientGone,
+        Interrupted::Deadline if clock::now() >= attempt.finish_by => NoHead::Failed(Reason::RequestTimeout),
+        Interrupted::Deadline => NoHead::Failed(Reason::PerTryTimeout),
+    };
+    loop {
+        if !buffer.is_empty() {
+            match head.parse(buffer.filled(), to_head) {
+                Ok(Progress::Complete(head_bytes)) => return Ok(head_bytes),
+                Ok(Progress::Incomplete) => {}
+                Err(_) => return Err(NoHead::Failed(Reason::UpstreamProtocol)),
+            }
+        }
+        if buffer.room() == 0 {
+            buffer.grow(HEAD_BYTES_MAX + 1);
+        }
+        if !path.invited.get() {
+            // Waits by readiness, since this wait may be over with the connection still wanted (R28).
+            let patience = clock::now().plus_millis(EXPECT_WAIT_MS).min(deadline);
+            match call.watch(patience, reply, upstream.stream.readable()).await {
+                Ok(_) => {}
+                Err(Interrupted::Deadline) if patience < deadline => {
+                    let mut proceed = Response::new(());
+                    *proceed.status_mut() = http::StatusCode::CONTINUE;
+                    reply.interim(proceed).map_err(|_| NoHead::ClientGone)?;
+                    path.invited.set(true);
+                    continue;
+                }
+                Err(interrupted) => return Err(late(interrupted)),
+            }
+        }
+        let read = upstream.stream.read(std::mem::take(buffer));
+        let (read, back) = call.watch(deadline, reply, read).await.map_err(late)?;
+        *buffer = back;
+        if !matches!(read, Ok(1..)) {
+            return Err(NoHead::Failed(Reason::UpstreamReset));
+        }
+    }
+}
+
+/// Sends the final head on, then the body.
+async fn forward(
+    path: &Path<'_>,
+    reply: &mut Reply,
+    exchange: &Exchange,
+    head: &ResponseHead,
+    head_bytes: usize,
+    buffer: &mut Buffer,
+) -> Received {
+    let client = &path.call.conn().client;
+    let Some(mut response) = from_h1(head, buffer.filled()) else {
+        return Received::Failed { reason: Reason::UpstreamProtocol, begun: true };
+    };
+    onward::log_head(reply, client, response.headers());
+    let changes: SmallVec<[&Changes; 2]> = exchange.response_changes().into_iter().rev().flatten().collect();
+    edit(response.headers_mut(), &changes);
+    buffer.consume(head_bytes);
+    let mut body = Unchunk::new(head.body());
+    if let Err(cut) = reply.head(response, body.is_done()) {
+        return Received::Cut(cut);
+    }
+    if !body.is_done() {
+        match pass(path, reply, &mut body, buffer).await {
+            Ok(()) => {}
+            Err(Broken::Upstream) => return Received::Aborted(End::UpstreamAborted),
+            Err(Broken::Client(Cut::Late)) => return Received::Aborted(End::TimedOut),
+            Err(Broken::Client(cut)) => return Received::Cut(cut),
+        }
+    }
+    let extra_bytes = !buffer.is_empty();
+    if extra_bytes {
+        client.shard.gauges.upstream_connections_poisoned.add(1);
+    }
+    Received::Complete { reusable: head.keep_alive() && !extra_bytes }
+}
+
+/// Why a body did not come through.
+enum Broken {
+    Upstream,
+    Client(Cut),
+}
+
+impl From<Cut> for Broken {
+    fn from(cut: Cut) -> Broken {
+        Broken::Client(cut)
+    }
+}
+
+/// Passes the body on to its end.
+async fn pass(
+    path: &Path<'_>,
+    reply: &mut Reply,
+    body: &mut Unchunk,
+    buffer: &mut Buffer,
+) -> Result<(), Broken> {
+    let Path { call, upstream, attempt, .. } = path;
+    loop {
+        let bytes = body.take(buffer).map_err(|_| Broken::Upstream)?;
+        let trailers: Option<Option<HeaderMap>> = match body {
+            Unchunk::Done(trailers) => Some(trailers.take()),
+            _ => None,
+        };
+        let last = matches!(trailers, Some(None));
+        if !bytes.is_empty() {
+            reply.data(call, bytes, last, attempt.finish_by).await?;
+            if last {
+                return Ok(());
+            }
+        }
+        if let Some(trailers) = trailers {
+            reply.end(trailers)?;
+            return Ok(());
+        }
+        if !fill(call, reply, upstream, attempt.finish_by, buffer).await? {
+            if !body.end_of_stream() {
+                return Err(Broken::Upstream);
+            }
+            // The end takes a frame of its own: nobody knew that the bytes before were the last.
+            reply.end(None)?;
+            return Ok(());
+        }
+    }
+}
+
+/// Reads on; false at the end of the stream. A body that pauses gives its buffer back and waits without one.
+async fn fill(
+    call: &Call,
+    reply: &mut Reply,
+    upstream: &Upstream,
+    deadline: Tick,
+    buffer: &mut Buffer,
+) -> Result<bool, Broken> {
+    let buffers = &call.conn().client.shard.buffers;
+    loop {
+        if buffer.is_empty() && buffer.capacity() < BODY_BUFFER_BYTES_MAX / 4 {
+            buffers.give(std::mem::replace(buffer, buffers.take(BODY_BUFFER_BYTES_MAX / 4)));
+        } else if buffer.is_empty() {
+            buffer.clear();
+        } else {
+            buffer.compact();
+            if buffer.room() == 0 {
+                buffer.grow(2 * buffer.capacity());
+            }
+        }
+        match upstream.stream.try_read(buffer) {
+            Ok(count) => return Ok(count > 0),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return Err(Broken::Upstream),
+        }
+        if buffer.is_empty() {
+            buffers.give(std::mem::take(buffer));
+        }
+        call.watch(deadline, reply, upstream.stream.readable())
+            .await
+            .map_err(|interrupted| Broken::Client(interrupted.into()))?
+            .map_err(|_| Broken::Upstream)?;
+    }
+}

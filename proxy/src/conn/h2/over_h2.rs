@@ -1,0 +1,343 @@
+//! One try over a stream of an upstream's HTTP/2 connection: the head, the body beside the answer.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+
+use bytes::Bytes;
+use dromon_core::exchange::{Attempt, End, Exchange, Input, Step};
+use dromon_core::fault::Reason;
+use dromon_core::h1::{Interim, Version, interim};
+use dromon_core::h2::{edit, grpc};
+use dromon_core::limits::WRITE_STALL_MS;
+use dromon_core::route::rule::Changes;
+use dromon_core::time::Tick;
+use h2::client::ResponseFuture;
+use h2::{RecvStream, SendStream};
+use http::header::EXPECT;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, Request, Response, StatusCode, Uri};
+use smallvec::SmallVec;
+
+use super::call::Call;
+use super::onward::{self, Outgoing};
+use super::reply::{Cut, Reply};
+use super::source::{self, Piece, Source};
+use super::stream::{Tried, Work};
+use crate::io::{Either, Interrupted, race};
+use crate::pool::H2Call;
+use crate::sys::clock;
+
+/// What came of a try whose request has been sent.
+enum Received {
+    /// No final head.
+    Failed(Reason),
+    /// A head that the exchange does not want sent on.
+    Again(Box<Step>),
+    /// The answer was sent on to its end.
+    Complete,
+    /// The answer was begun, and the upstream broke it off.
+    Aborted(End, h2::Reason),
+    /// The client takes no more of it.
+    Cut(Cut),
+    /// The client went away before anything was sent on.
+    ClientGone,
+}
+
+/// Makes the try on a stream.
+pub(super) async fn run(
+    work: &mut Work,
+    exchange: &mut Exchange,
+    attempt: &Attempt,
+    stream: H2Call,
+) -> Tried {
+    let H2Call { mut send, reused, place: _place } = stream;
+    let outgoing = Outgoing::new(&work.call, exchange, attempt);
+    let Some(request) = request(&work.call, outgoing) else {
+        return work.failed(exchange, Reason::UpstreamProtocol, false, reused);
+    };
+    if work.call.checked.expects_continue && !work.reply.started {
+        // The client's question ends here: what the stream's window lets through may come.
+        let mut proceed = Response::new(());
+        *proceed.status_mut() = StatusCode::CONTINUE;
+        if work.reply.interim(proceed).is_err() {
+            return Tried::ClientGone;
+        }
+    }
+    work.call.sent.set(work.call.conn().client.shard.now_for_log());
+    let (response, to) = match send.send_request(request, work.call.bodiless) {
+        Ok(opened) => opened,
+        Err(error) => return work.failed(exchange, reason_of(&error), false, reused),
+    };
+    // A connection that is to end waits for it.
+    drop(send);
+    let received = {
+        let Work { call, source, reply } = &mut *work;
+        let repeatable = Cell::new(source.is_replayable());
+        let path = Path { call, attempt, repeatable: &repeatable };
+        let mut down = pin!(receive(&path, reply, exchange, response));
+        if call.bodiless {
+            down.await
+        } else {
+            let mut up = pin!(upload(&path, source, to));
+            match race(down.as_mut(), up.as_mut()).await {
+                Either::First(received) => received,
+                Either::Second(Err(Stopped::Client)) => Received::ClientGone,
+                // Sent, or the upstream takes no more: its answer tells.
+                Either::Second(Ok(_to) | Err(Stopped::Upstream(_to))) => down.await,
+            }
+        }
+    };
+    match received {
+        Received::Failed(reason) => work.failed(exchange, reason, true, reused),
+        Received::Again(step) => Tried::Again(step),
+        Received::Complete => Tried::Answered(End::Complete),
+        Received::Aborted(end, code) => work.broken(end, code),
+        Received::Cut(cut) => work.cut(cut),
+        Received::ClientGone => Tried::ClientGone,
+    }
+}
+
+/// The head as it goes up; none where a rule has made a path or an authority of it that cannot be said.
+fn request(call: &Call, outgoing: Outgoing) -> Option<Request<()>> {
+    let mut uri = http::uri::Parts::default();
+    uri.scheme = Some(if call.conn().client.secure() { Scheme::HTTPS } else { Scheme::HTTP });
+    uri.authority = Some(Authority::from_maybe_shared(Bytes::from(outgoing.authority)).ok()?);
+    uri.path_and_query = Some(PathAndQuery::from_maybe_shared(Bytes::from(outgoing.path)).ok()?);
+    let mut request = Request::new(());
+    *request.method_mut() = call.parts.method.clone();
+    *request.uri_mut() = Uri::from_parts(uri).ok()?;
+    *request.version_mut() = http::Version::HTTP_2;
+    *request.headers_mut() = outgoing.fields;
+    request.headers_mut().remove(EXPECT);
+    if let Some(protocol) = &call.protocol {
+        request.extensions_mut().insert(protocol.clone());
+    }
+    Some(request)
+}
+
+/// Why a stream ended.
+fn reason_of(error: &h2::Error) -> Reason {
+    match error.reason() {
+        Some(h2::Reason::REFUSED_STREAM) => Reason::UpstreamRefused,
+        // Streams above the last one that the peer has taken on (RFC 9113, 6.8); others go on.
+        _ if error.is_go_away() && error.is_remote() => Reason::UpstreamRefused,
+        _ => Reason::UpstreamReset,
+    }
+}
+
+/// The code by which an upstream's reset goes on to the client.
+fn code_of(error: &h2::Error) -> h2::Reason {
+    match error.reason() {
+        // What was answered was not refused, and a clean end it is not.
+        Some(h2::Reason::REFUSED_STREAM | h2::Reason::NO_ERROR) | None => h2::Reason::INTERNAL_ERROR,
+        Some(reason) if error.is_reset() => reason,
+        Some(_) => h2::Reason::INTERNAL_ERROR,
+    }
+}
+
+/// What both directions of a try need.
+struct Path<'a> {
+    call: &'a Call,
+    attempt: &'a Attempt,
+    /// What was sent of the body is all here.
+    repeatable: &'a Cell<bool>,
+}
+
+/// Why an upload ended early.
+enum Stopped {
+    /// The client broke off, or its body breaks a rule.
+    Client,
+    /// The upstream takes no more, or time ran out.
+    Upstream(SendStream<Bytes>),
+}
+
+/// Sends the body up, as fast as the upstream takes it. Gives the stream back, whose drop would cancel the answer.
+async fn upload(
+    path: &Path<'_>,
+    source: &mut Source,
+    mut to: SendStream<Bytes>,
+) -> Result<SendStream<Bytes>, Stopped> {
+    let mut progress = source::Progress::default();
+    let alarm = &path.call.alarm;
+    loop {
+        let next = poll_fn(|context| source.poll(&mut progress, context));
+        let piece = alarm.within(path.attempt.finish_by, next).await;
+        path.repeatable.set(source.is_replayable());
+        match piece {
+            Ok(Ok(Piece::Data(mut bytes))) => {
+                let end = source.is_at_end(&progress);
+                while !bytes.is_empty() {
+                    to.reserve_capacity(bytes.len());
+                    let room = poll_fn(|context| {
+                        loop {
+                            match to.capacity() {
+                                0 => match to.poll_capacity(context) {
+                                    Poll::Ready(Some(Ok(_))) => {}
+                                    Poll::Ready(_) => return Poll::Ready(None),
+                                    Poll::Pending => return Poll::Pending,
+                                },
+                                room => return Poll::Ready(Some(room)),
+                            }
+                        }
+                    });
+                    let stalls_at = clock::coarse().plus_millis(WRITE_STALL_MS);
+                    let Ok(Some(room)) = alarm.within(stalls_at.min(path.attempt.finish_by), room).await
+                    else {
+                        return Err(Stopped::Upstream(to));
+                    };
+                    let part = bytes.split_to(room.min(bytes.len()));
+                    if to.send_data(part, end && bytes.is_empty()).is_err() {
+                        return Err(Stopped::Upstream(to));
+                    }
+                }
+                source.sent_on();
+                if end {
+                    return Ok(to);
+                }
+            }
+            Ok(Ok(Piece::End(trailers))) => {
+                let sent = match trailers {
+                    Some(trailers) => to.send_trailers(trailers),
+                    None => to.send_data(Bytes::new(), true),
+                };
+                return if sent.is_ok() { Ok(to) } else { Err(Stopped::Upstream(to)) };
+            }
+            Ok(Err(_)) => return Err(Stopped::Client),
+            Err(_) => return Err(Stopped::Upstream(to)),
+        }
+    }
+}
+
+/// What comes before the final head's body.
+enum Came {
+    Interim(Response<()>),
+    Final(Result<Response<RecvStream>, h2::Error>),
+}
+
+/// Receives the answer and sends it on.
+async fn receive(
+    path: &Path<'_>,
+    reply: &mut Reply,
+    exchange: &mut Exchange,
+    mut response: ResponseFuture,
+) -> Received {
+    let Path { call, attempt, .. } = path;
+    let shard = &call.conn().client.shard;
+    let deadline = attempt.head_by.min(attempt.finish_by);
+    let mut before = 0;
+    let (parts, from) = loop {
+        let came = poll_fn(|context| match response.poll_informational(context) {
+            Poll::Ready(Some(Ok(head))) => Poll::Ready(Came::Interim(head)),
+            _ => Pin::new(&mut response).poll(context).map(Came::Final),
+        });
+        match call.watch(deadline, reply, came).await {
+            Ok(Came::Final(Ok(response))) => break response.into_parts(),
+            Ok(Came::Final(Err(error))) => return Received::Failed(reason_of(&error)),
+            Ok(Came::Interim(head)) => {
+                let status = head.status().as_u16();
+                match interim(status, Version::Http11, before) {
+                    // The client was told already.
+                    Ok(_) if status == 100 => {}
+                    Ok(Interim::Relay) => {
+                        if reply.interim(head).is_err() {
+                            return Received::ClientGone;
+                        }
+                    }
+                    Ok(Interim::Drop) => {}
+                    Ok(Interim::Switch) | Err(_) => return Received::Failed(Reason::UpstreamProtocol),
+                }
+                before += 1;
+            }
+            Err(Interrupted::Gone) => return Received::ClientGone,
+            Err(Interrupted::Deadline) if clock::now() >= attempt.finish_by => {
+                return Received::Failed(Reason::RequestTimeout);
+            }
+            Err(Interrupted::Deadline) => return Received::Failed(Reason::PerTryTimeout),
+        }
+    };
+    let now = shard.now_for_log();
+    let grpc_status = grpc::status(&parts.headers);
+    let input = Input::ResponseHead {
+        status: parts.status.as_u16(),
+        grpc_status,
+        replayable: path.repeatable.get() && !reply.started,
+    };
+    let step = exchange.handle(input, now, &mut shard.rng.borrow_mut());
+    match step {
+        Step::Forward => {}
+        Step::Discard(inner) => return Received::Again(inner),
+        other => return Received::Again(Box::new(other)),
+    }
+    reply.answered = now;
+    reply.grpc_status = grpc_status;
+    onward::log_head(reply, &call.conn().client, &parts.headers);
+    forward(path, reply, exchange, parts, from).await
+}
+
+/// Sends the final head on, then the body.
+async fn forward(
+    path: &Path<'_>,
+    reply: &mut Reply,
+    exchange: &Exchange,
+    parts: http::response::Parts,
+    mut from: RecvStream,
+) -> Received {
+    let Path { call, attempt, .. } = path;
+    let changes: SmallVec<[&Changes; 2]> = exchange.response_changes().into_iter().rev().flatten().collect();
+    let mut head = Response::new(());
+    *head.status_mut() = parts.status;
+    *head.headers_mut() = parts.headers;
+    edit(head.headers_mut(), &changes);
+    let end = from.is_end_stream();
+    if let Err(cut) = reply.head(head, end) {
+        return Received::Cut(cut);
+    }
+    if end {
+        return Received::Complete;
+    }
+    // A protocol of its own, once begun, is not bound to a request's time.
+    let deadline = if call.protocol.is_some() { Tick::NEVER } else { attempt.finish_by };
+    loop {
+        let next = poll_fn(|context| poll_piece(&mut from, context));
+        let sent = match call.watch(deadline, reply, next).await {
+            Ok(Ok(Piece::Data(bytes))) => {
+                let last = from.is_end_stream();
+                let count = bytes.len();
+                let sent = reply.data(call, bytes, last, deadline).await;
+                // Refused only where the stream is over.
+                let _ = from.flow_control().release_capacity(count);
+                match sent {
+                    Ok(()) if last => return Received::Complete,
+                    sent => sent,
+                }
+            }
+            Ok(Ok(Piece::End(trailers))) => match reply.end(trailers) {
+                Ok(()) => return Received::Complete,
+                Err(cut) => Err(cut),
+            },
+            Ok(Err(error)) => return Received::Aborted(End::UpstreamAborted, code_of(&error)),
+            Err(interrupted) => Err(interrupted.into()),
+        };
+        if let Err(cut) = sent {
+            return Received::Cut(cut);
+        }
+    }
+}
+
+fn poll_piece(from: &mut RecvStream, context: &mut std::task::Context<'_>) -> Poll<Result<Piece, h2::Error>> {
+    loop {
+        match from.poll_data(context) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
+            Poll::Ready(Some(Ok(bytes))) if bytes.is_empty() => {}
+            Poll::Ready(Some(Ok(bytes))) => return Poll::Ready(Ok(Piece::Data(bytes))),
+            Poll::Ready(None) => {
+                return from
+                    .poll_trailers(context)
+                    .map_ok(|trailers: Option<HeaderMap>| Piece::End(trailers));
+            }
+        }
+    }
+}

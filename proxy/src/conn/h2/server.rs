@@ -1,0 +1,264 @@
+//! A client's connection: settings, new streams, budgets, signs of life, and its end.
+
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use dromon_core::h2::{Meter, Trip};
+use dromon_core::limits::{
+    DOWNSTREAM_IDLE_MS, H2_CONNECTION_WINDOW_BYTES, H2_HEADER_TABLE_BYTES, H2_PING_AFTER_MS,
+    H2_PING_ANSWER_MS, H2_REQUESTS_PER_CONNECTION_MAX, H2_SEND_BUFFER_BYTES, H2_STREAM_ERRORS_MAX,
+    H2_STREAM_WINDOW_BYTES, H2_STREAMS_MAX, HEAD_BYTES_MAX, HEAD_DEADLINE_MS,
+};
+use dromon_core::time::Tick;
+use h2::server::{Builder, Connection, Handshake};
+use h2::{Ping, PingPong};
+
+use super::memio::{self, Engine, Io};
+use super::stream;
+use crate::conn::client::Client;
+use crate::sys::buffer::Buffer;
+use crate::sys::clock;
+
+/// What the streams of a connection share.
+pub(super) struct Conn {
+    pub(super) client: Client,
+    meter: RefCell<Meter>,
+    trip: Cell<Option<Trip>>,
+    /// Streams under way.
+    open: Cell<u32>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Conn {
+    /// A DATA frame was sent.
+    pub(super) fn data_sent(&self) {
+        self.meter.borrow_mut().data_sent();
+    }
+
+    /// The client has reset a stream before its answer had begun.
+    pub(super) fn reset_unanswered(&self) {
+        let spent = self.meter.borrow_mut().reset_unanswered();
+        self.judge(spent);
+    }
+
+    /// A stream was answered with an error of the client's making.
+    pub(super) fn stream_error(&self) {
+        let spent = self.meter.borrow_mut().stream_error();
+        self.judge(spent);
+    }
+
+    fn judge(&self, spent: Result<(), Trip>) {
+        let Err(trip) = spent else { return };
+        if self.trip.replace(Some(trip)).is_none() {
+            self.client.shard.gauges.downstream_http2_abuses.add(1);
+            if let Some(waker) = self.waker.borrow_mut().take() {
+                waker.wake();
+            }
+        }
+    }
+}
+
+/// One of a connection's streams under way, until it is dropped.
+pub(super) struct Open(pub(super) Rc<Conn>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get().saturating_sub(1));
+    }
+}
+
+/// Serves a client's connection to its end; `first` are the bytes that told its protocol.
+pub(in crate::conn) async fn serve(client: Client, first: Buffer) {
+    let conn = Rc::new(Conn {
+        client,
+        meter: RefCell::new(Meter::of_client()),
+        trip: Cell::new(None),
+        open: Cell::new(0),
+        waker: RefCell::new(None),
+    });
+    let client = &conn.client;
+    let (io, pump) = memio::pair(&client.shard);
+    let pump = pump.with_ahead(first);
+    let mut server = Server::new(conn.clone(), io);
+    memio::drive(&client.shard, &client.stream, &client.alarm, &pump, &mut server).await;
+}
+
+enum State {
+    Handshake(Handshake<Io, Bytes>),
+    Open(Connection<Io, Bytes>),
+}
+
+/// The connection's engine.
+struct Server {
+    conn: Rc<Conn>,
+    state: State,
+    /// Streams taken.
+    accepted: u64,
+    /// When bytes came last; at first, when the connection began.
+    heard: Tick,
+    /// When the connection was told to go, if it was.
+    leaving: Option<Tick>,
+    /// It was told to stop at once.
+    stopped: bool,
+    pinger: Option<PingPong>,
+    pinged: Option<Tick>,
+    /// Its place among the tasks that are woken for a drain.
+    place: Option<u64>,
+}
+
+impl Server {
+    fn new(conn: Rc<Conn>, io: Io) -> Server {
+        let handshake = Builder::new()
+            .initial_window_size(H2_STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES)
+            .max_concurrent_streams(H2_STREAMS_MAX)
+            .max_header_list_size(HEAD_BYTES_MAX as u32)
+            .header_table_size(H2_HEADER_TABLE_BYTES)
+            .max_send_buffer_size(H2_SEND_BUFFER_BYTES)
+            .max_local_error_reset_streams(Some(H2_STREAM_ERRORS_MAX as usize))
+            .enable_connect_protocol()
+            .handshake(io);
+        Server {
+            conn,
+            state: State::Handshake(handshake),
+            accepted: 0,
+            heard: clock::coarse(),
+            leaving: None,
+            stopped: false,
+            pinger: None,
+            pinged: None,
+            place: None,
+        }
+    }
+
+    /// Lets streams and a drain wake the task.
+    fn enlist(&mut self, context: &Context<'_>) {
+        let mut waker = self.conn.waker.borrow_mut();
+        if waker.is_none() {
+            *waker = Some(context.waker().clone());
+        }
+        if self.place.is_none() {
+            self.place = Some(self.conn.client.shard.roster.join(context.waker().clone()));
+        }
+    }
+
+    /// Ends what must end: at once after abuse; politely for a drain, after enough requests and after a long idle time.
+    /// True if something changed.
+    fn steer(&mut self, now: Tick) -> bool {
+        let State::Open(connection) = &mut self.state else { return false };
+        if self.conn.trip.get().is_some() && !self.stopped {
+            self.stopped = true;
+            connection.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
+            return true;
+        }
+        let idle = self.conn.open.get() == 0 && now >= self.heard.plus_millis(DOWNSTREAM_IDLE_MS);
+        let enough = self.accepted >= H2_REQUESTS_PER_CONNECTION_MAX;
+        if self.leaving.is_none() && (idle || enough || self.conn.client.shard.draining()) {
+            self.leaving = Some(now);
+            connection.graceful_shutdown();
+            return true;
+        }
+        false
+    }
+
+    /// Whether the client is gone without a word: it answers no ping, or does not go when told to.
+    fn is_lost(&mut self, now: Tick, context: &mut Context<'_>) -> bool {
+        let unanswered = |since: Tick| now >= since.plus_millis(H2_PING_ANSWER_MS);
+        if self.conn.open.get() == 0 {
+            return self.leaving.is_some_and(unanswered);
+        }
+        let quiet = now >= self.heard.plus_millis(H2_PING_AFTER_MS);
+        match (self.pinged, &mut self.pinger) {
+            (Some(_), Some(pinger)) if !quiet => {
+                // Any byte is a sign of life; the pong is taken so that there can be another ping.
+                if pinger.poll_pong(context).is_ready() {
+                    self.pinged = None;
+                }
+                false
+            }
+            (Some(since), _) => quiet && unanswered(since),
+            (None, Some(pinger)) if quiet => {
+                let _ = pinger.send_ping(Ping::opaque());
+                self.pinged = Some(now);
+                false
+            }
+            (None, _) => false,
+        }
+    }
+
+    fn take(&mut self, request: http::Request<h2::RecvStream>, respond: h2::server::SendResponse<Bytes>) {
+        let conn = &self.conn;
+        self.accepted += 1;
+        conn.client.requests.set(conn.client.requests.get() + 1);
+        conn.open.set(conn.open.get() + 1);
+        monoio::spawn(stream::serve(Open(conn.clone()), request, respond));
+    }
+}
+
+impl Engine for Server {
+    fn inspect(&mut self, bytes: &[u8], now: Tick) -> bool {
+        self.heard = now;
+        let spent = self.conn.meter.borrow_mut().inspect(bytes, now);
+        let good = spent.is_ok();
+        self.conn.judge(spent);
+        good
+    }
+
+    fn wake_at(&self) -> Tick {
+        let life = match (&self.state, self.conn.open.get(), self.leaving) {
+            (State::Handshake(_), ..) => self.heard.plus_millis(HEAD_DEADLINE_MS),
+            (State::Open(_), 0, Some(since)) => since.plus_millis(H2_PING_ANSWER_MS),
+            (State::Open(_), 0, None) => self.heard.plus_millis(DOWNSTREAM_IDLE_MS),
+            (State::Open(_), ..) => match self.pinged {
+                Some(since) => {
+                    since.plus_millis(H2_PING_ANSWER_MS).max(self.heard.plus_millis(H2_PING_AFTER_MS))
+                }
+                None => self.heard.plus_millis(H2_PING_AFTER_MS),
+            },
+        };
+        life.min(self.conn.meter.borrow().deadline())
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.enlist(context);
+        let now = clock::now();
+        let in_time = self.conn.meter.borrow().check_time(now);
+        self.conn.judge(in_time);
+        if let State::Handshake(handshake) = &mut self.state {
+            match Pin::new(handshake).poll(context) {
+                Poll::Ready(Ok(mut connection)) => {
+                    self.pinger = connection.ping_pong();
+                    self.state = State::Open(connection);
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => {
+                    let late = now >= self.heard.plus_millis(HEAD_DEADLINE_MS);
+                    let over = late || self.conn.trip.get().is_some();
+                    return if over { Poll::Ready(()) } else { Poll::Pending };
+                }
+            }
+        }
+        loop {
+            self.steer(now);
+            let State::Open(connection) = &mut self.state else { return Poll::Ready(()) };
+            match connection.poll_accept(context) {
+                Poll::Ready(Some(Ok((request, respond)))) => self.take(request, respond),
+                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
+                Poll::Pending if self.steer(now) => {}
+                Poll::Pending if self.is_lost(now, context) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            self.conn.client.shard.roster.leave(place);
+        }
+    }
+}
