@@ -156,6 +156,8 @@ impl Exchange {
         match (delay_ms, answer) {
             (Some(delay_ms), answer) => {
                 self.delayed = true;
+                // Envoy's fault filter comes before its router, whose timeout begins when the request reaches it.
+                self.finish_by = Tick::NEVER;
                 self.held_answer = answer.map(Box::new);
                 self.phase = Phase::Delayed;
                 self.wait(now.plus_millis(delay_ms))

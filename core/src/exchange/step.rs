@@ -22,8 +22,12 @@ impl Exchange {
                 Step::Wait(self.wake_at)
             }
             (Phase::Delayed, Input::Timer) => match self.held_answer.take() {
-                Some(answer) if now < self.finish_by => self.respond(*answer),
-                _ => self.attempt(now, rng),
+                Some(answer) => self.respond(*answer),
+                None => {
+                    let timeout_ms = self.rule.as_ref().and_then(|rule| rule.timeout_ms);
+                    self.finish_by = timeout_ms.map_or(Tick::NEVER, |ms| now.plus_millis(ms));
+                    self.attempt(now, rng)
+                }
             },
             (Phase::BackingOff, Input::Timer) => self.attempt(now, rng),
             (Phase::Fetching, Input::Timer) => {

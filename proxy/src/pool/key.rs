@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use dromon_core::balance::DestinationState;
+use dromon_core::config::model::Discovery;
 use dromon_core::config::table::Destination;
 
 /// A destination, by its state, which outlives configuration versions, and an address.
@@ -16,6 +17,13 @@ pub(super) struct Key {
 
 impl Key {
     pub(super) fn new(destination: Option<&Arc<Destination>>, address: SocketAddr) -> Key {
+        // A new DNS answer is for new connections: those to the one before serve on (Envoy's logical host).
+        let logical =
+            |it: &Arc<Destination>| it.model.discovery == Discovery::DnsRoundRobin && it.endpoints.len() == 1;
+        let address = match destination.is_some_and(logical) {
+            true => SocketAddr::from(([0; 4], 0)),
+            false => address,
+        };
         Key { destination: destination.map_or(0, |destination| id(&destination.state)), address }
     }
 

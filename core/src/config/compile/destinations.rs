@@ -117,8 +117,13 @@ pub(super) fn join(
 ) -> Destination {
     let known: HashMap<SocketAddr, &Endpoint, foldhash::fast::FixedState> =
         before.iter().flat_map(|it| &it.endpoints).map(|endpoint| (endpoint.address, endpoint)).collect();
+    // One answer at a time is one endpoint, whatever its address is today (Envoy's logical host).
+    let logical = match before.map(|it| it.endpoints.as_slice()) {
+        Some([only]) if model.discovery == Discovery::DnsRoundRobin => Some(only),
+        _ => None,
+    };
     let compiled = addresses(&model, endpoints, answers).map(|(address, endpoint)| {
-        let old = known.get(&address);
+        let old = known.get(&address).copied().or(logical.filter(|old| *old.model == *endpoint));
         Endpoint {
             address,
             model: match old {

@@ -24,7 +24,7 @@ use crate::route::rule::{Action, CompiledRule, HeaderOps};
 
 pub(crate) use limits::{LimitSet, compile_limit};
 
-/// What DNS says of the names in [`Snapshot::dns_names`].
+/// What DNS says of the names in [`Snapshot::dns_names`]; first the address for new connections where one is used at a time.
 pub type Answers = BTreeMap<String, Vec<IpAddr>>;
 
 /// All that a table is made of.

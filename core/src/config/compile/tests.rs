@@ -210,6 +210,20 @@ fn dns_answers_become_endpoints() {
     assert!(Arc::ptr_eq(table.destination_named(name).unwrap(), again.destination_named(name).unwrap()));
     let table = world.apply([with(model::Discovery::DnsRoundRobin)]);
     assert_eq!(addresses(&table), ["10.0.0.9:8080", "10.0.0.1:8080"]);
+
+    let names =
+        |world: &World| world.snapshot.dns_names_in_turn().into_iter().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(names(&world), Vec::from(["10.0.0.1".to_owned(), "x.org".to_owned()]));
+    let only = model::Endpoints { name: name.into(), endpoints: vec![endpoint("x.org")] };
+    let first = world.apply([Resource::Endpoints(only)]);
+    assert_eq!(addresses(&first), ["10.0.0.9:8080"], "one answer at a time");
+    world.answers.insert("x.org".into(), vec!["10.0.0.1".parse().unwrap(), "10.0.0.9".parse().unwrap()]);
+    let second = world.compile();
+    assert_eq!(addresses(&second), ["10.0.0.1:8080"], "the one that DNS names first");
+    let state = |table: &Table| Arc::clone(&table.destination_named(name).unwrap().endpoints[0].state);
+    assert!(Arc::ptr_eq(&state(&first), &state(&second)), "it stays one endpoint");
+    world.apply([with(model::Discovery::Dns)]);
+    assert_eq!(names(&world), Vec::<String>::new());
 }
 
 fn limit(object: &str, requests: u64, host: &str) -> Resource {

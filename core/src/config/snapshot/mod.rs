@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::model::{self, Kind, Resource};
+use crate::config::model::{self, Discovery, Kind, Resource};
 use crate::limits::RESOURCE_BYTES_MAX;
 
 pub use diff::{Change, ChangeKind, diff};
@@ -314,6 +314,17 @@ impl Snapshot {
         let endpoints = self.endpoints.values().flat_map(|held| &held.body.endpoints);
         let names = endpoints.map(|endpoint| endpoint.address.as_str());
         names.filter(|address| address.parse::<std::net::IpAddr>().is_err()).collect()
+    }
+
+    /// Those of them of which one answer is used at a time, so that it matters which comes first.
+    pub fn dns_names_in_turn(&self) -> BTreeSet<&str> {
+        let in_turn = |name: &str| {
+            let destination = self.destinations.get(name);
+            destination.is_some_and(|held| held.body.discovery == Discovery::DnsRoundRobin)
+        };
+        let endpoints = self.endpoints.iter().filter(|(name, _)| in_turn(name));
+        let addresses = endpoints.flat_map(|(_, held)| &held.body.endpoints);
+        addresses.map(|endpoint| endpoint.address.as_str()).collect()
     }
 }
 

@@ -145,17 +145,33 @@ fn an_injected_delay_comes_before_the_abort_and_before_the_try() {
 }
 
 #[test]
-fn the_timeout_covers_an_injected_delay() {
-    let mut bench = Mesh::with(|mesh| {
-        let delay = Some(FaultDelay { delay_ms: 7_000, per_million: 1_000_000 });
-        mesh.rule.fault = Some(FaultRule { delay, abort: None });
-        mesh.rule.timeout_ms = Some(500);
-    });
+fn the_timeout_begins_when_an_injected_delay_is_over() {
+    let delayed = |fault: Option<FaultAbort>| {
+        Mesh::with(|mesh| {
+            let delay = Some(FaultDelay { delay_ms: 7_000, per_million: 1_000_000 });
+            mesh.rule.fault = Some(FaultRule { delay, abort: fault });
+            mesh.rule.timeout_ms = Some(500);
+        })
+    };
+    let mut bench = delayed(None);
     let (mut exchange, step) = bench.begin(&GET);
-    assert!(matches!(step, Step::Wait(until) if until == bench.now.plus_millis(500)));
-    let local = answer(bench.wait(&mut exchange, step));
+    assert!(matches!(step, Step::Wait(until) if until == bench.now.plus_millis(7_000)));
+    let tried = attempt(bench.wait(&mut exchange, step));
+    assert_eq!(tried.finish_by, bench.now.plus_millis(500));
+    bench.now = tried.finish_by;
+    let late = Input::AttemptFailed {
+        reason: Reason::RequestTimeout,
+        request_bytes_sent: true,
+        connection_reused: false,
+        replayable: true,
+    };
+    let local = answer(bench.handle(&mut exchange, late));
     assert_eq!((local.status, local.reason), (504, Reason::RequestTimeout));
     assert_eq!(exchange.flags().to_string(), "DI,UT");
+
+    let mut bench = delayed(Some(FaultAbort { status: 418, per_million: 1_000_000 }));
+    let (mut exchange, step) = bench.begin(&GET);
+    assert_eq!(answer(bench.wait(&mut exchange, step)).status, 418, "no timeout stands before an abort");
 }
 
 #[test]

@@ -117,7 +117,7 @@ impl Control {
             self.store.set_whole();
         }
         let snapshot = self.store.start_applying();
-        self.dns.watch(&snapshot.dns_names());
+        self.dns.watch(&snapshot.dns_names(), &snapshot.dns_names_in_turn());
         let budget = if self.has_table() { NEW_NAMES_MAX } else { FIRST_NAMES_MAX };
         let (before, seed) = (self.handle.status.borrow().table.clone(), self.handle.settings.seed);
         let (version, dns, events) = (self.versions, self.dns.clone(), self.handle.events.clone());

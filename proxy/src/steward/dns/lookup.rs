@@ -19,10 +19,11 @@ const HOSTS_TTL: Duration = Duration::from_secs(5);
 /// How long an address given literally holds: it does not change.
 const LITERAL_TTL: Duration = Duration::from_secs(DNS_TTL_S_MAX);
 
-/// Addresses, in a fixed order, and how long they hold.
+/// Addresses and how long they hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// IPv4 first; sorted, none twice, at least one.
+    /// The first that was answered, by preference an IPv4 one; the others after it, sorted, IPv4 first. None twice, at least
+    /// one.
     pub addresses: Vec<IpAddr>,
     /// Within [`DNS_TTL_S_MIN`] and [`DNS_TTL_S_MAX`].
     pub ttl: Duration,
@@ -124,8 +125,10 @@ fn in_hosts_file(text: &str, name: &str) -> Vec<IpAddr> {
     addresses
 }
 
+/// Name servers turn the order of their answers to spread clients: what comes first counts, the rest does not.
 fn in_order(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
-    addresses.sort_unstable();
+    let first = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first()).copied();
+    addresses.sort_unstable_by_key(|address| (Some(*address) != first, *address));
     addresses.dedup();
     addresses
 }

@@ -38,8 +38,18 @@ pub struct Dns {
 #[derive(Debug)]
 struct Watched {
     addresses: Vec<IpAddr>,
+    /// One answer is used at a time: it matters which comes first.
+    in_turn: bool,
     looked_up: bool,
     task: Option<AbortHandle>,
+}
+
+impl Watched {
+    fn differs(&self, addresses: &[IpAddr]) -> bool {
+        let turned = self.addresses.first() != addresses.first();
+        let others = || self.addresses.iter().any(|known| !addresses.contains(known));
+        self.addresses.len() != addresses.len() || (self.in_turn && turned) || others()
+    }
 }
 
 /// A name that a shard asked for: looked up when it is asked for.
@@ -65,8 +75,8 @@ impl Dns {
         }
     }
 
-    /// Keeps these names up to date from now on, and no others.
-    pub fn watch(self: &Rc<Dns>, names: &BTreeSet<&str>) {
+    /// Keeps these names up to date from now on, and no others; of those also in `in_turn` the order of the answers counts.
+    pub fn watch(self: &Rc<Dns>, names: &BTreeSet<&str>, in_turn: &BTreeSet<&str>) {
         let mut watched = self.watched.borrow_mut();
         watched.retain(|name, held| {
             let stays = names.contains(name.as_str());
@@ -76,7 +86,9 @@ impl Dns {
             stays
         });
         for &name in names {
-            if watched.contains_key(name) {
+            let in_turn = in_turn.contains(name);
+            if let Some(held) = watched.get_mut(name) {
+                held.in_turn = in_turn;
                 continue;
             }
             if watched.len() >= DNS_NAMES_MAX {
@@ -88,7 +100,7 @@ impl Dns {
             let task = spawn_local(self.clone().keep_looking(name.to_owned())).abort_handle();
             watched.insert(
                 name.to_owned(),
-                Watched { addresses: Vec::new(), looked_up: false, task: Some(task) },
+                Watched { addresses: Vec::new(), in_turn, looked_up: false, task: Some(task) },
             );
         }
     }
@@ -147,7 +159,7 @@ impl Dns {
             let Some(held) = watched.get_mut(name) else { return };
             held.looked_up = true;
             match addresses {
-                Some(addresses) if addresses != held.addresses => {
+                Some(addresses) if held.differs(&addresses) => {
                     held.addresses = addresses;
                     true
                 }

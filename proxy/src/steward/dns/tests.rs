@@ -48,15 +48,26 @@ async fn a_watched_name_is_looked_up_again_and_its_last_good_answer_stays() {
     std::fs::write(&hosts, "10.0.0.1 db\n").expect("written");
     let test = async {
         let (dns, mut events) = dns(&hosts);
-        dns.watch(&BTreeSet::from(["db"]));
+        dns.watch(&BTreeSet::from(["db"]), &BTreeSet::new());
         assert_eq!(*dns.answers_within(DEADLINE).await, answers(&[[10, 0, 0, 1]]));
         assert!(matches!(events.recv().await, Some(Event::NamesChanged)));
         std::fs::write(&hosts, "10.0.0.2 db\n10.0.0.1 db\n").expect("written");
         assert!(matches!(events.recv().await, Some(Event::NamesChanged)), "the answer's time is over");
-        assert_eq!(*dns.answers(), answers(&[[10, 0, 0, 1], [10, 0, 0, 2]]));
+        assert_eq!(*dns.answers(), answers(&[[10, 0, 0, 2], [10, 0, 0, 1]]));
         dns.learn("db", None).await;
-        assert_eq!(*dns.answers(), answers(&[[10, 0, 0, 1], [10, 0, 0, 2]]), "a failure takes nothing away");
-        dns.watch(&BTreeSet::new());
+        assert_eq!(*dns.answers(), answers(&[[10, 0, 0, 2], [10, 0, 0, 1]]), "a failure takes nothing away");
+
+        let turned: Vec<IpAddr> = vec![[10, 0, 0, 1].into(), [10, 0, 0, 2].into()];
+        dns.learn("db", Some(turned.clone())).await;
+        assert!(events.try_recv().is_err(), "where all are used, a name server may turn them as it likes");
+        dns.watch(&BTreeSet::from(["db"]), &BTreeSet::from(["db"]));
+        dns.learn("db", Some(turned)).await;
+        assert!(
+            matches!(events.try_recv(), Ok(Event::NamesChanged)),
+            "the first is the one for new connections"
+        );
+        assert_eq!(*dns.answers(), answers(&[[10, 0, 0, 1], [10, 0, 0, 2]]));
+        dns.watch(&BTreeSet::new(), &BTreeSet::new());
         assert!(dns.answers().is_empty());
     };
     tokio::time::timeout(DEADLINE, LocalSet::new().run_until(test)).await.expect("in time");

@@ -88,3 +88,16 @@ async fn a_name_server_is_asked_for_both_families_and_its_ttl_is_kept_within_bou
         assert!(lookup.addresses("other.example").await.is_err(), "the name server says that there is none");
     }
 }
+
+#[test]
+fn what_is_answered_first_stays_first_and_the_order_of_the_rest_says_nothing() {
+    let ordered = |answered: &[&str]| {
+        let addresses = answered.iter().map(|it| it.parse().expect("an address")).collect();
+        in_order(addresses).iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let first = ["10.0.0.2", "10.0.0.1", "10.0.0.3"];
+    assert_eq!(ordered(&["10.0.0.2", "10.0.0.3", "10.0.0.1", "10.0.0.2"]), first);
+    assert_eq!(ordered(&["10.0.0.2", "10.0.0.1", "10.0.0.3"]), first);
+    assert_eq!(ordered(&["fd00::2", "10.0.0.9", "fd00::1"]), ["10.0.0.9", "fd00::1", "fd00::2"]);
+    assert_eq!(ordered(&["fd00::2", "fd00::1"]), ["fd00::2", "fd00::1"]);
+}
