@@ -55,7 +55,8 @@ pub fn check(parts: &Parts, protocol: Option<&str>) -> Result<Checked, Reject> {
         if edge(bytes.first()) || edge(bytes.last()) {
             return Err(Reject::request(Rule::R37, "white space around a value"));
         }
-        if h1::is_framing_look_alike(name.as_str().as_bytes()) {
+        let name = name.as_str().as_bytes();
+        if name.contains(&b'_') && h1::is_framing_look_alike(name) {
             return Err(Reject::request(Rule::R6, "underscore look-alike of a framing field"));
         }
     }

@@ -147,12 +147,14 @@ enum Reached {
 }
 
 /// What a client of HTTP/2 is served by: what its destination is declared to speak, and HTTP/2 where that is open, since
-/// client and service have agreed on it without this proxy (as Envoy's `use_downstream_protocol_config`).
-fn offer(exchange: &Exchange) -> Offer {
+/// client and service have agreed on it without this proxy (as Istio's `use_downstream_protocol`, which is for sidecars:
+/// the clients of a gateway know nothing of the service).
+fn offer(exchange: &Exchange, gateway: bool) -> Offer {
     match exchange.destination().map(|destination| &destination.model) {
         None => Offer::Http2,
         Some(model) => match model.protocol {
-            Protocol::Http2 | Protocol::Grpc | Protocol::Auto => Offer::Http2,
+            Protocol::Http2 | Protocol::Grpc => Offer::Http2,
+            Protocol::Auto if !gateway => Offer::Http2,
             _ if model.h2_upgrade => Offer::Either,
             _ => Offer::Http1,
         },
@@ -167,8 +169,10 @@ async fn attempt_once(work: &mut Work, exchange: &mut Exchange, attempt: &Attemp
     let reached = {
         let reach = async {
             let address = attempt::address(client, attempt).await?;
-            let wanted =
-                Wanted { offer: offer(exchange), ..attempt::wanted(client, exchange, attempt, address) };
+            let wanted = Wanted {
+                offer: offer(exchange, client.port.gateway),
+                ..attempt::wanted(client, exchange, attempt, address)
+            };
             if wanted.offer != Offer::Http1
                 && let Opened::Stream(stream) = shard.pools.open_stream(shard, wanted).await?
             {
