@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod balance;
+pub mod client_hello;
 pub mod config;
 pub mod date;
 pub mod exchange;
@@ -15,6 +16,7 @@ pub mod h2;
 pub mod health;
 pub mod limit;
 pub mod limits;
+pub mod proxy_protocol;
 pub mod retry;
 pub mod rng;
 pub mod route;

@@ -261,6 +261,22 @@ pub const RENEWAL_BACKOFF_MS_MIN: u64 = 1_000;
 pub const RENEWAL_BACKOFF_MS_MAX: u64 = 60_000;
 /// TLS sessions kept for resumption for each set of settings and server name, in number of server names.
 pub const TLS_SESSION_NAMES_MAX: usize = 32;
+/// Most plaintext sealed and written at once, and received at once, in bytes.
+pub const TLS_STEP_BYTES_MAX: usize = 256 * 1024;
+/// Decrypted plaintext kept for a reader that only looks, in bytes; what is received beyond waits in the kernel.
+pub const TLS_WAITING_BYTES_MAX: usize = 32 * 1024;
+/// Largest handshake message that is waited for, in bytes (rustls takes 64 KiB).
+pub const TLS_HANDSHAKE_BYTES_MAX: usize = 128 * 1024;
+/// Time for a TLS handshake, in milliseconds.
+pub const TLS_HANDSHAKE_MS: u64 = 10_000;
+/// How long a peer that was refused may take to read why, in milliseconds.
+pub const TLS_PARTING_MS_MAX: u64 = 1_000;
+/// Longest ClientHello that is waited for, in bytes.
+pub const CLIENT_HELLO_BYTES_MAX: usize = 64 * 1024;
+/// Longest PROXY protocol header that is taken, in bytes.
+pub const PROXY_HEADER_BYTES_MAX: usize = 4 * 1024;
+/// Time for a PROXY protocol header or a ClientHello to arrive, in milliseconds.
+pub const PREFACE_MS_MAX: u64 = 10_000;
 /// Session tickets that a server sends after a full handshake.
 pub const TLS_TICKETS: usize = 1;
 

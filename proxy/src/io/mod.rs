@@ -3,6 +3,7 @@
 mod alarm;
 mod race;
 mod stream;
+pub mod tls;
 mod transfer;
 
 pub use alarm::{Alarm, Interrupted};

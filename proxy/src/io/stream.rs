@@ -5,8 +5,10 @@
 
 use std::io;
 
+use dromon_auth::spiffe::SpiffeId;
 use monoio::BufResult;
 
+use super::tls::TlsStream;
 use crate::sys::buffer::Buffer;
 use crate::sys::socket::{Peek, Socket};
 
@@ -14,6 +16,8 @@ use crate::sys::socket::{Peek, Socket};
 pub enum Stream {
     /// Bytes as they are.
     Plain(Socket),
+    /// Through TLS. Boxed: it weighs several times as much.
+    Tls(Box<TlsStream>),
 }
 
 impl Stream {
@@ -22,23 +26,26 @@ impl Stream {
     pub fn socket(&self) -> &Socket {
         match self {
             Stream::Plain(socket) => socket,
+            Stream::Tls(tls) => tls.socket(),
         }
     }
 
     /// Reads what is there, waiting for the first byte; 0 at the end of the stream. Dropping the future may lose bytes:
     /// only a connection that is given up may be treated so.
     #[inline]
-    pub fn read(&self, buffer: Buffer) -> impl Future<Output = BufResult<usize, Buffer>> {
+    pub async fn read(&self, buffer: Buffer) -> BufResult<usize, Buffer> {
         match self {
-            Stream::Plain(socket) => socket.read(buffer),
+            Stream::Plain(socket) => socket.read(buffer).await,
+            Stream::Tls(tls) => tls.read(buffer).await,
         }
     }
 
     /// Writes a part of the buffer, at least a byte of it.
     #[inline]
-    pub fn write(&self, buffer: Buffer) -> impl Future<Output = BufResult<usize, Buffer>> {
+    pub async fn write(&self, buffer: Buffer) -> BufResult<usize, Buffer> {
         match self {
-            Stream::Plain(socket) => socket.write(buffer),
+            Stream::Plain(socket) => socket.write(buffer).await,
+            Stream::Tls(tls) => tls.write(buffer).await,
         }
     }
 
@@ -50,6 +57,7 @@ impl Stream {
     pub fn try_read(&self, buffer: &mut Buffer) -> io::Result<usize> {
         match self {
             Stream::Plain(socket) => socket.try_read(buffer),
+            Stream::Tls(tls) => tls.try_read(buffer),
         }
     }
 
@@ -61,14 +69,16 @@ impl Stream {
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Stream::Plain(socket) => socket.try_write(bytes),
+            Stream::Tls(tls) => tls.try_write(bytes),
         }
     }
 
     /// Waits for bytes, an end or an error, holding no buffer. Dropping the future loses nothing.
     #[inline]
-    pub fn readable(&self) -> impl Future<Output = io::Result<()>> {
+    pub async fn readable(&self) -> io::Result<()> {
         match self {
-            Stream::Plain(socket) => socket.readable(),
+            Stream::Plain(socket) => socket.readable().await,
+            Stream::Tls(tls) => tls.readable().await,
         }
     }
 
@@ -77,6 +87,7 @@ impl Stream {
     pub fn peek(&self) -> Peek {
         match self {
             Stream::Plain(socket) => socket.peek(),
+            Stream::Tls(tls) => tls.peek(),
         }
     }
 
@@ -85,6 +96,7 @@ impl Stream {
     pub fn peek_bytes(&self, bytes: &mut [u8]) -> usize {
         match self {
             Stream::Plain(socket) => socket.peek_bytes(bytes),
+            Stream::Tls(tls) => tls.peek_bytes(bytes),
         }
     }
 
@@ -99,6 +111,7 @@ impl Stream {
     pub fn is_dead(&self) -> bool {
         match self {
             Stream::Plain(socket) => socket.is_dead(),
+            Stream::Tls(tls) => tls.is_dead(),
         }
     }
 
@@ -107,6 +120,7 @@ impl Stream {
     pub fn shutdown_write(&self) {
         match self {
             Stream::Plain(socket) => socket.shutdown_write(),
+            Stream::Tls(tls) => tls.shutdown_write(),
         }
     }
 
@@ -114,6 +128,39 @@ impl Stream {
     #[inline]
     pub fn reset_on_close(&self) {
         self.socket().reset_on_close();
+    }
+}
+
+/// What a handshake has shown.
+impl Stream {
+    /// The TLS session, if there is one.
+    #[inline]
+    pub fn tls(&self) -> Option<&TlsStream> {
+        match self {
+            Stream::Plain(_) => None,
+            Stream::Tls(tls) => Some(tls),
+        }
+    }
+
+    /// The workload at the other end, by a certificate of the mesh that was checked; none without one.
+    pub fn peer_identity(&self) -> Option<&SpiffeId> {
+        self.tls()?.peer()?.id.as_ref()
+    }
+
+    /// The protocol agreed on in the handshake (ALPN).
+    pub fn alpn(&self) -> Option<&[u8]> {
+        self.tls()?.alpn()
+    }
+
+    /// The server name that the client asked for (SNI).
+    pub fn sni(&self) -> Option<&str> {
+        self.tls()?.server_name()
+    }
+}
+
+impl From<TlsStream> for Stream {
+    fn from(tls: TlsStream) -> Stream {
+        Stream::Tls(Box::new(tls))
     }
 }
 

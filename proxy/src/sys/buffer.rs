@@ -23,6 +23,11 @@ impl Buffer {
         self.data.get(self.start..).unwrap_or_default()
     }
 
+    /// The same, for work in place.
+    pub fn filled_mut(&mut self) -> &mut [u8] {
+        self.data.get_mut(self.start..).unwrap_or_default()
+    }
+
     /// Bytes filled and not yet consumed.
     pub fn len(&self) -> usize {
         self.data.len() - self.start

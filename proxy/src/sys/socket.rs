@@ -29,6 +29,17 @@ pub enum Peek {
     Closed,
 }
 
+/// Which ends of a connection have hung up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HangUp {
+    /// None.
+    None,
+    /// The peer will send no more.
+    Peer,
+    /// Both, or the connection was reset.
+    Both,
+}
+
 /// A connection. One task reads and one writes at the same time; both through a shared reference.
 pub struct Socket {
     stream: UnsafeCell<TcpStream>,
@@ -100,6 +111,11 @@ impl Socket {
         self.stream().readable(false).await
     }
 
+    /// Waits until the kernel takes bytes again, or the connection breaks. Dropping the future loses nothing.
+    pub async fn writable(&self) -> io::Result<()> {
+        self.stream().writable(false).await
+    }
+
     /// Says that no more will be written.
     pub fn shutdown_write(&self) {
         // SAFETY: plain system call on an owned descriptor. A failure means that the peer is gone already.
@@ -151,16 +167,30 @@ impl Socket {
         self.ends_with_fin.set(ends);
     }
 
+    /// What [`Socket::ends_with_fin`] was told last.
+    pub fn is_ended_by_fin(&self) -> bool {
+        self.ends_with_fin.get()
+    }
+
     /// Whether there is nobody at the other end: reset, closed at both ends, or see [`Socket::ends_with_fin`].
     pub fn is_dead(&self) -> bool {
+        match self.hang_up() {
+            HangUp::None => false,
+            HangUp::Peer => self.ends_with_fin.get() && self.peek() == Peek::Closed,
+            HangUp::Both => true,
+        }
+    }
+
+    /// Who has hung up.
+    pub fn hang_up(&self) -> HangUp {
         let mut poll = libc::pollfd { fd: self.raw(), events: libc::POLLRDHUP, revents: 0 };
         // SAFETY: one live pollfd, as the count says; a timeout of 0 does not block.
         let ready = unsafe { libc::poll(&raw mut poll, 1, 0) };
-        if ready <= 0 {
-            return false;
+        match ready {
+            ..=0 => HangUp::None,
+            _ if poll.revents & (libc::POLLERR | libc::POLLHUP) != 0 => HangUp::Both,
+            _ => HangUp::Peer,
         }
-        poll.revents & (libc::POLLERR | libc::POLLHUP) != 0
-            || (self.ends_with_fin.get() && self.peek() == Peek::Closed)
     }
 
     /// Address of this end.
