@@ -123,6 +123,7 @@ fn main() {
         absolute_form: true,
         has_body: false,
         upgrade: false,
+        shard: 0,
     };
     measured(&table, &arrival, &request, times.parse().expect("TIMES"));
 }

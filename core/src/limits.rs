@@ -173,6 +173,14 @@ pub const DNS_TTL_S_MAX: u64 = 60;
 pub const ACCESS_LOG_BATCH_BYTES: usize = 32 * 1024;
 /// Longest time that a shard keeps an access-log line, in milliseconds.
 pub const ACCESS_LOG_BATCH_MS: u64 = 100;
+/// Requests a second above which a rate limit's shares are lent to the shards in lots; below, one word serves all.
+pub const LEASE_RATE_MIN: u64 = 100_000;
+/// Shards that shares are lent to; further ones take each share from the bucket itself.
+pub const LEASE_SHARDS_MAX: usize = 16;
+/// Smallest lot of shares that is worth lending.
+pub const LEASE_CREDITS_MIN: u64 = 8;
+/// Largest lot of shares.
+pub const LEASE_CREDITS_MAX: u64 = 65_536;
 /// Buckets of one keyed rate limit; a full bucket is free to evict.
 pub const KEYED_BUCKETS_MAX: usize = 65_536;
 /// Tries of one request in all, whatever a rule asks for.
@@ -281,6 +289,7 @@ pub const PREFACE_MS_MAX: u64 = 10_000;
 pub const TLS_TICKETS: usize = 1;
 
 const _: () = assert!(FETCH_WAITERS_MAX <= CONNECTIONS_PER_SHARD_MAX as u64);
+const _: () = assert!(LEASE_CREDITS_MIN < LEASE_CREDITS_MAX);
 const _: () = assert!(LINE_BYTES_MAX <= HEAD_BYTES_MAX);
 const _: () = assert!(HEAD_BUFFER_BYTES <= HEAD_BYTES_MAX);
 const _: () = assert!(BODY_BUFFER_BYTES <= BODY_BUFFER_BYTES_MAX);

@@ -62,6 +62,8 @@ pub struct Arrival {
     pub has_body: bool,
     /// The request asks for an upgrade, so it cannot be tried twice.
     pub upgrade: bool,
+    /// The shard that serves it, from 0: shares of fast rate limits are lent by shard.
+    pub shard: usize,
 }
 
 /// What to do next.

@@ -25,8 +25,7 @@ impl Rate {
     pub fn of(limit: &model::Limit) -> Rate {
         let unit = u128::from(limit.unit_ms.max(1)) * 1_000_000 * u128::from(PARTS_PER_NS);
         let interval = unit.div_ceil(u128::from(limit.requests.max(1)));
-        let depth = if limit.burst == 0 { limit.requests } else { limit.burst };
-        let tolerance = interval.saturating_mul(u128::from(depth.max(1) - 1));
+        let tolerance = interval.saturating_mul(u128::from(Rate::depth(limit).max(1) - 1));
         // A sixteenth of the clock's range is years of waiting, and leaves sums below without overflow.
         let cap = u128::from(u64::MAX / 16);
         Rate {
@@ -34,6 +33,16 @@ impl Rate {
             tolerance: tolerance.min(cap) as u64,
             closed: limit.requests == 0,
         }
+    }
+
+    /// Requests that a limit admits at once.
+    pub(super) fn depth(limit: &model::Limit) -> u64 {
+        if limit.burst == 0 { limit.requests } else { limit.burst }
+    }
+
+    /// The time in which so many requests come at the even pace, in ns.
+    pub(super) fn time_of_ns(self, requests: u64) -> u64 {
+        self.interval.saturating_mul(requests) / PARTS_PER_NS
     }
 
     /// The theoretical arrival time after admitting at `now`, or the wait in ns.
@@ -66,6 +75,21 @@ impl Bucket {
             let next = rate.next(arrival, now)?;
             match self.0.compare_exchange_weak(arrival, next, Relaxed, Relaxed) {
                 Ok(_) => return Ok(()),
+                Err(seen) => arrival = seen,
+            }
+        }
+    }
+
+    /// Takes the shares of up to `most` requests at once, at least one; how many.
+    pub(super) fn take_up_to(&self, most: u64, rate: Rate, now: Tick) -> Result<u64, u64> {
+        let mut arrival = self.0.load(Relaxed);
+        loop {
+            let first = rate.next(arrival, now)?;
+            let left = rate.tolerance.saturating_sub(arrival.saturating_sub(parts(now)));
+            let more = (left / rate.interval.max(1)).min(most.saturating_sub(1));
+            let next = first.saturating_add(more.saturating_mul(rate.interval));
+            match self.0.compare_exchange_weak(arrival, next, Relaxed, Relaxed) {
+                Ok(_) => return Ok(1 + more),
                 Err(seen) => arrival = seen,
             }
         }

@@ -1,11 +1,13 @@
 //! Rate limits, exact in total over all shards: GCRA buckets on one atomic word each, single or by key.
 //!
 //! The generic cell rate algorithm (ITU-T I.371) keeps one number per bucket, the theoretical arrival time of the next
-//! request at the even pace, so a bucket is one word and taking from it one compare-and-swap. Conditions (`when`) are the
-//! router's matter.
+//! request at the even pace, so a bucket is one word and taking from it one compare-and-swap. Limits of more than
+//! 100,000 a second are lent to the shards in lots; keyed ones are not, their load being spread over many words.
+//! Conditions (`when`) are the router's matter.
 
 mod bucket;
 mod keyed;
+mod lease;
 
 pub use bucket::{Bucket, Rate};
 pub use keyed::KeyedBuckets;
@@ -18,6 +20,7 @@ use foldhash::quality::FixedState;
 use crate::config::model;
 use crate::exchange::RequestView;
 use crate::time::Tick;
+use lease::Leased;
 
 /// The buckets of one limit, shared by all shards; outlives a table swap while the limit's numbers stay.
 #[derive(Debug)]
@@ -31,6 +34,7 @@ pub struct LimitState {
 #[derive(Debug)]
 enum Buckets {
     One(Bucket),
+    Leased(Box<Leased>),
     Keyed(Box<KeyedBuckets>),
 }
 
@@ -41,6 +45,8 @@ pub struct Source<'a> {
     pub address: IpAddr,
     /// The client's proven identity; empty without one.
     pub principal: &'a str,
+    /// The shard that asks, from 0.
+    pub shard: usize,
 }
 
 /// A limit's share was used up.
@@ -58,7 +64,8 @@ impl LimitState {
             other => other.clone(),
         });
         let buckets = match limit.per.is_empty() {
-            true => Buckets::One(Bucket::default()),
+            true => Leased::of(limit)
+                .map_or_else(|| Buckets::One(Bucket::default()), |leased| Buckets::Leased(Box::new(leased))),
             false => Buckets::Keyed(Box::default()),
         };
         LimitState {
@@ -85,6 +92,7 @@ impl LimitState {
     ) -> Result<Taken, Refused> {
         match &self.buckets {
             Buckets::One(bucket) => bucket.take(self.rate, now).map(|()| Taken(0)),
+            Buckets::Leased(leased) => leased.take(source.shard, now).map(|()| Taken(0)),
             Buckets::Keyed(table) => {
                 let key = self.key(request, path, source);
                 table.take(key, self.rate, now).map(|()| Taken(key))
@@ -97,6 +105,7 @@ impl LimitState {
     pub fn give_back(&self, taken: Taken) {
         match &self.buckets {
             Buckets::One(bucket) => bucket.give_back(self.rate),
+            Buckets::Leased(leased) => leased.give_back(),
             Buckets::Keyed(table) => table.give_back(taken.0, self.rate),
         }
     }
@@ -104,7 +113,7 @@ impl LimitState {
     /// Requests that found their part of the key table full of busy buckets and shared another client's.
     pub fn shared_total(&self) -> u64 {
         match &self.buckets {
-            Buckets::One(_) => 0,
+            Buckets::One(_) | Buckets::Leased(_) => 0,
             Buckets::Keyed(table) => table.shared_total(),
         }
     }

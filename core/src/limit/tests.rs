@@ -11,12 +11,12 @@ fn limit(requests: u64, unit_ms: u64, burst: u64) -> Limit {
     Limit { requests, unit_ms, burst, ..Limit::default() }
 }
 
-fn depth(limit: &Limit) -> f64 {
+pub(super) fn depth(limit: &Limit) -> f64 {
     (if limit.burst == 0 { limit.requests } else { limit.burst }) as f64
 }
 
 /// The most by which any span of the admissions exceeds rate × span.
-fn excess(limit: &Limit, admitted: &mut [u64]) -> f64 {
+pub(super) fn excess(limit: &Limit, admitted: &mut [u64]) -> f64 {
     admitted.sort_unstable();
     let per_ns = limit.requests as f64 / (limit.unit_ms as f64 * 1e6);
     let (mut least, mut worst) = (f64::MAX, 0.0f64);
@@ -172,7 +172,7 @@ impl RequestView for Plain {
 }
 
 fn source(last: u8) -> Source<'static> {
-    Source { address: [10, 0, 0, last].into(), principal: "" }
+    Source { address: [10, 0, 0, last].into(), principal: "", shard: 0 }
 }
 
 #[test]

@@ -294,6 +294,7 @@ impl World {
             absolute_form: listener == OUTBOUND,
             has_body: false,
             upgrade: self.rng.below(20) == 0,
+            shard,
         };
         let (exchange, step) = self.begin(&arrival, &request, shard);
         let id = self.arrived;

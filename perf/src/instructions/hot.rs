@@ -127,6 +127,7 @@ impl HotPath {
             absolute_form: false,
             has_body: false,
             upgrade: false,
+            shard: 0,
         };
         Ok(HotPath {
             table,

@@ -202,6 +202,7 @@ fn begin(client: &Client, work: &mut Work, now: Tick) -> (Option<Exchange>, Todo
             absolute_form: request.head.form() == Form::Absolute,
             has_body: request.head.body() != Body::Empty,
             upgrade: request.head.wants_upgrade(),
+            shard: shard.id.0,
         };
         let view = request.view();
         let whole = view.path_and_query();

@@ -109,6 +109,7 @@ fn outbound() -> Arrival {
         arrived: crate::time::Tick::ZERO,
         has_body: false,
         upgrade: false,
+        shard: 0,
     }
 }
 

@@ -38,6 +38,7 @@ fn arrival(listener: usize, original_destination: Option<&str>) -> Arrival {
         absolute_form: original_destination.is_none(),
         has_body: false,
         upgrade: false,
+        shard: 0,
     }
 }
 

@@ -48,7 +48,8 @@ pub struct Limit {
     pub requests: u64,
     /// The unit, in ms.
     pub unit_ms: u64,
-    /// Admitted at once beyond the even pace; 0: `requests` of the unit (a whole unit's share may come at once).
+    /// Admitted at once, 1 being an even pace; 0: `requests`, a whole unit's share. In any span of T units at most
+    /// `requests` × T + `burst` are admitted.
     pub burst: u64,
     /// What tells clients apart; empty: one bucket for all.
     pub per: Vec<LimitKey>,

@@ -180,6 +180,7 @@ impl Bench {
             absolute_form: listener == 0,
             has_body: false,
             upgrade: false,
+            shard: 0,
         }
     }
 

@@ -109,6 +109,7 @@ impl Call {
                 absolute_form: client.port.outbound && client.original.is_none(),
                 has_body: !self.bodiless,
                 upgrade: self.protocol.is_some(),
+                shard: shard.id.0,
             };
             let view = self.view();
             let whole = dromon_core::exchange::RequestView::path_and_query(&view);

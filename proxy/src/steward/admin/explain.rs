@@ -45,6 +45,7 @@ pub fn answer(table: &Table, question: &[u8]) -> Result<Explanation, String> {
         absolute_form: is_outbound && question.original_destination.is_none(),
         has_body: false,
         upgrade: false,
+        shard: 0,
     };
     Ok(explain(table, &arrival, &question.sample))
 }
