@@ -2,6 +2,7 @@
 //!
 //! Everything is a real process on loopback addresses: `dromonctl run` with the binaries of the same build.
 
+pub mod frames;
 pub mod http;
 pub mod load;
 pub mod mesh;
@@ -67,6 +68,16 @@ pub fn skip(test: &str, why: &str) {
     if let Ok(mut file) = std::fs::OpenOptions::new().append(true).create(true).open(list) {
         let _ = writeln!(file, "{test}: {why}");
     }
+}
+
+/// A Python that can import a module: the one of `target/python`, which `.ci/tools test` makes, or the machine's own. None
+/// where neither can.
+pub fn python(module: &str) -> Option<PathBuf> {
+    let own = root().join("target/python/bin/python3");
+    [own, PathBuf::from("python3")].into_iter().find(|python| {
+        let import = std::process::Command::new(python).args(["-c", &format!("import {module}")]).output();
+        import.is_ok_and(|output| output.status.success())
+    })
 }
 
 /// First of the ports that [`free_port`] gives out, and how many there are: above the mesh's own ports and below those

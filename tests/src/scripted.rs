@@ -183,8 +183,10 @@ fn request_end(bytes: &[u8]) -> Option<(usize, usize)> {
     let head_end = bytes.windows(4).position(|it| it == b"\r\n\r\n")? + 4;
     let head = String::from_utf8_lossy(&bytes[..head_end]).to_ascii_lowercase();
     if head.contains("transfer-encoding: chunked") {
-        let end = bytes[head_end - 2..].windows(7).position(|it| it == b"\r\n0\r\n\r\n");
-        return end.map(|at| (head_end, head_end - 2 + at + 7));
+        // The last chunk, then trailers or none.
+        let last = head_end - 2 + bytes[head_end - 2..].windows(5).position(|it| it == b"\r\n0\r\n")?;
+        let end = bytes[last + 3..].windows(4).position(|it| it == b"\r\n\r\n")?;
+        return Some((head_end, last + 3 + end + 4));
     }
     let length =
         head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());

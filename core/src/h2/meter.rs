@@ -115,11 +115,8 @@ impl Meter {
         Meter::default()
     }
 
-    /// Looks at bytes as they come.
-    ///
-    /// # Errors
-    /// The budget spent; nothing of these bytes should be acted on.
-    pub fn inspect(&mut self, bytes: &[u8], now: Tick) -> Result<(), Trip> {
+    /// Looks at bytes as they come. How many of them may be acted on, and the budget that the frame behind them spent.
+    pub fn inspect(&mut self, bytes: &[u8], now: Tick) -> (usize, Result<(), Trip>) {
         let mut rest = skip(bytes, &mut self.preface_left);
         loop {
             rest = skip(rest, &mut self.payload_left);
@@ -127,9 +124,10 @@ impl Meter {
                 self.block_by = None;
             }
             if rest.is_empty() {
-                return self.check_time(now);
+                return (bytes.len(), self.check_time(now));
             }
-            let Some(place) = self.head.get_mut(self.head_filled..) else { return Ok(()) };
+            let good = bytes.len() - rest.len();
+            let Some(place) = self.head.get_mut(self.head_filled..) else { return (good, Ok(())) };
             let count = place.len().min(rest.len());
             for (to, from) in place.iter_mut().zip(rest) {
                 *to = *from;
@@ -138,7 +136,9 @@ impl Meter {
             rest = rest.get(count..).unwrap_or_default();
             if self.head_filled == HEAD_BYTES {
                 self.head_filled = 0;
-                self.frame(now)?;
+                if let Err(trip) = self.frame(now) {
+                    return (good, Err(trip));
+                }
             }
         }
     }

@@ -25,9 +25,9 @@ use crate::sys::clock;
 
 /// What is driven: an HTTP/2 connection, client's or server's, over [`Io`].
 pub trait Engine {
-    /// Looks at bytes that the peer has sent, before the connection sees them. False: it is not to see them, nor any
-    /// further ones; [`Engine::poll`] then says goodbye.
-    fn inspect(&mut self, bytes: &[u8], now: Tick) -> bool;
+    /// Looks at bytes that the peer has sent, before the connection sees them: how many of them it is to see. Fewer than all
+    /// mean that it is to see no further ones either; [`Engine::poll`] then says goodbye.
+    fn inspect(&mut self, bytes: &[u8], now: Tick) -> usize;
 
     /// When [`Engine::poll`] is to be called even if nothing has happened; [`Tick::NEVER`] for not at all.
     fn wake_at(&self) -> Tick;
@@ -258,42 +258,41 @@ async fn read<E: Engine>(
     engine: &RefCell<&mut E>,
     over: &Cell<bool>,
 ) {
-    let wanted =
-        |buffer: &Buffer| !over.get() && engine.borrow_mut().inspect(buffer.filled(), clock::coarse());
     let rings = &*pump.rings;
+    // Hands over what is wanted of a buffer; how many bytes of it are not.
+    let pass = async |mut buffer: Buffer| {
+        let good = match over.get() {
+            true => 0,
+            false => engine.borrow_mut().inspect(buffer.filled(), clock::coarse()),
+        };
+        let refused = buffer.len() - good;
+        buffer.truncate(good);
+        (refused, if good > 0 { rings.hand_over(buffer).await } else { buffer })
+    };
     let mut own = Buffer::with_capacity(H2_IDLE_BUFFER_BYTES);
-    let mut refused_bytes = 0;
     let ahead = pump.ahead.take();
-    if !ahead.is_empty() {
-        match wanted(&ahead) {
-            true => drop(rings.hand_over(ahead).await),
-            false => refused_bytes += ahead.len(),
-        }
-    }
+    let mut refused_bytes = if ahead.is_empty() { 0 } else { pass(ahead).await.0 };
     while refused_bytes <= DRAIN_BYTES_MAX {
         let (result, buffer) = stream.read(own).await;
         own = buffer;
         if !matches!(result, Ok(1..)) {
             break;
         }
-        if refused_bytes > 0 || !wanted(&own) {
+        if refused_bytes > 0 {
             refused_bytes += own.len();
             own.clear();
             continue;
         }
         let mut more = own.room() == 0;
-        own = rings.hand_over(own).await;
+        (refused_bytes, own) = pass(own).await;
+        own.clear();
         // The small buffer was too small for what is there.
-        while std::mem::take(&mut more) {
+        while more && refused_bytes == 0 {
             let mut large = shard.buffers.take(H2_OUTBOUND_BYTES_MAX);
             // Nothing there, an end or an error: the next read says so again.
-            if matches!(stream.try_read(&mut large), Ok(1..)) {
-                if wanted(&large) {
-                    more = large.room() == 0;
-                    large = rings.hand_over(large).await;
-                } else {
-                    refused_bytes += large.len();
-                }
+            more = matches!(stream.try_read(&mut large), Ok(1..)) && large.room() == 0;
+            if !large.is_empty() {
+                (refused_bytes, large) = pass(large).await;
             }
             shard.buffers.give(large);
         }

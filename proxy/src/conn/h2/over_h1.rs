@@ -281,7 +281,8 @@ async fn receive(path: &Path<'_>, reply: &mut Reply, exchange: &mut Exchange) ->
                 grpc_status,
                 replayable: path.repeatable.get() && !reply.started,
             };
-            match exchange.handle(input, now, &mut shard.rng.borrow_mut()) {
+            let step = exchange.handle(input, now, &mut shard.rng.borrow_mut());
+            match step {
                 Step::Forward => {
                     reply.answered = now;
                     reply.grpc_status = grpc_status;

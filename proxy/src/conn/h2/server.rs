@@ -27,6 +27,8 @@ pub(super) struct Conn {
     pub(super) client: Client,
     meter: RefCell<Meter>,
     trip: Cell<Option<Trip>>,
+    /// It counts among the abused.
+    counted: Cell<bool>,
     /// Streams under way.
     open: Cell<u32>,
     waker: RefCell<Option<Waker>>,
@@ -50,10 +52,17 @@ impl Conn {
         self.judge(spent);
     }
 
+    /// Counts the connection among those that abuse has ended, once.
+    fn abused(&self) {
+        if !self.counted.replace(true) {
+            self.client.shard.gauges.downstream_http2_abuses.add(1);
+        }
+    }
+
     fn judge(&self, spent: Result<(), Trip>) {
         let Err(trip) = spent else { return };
         if self.trip.replace(Some(trip)).is_none() {
-            self.client.shard.gauges.downstream_http2_abuses.add(1);
+            self.abused();
             if let Some(waker) = self.waker.borrow_mut().take() {
                 waker.wake();
             }
@@ -76,6 +85,7 @@ pub(in crate::conn) async fn serve(client: Client, first: Buffer) {
         client,
         meter: RefCell::new(Meter::of_client()),
         trip: Cell::new(None),
+        counted: Cell::new(false),
         open: Cell::new(0),
         waker: RefCell::new(None),
     });
@@ -199,10 +209,9 @@ impl Server {
 }
 
 impl Engine for Server {
-    fn inspect(&mut self, bytes: &[u8], now: Tick) -> bool {
+    fn inspect(&mut self, bytes: &[u8], now: Tick) -> usize {
         self.heard = now;
-        let spent = self.conn.meter.borrow_mut().inspect(bytes, now);
-        let good = spent.is_ok();
+        let (good, spent) = self.conn.meter.borrow_mut().inspect(bytes, now);
         self.conn.judge(spent);
         good
     }
@@ -246,7 +255,14 @@ impl Engine for Server {
             let State::Open(connection) = &mut self.state else { return Poll::Ready(()) };
             match connection.poll_accept(context) {
                 Poll::Ready(Some(Ok((request, respond)))) => self.take(request, respond),
-                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
+                Poll::Ready(Some(Err(error))) => {
+                    // The crate has limits of its own, on resets above all.
+                    if error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM) && !error.is_remote() {
+                        self.conn.abused();
+                    }
+                    return Poll::Ready(());
+                }
+                Poll::Ready(None) => return Poll::Ready(()),
                 Poll::Pending if self.steer(now) => {}
                 Poll::Pending if self.is_lost(now, context) => return Poll::Ready(()),
                 Poll::Pending => return Poll::Pending,

@@ -57,9 +57,9 @@ impl Client {
 }
 
 impl Engine for Client {
-    fn inspect(&mut self, _: &[u8], now: Tick) -> bool {
+    fn inspect(&mut self, bytes: &[u8], now: Tick) -> usize {
         self.keepalive.heard(now);
-        true
+        bytes.len()
     }
 
     fn wake_at(&self) -> Tick {

@@ -1,0 +1,64 @@
+//! HTTP/2 clients of a proxy: every abuse rule with raw frames, real clients, gRPC with its own library at both ends.
+
+mod abuse;
+mod clients;
+mod grpc;
+mod requests;
+
+use std::net::SocketAddr;
+
+use dromon_core::config::model::{HttpAction, HttpRule, Protocol, Resource};
+use dromon_tests::free_port;
+use dromon_tests::proxy::{DRIVERS, Proxy, gateway, to};
+
+/// A gateway that sends everything to one upstream that speaks `protocol`, by a rule that `change` may edit.
+pub fn start(
+    driver: &str,
+    upstream: SocketAddr,
+    protocol: Protocol,
+    change: impl FnOnce(&mut HttpRule),
+) -> (Proxy, SocketAddr) {
+    let front = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let action = HttpAction::Route { destinations: vec![to("origin.local")] };
+    let mut rule = HttpRule { action, ..HttpRule::default() };
+    change(&mut rule);
+    let mut resources = gateway(front, &[upstream], rule);
+    for resource in &mut resources {
+        if let Resource::Destination(destination) = resource {
+            destination.protocol = protocol;
+        }
+    }
+    (Proxy::start("gateway~ingress.default", driver, &resources, &["--shards", "1"]), front)
+}
+
+fn on_both_drivers(test: impl Fn(&str)) {
+    for driver in DRIVERS {
+        test(driver);
+    }
+}
+
+macro_rules! tests {
+    ($($(#[$meta:meta])* $name:ident = $run:path;)+) => {
+        $($(#[$meta])* #[test] fn $name() { on_both_drivers($run); })+
+    };
+}
+
+tests! {
+    floods_within_the_protocol_are_answered_enhance_your_calm = abuse::floods;
+    resets_of_what_was_answered_are_no_abuse = abuse::proper_resets;
+    a_header_block_must_end_in_time = abuse::slow_headers;
+    large_heads_and_many_fields_are_refused = abuse::large_heads;
+    a_client_that_reads_nothing_costs_bounded_memory = abuse::zero_window;
+    malformed_requests_are_stream_errors_and_go_nowhere = requests::malformed;
+    too_many_malformed_requests_end_the_connection = abuse::made_you_reset;
+    requests_go_on_as_http1_says_them = requests::as_http1;
+    trailers_and_interim_answers_pass = requests::trailers_and_interim;
+    a_reset_cancels_upstream_at_once = requests::cancelled;
+    an_upstream_that_breaks_off_is_never_a_clean_end = requests::truncated;
+    a_drain_says_goaway_and_finishes_what_is_under_way = requests::drain;
+    curl_nghttp_and_h2load_are_served = clients::real_clients;
+    large_bodies_pass_both_ways = clients::large_bodies;
+    calls_of_all_kinds_pass = grpc::all_kinds;
+    errors_made_here_are_statuses_of_grpc = grpc::local_errors;
+    calls_are_tried_again_by_their_status = grpc::retries;
+}
