@@ -229,6 +229,11 @@ impl Authority {
         fingerprint(&self.root)
     }
 
+    /// Whether it issues below somebody else's root.
+    pub fn is_intermediate(&self) -> bool {
+        !self.between.is_empty()
+    }
+
     /// What the issuing certificate says.
     pub fn info(&self) -> &CertificateInfo {
         &self.info

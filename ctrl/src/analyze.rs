@@ -108,6 +108,7 @@ fn imagined(plan: &Plan) -> Local {
                 .map(|(name, number)| Port { name: name.clone(), number: *number })
                 .collect(),
             ready: true,
+            admin: None,
         }
     });
     Local {
@@ -118,6 +119,7 @@ fn imagined(plan: &Plan) -> Local {
             bind: [127, 0, 0, 1].into(),
             ports: BTreeMap::new(),
             refused_below: 0,
+            admin: None,
         }),
         workloads: workloads.collect(),
         service_ports: BTreeMap::new(),

@@ -1,11 +1,12 @@
 //! The control plane's processes: what `dromon-controller` and `dromonctl` are made of.
 //!
 //! [`source`] delivers objects, [`store`] keeps the last good ones, translates them and holds back what would break,
-//! [`feed`] streams each proxy its view; [`controller`] joins them. [`run`] builds a local mesh around ordinary processes,
+//! [`feed`] streams each proxy its view, [`ca`] gives each its certificates; [`controller`] joins them. [`run`] builds a local mesh around ordinary processes,
 //! and tells the controller about it through [`local`].
 #![forbid(unsafe_code)]
 
 pub mod analyze;
+pub mod ca;
 pub mod controller;
 pub mod feed;
 pub mod inspect;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -42,6 +42,9 @@ pub struct Gateway {
     pub ports: BTreeMap<u16, u16>,
     /// Ports below this are refused by the system and open at [`LOW_PORT_OFFSET`] more; 0: none is.
     pub refused_below: u16,
+    /// Where it answers operators.
+    #[serde(default)]
+    pub admin: Option<SocketAddr>,
 }
 
 /// Added to a port that is refused.
@@ -78,6 +81,9 @@ pub struct Workload {
     pub ports: Vec<Port>,
     /// Whether it may get new requests.
     pub ready: bool,
+    /// Where its sidecar answers operators.
+    #[serde(default)]
+    pub admin: Option<SocketAddr>,
 }
 
 /// A port of a process.

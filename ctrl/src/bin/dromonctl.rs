@@ -24,6 +24,7 @@ enum Command {
     Status(inspect::status::Options),
     Routes(inspect::routes::Options),
     Explain(inspect::explain::Options),
+    Certs(inspect::certs::Options),
     /// Become a program that ends with its parent
     #[command(hide = true)]
     Child {
@@ -59,6 +60,7 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Status(options) => return inspect(inspect::status::run(&options)),
         Command::Routes(options) => return inspect(inspect::routes::run(&options)),
+        Command::Certs(options) => return inspect(inspect::certs::run(&options)),
         Command::Explain(options) => return inspect(inspect::explain::run(&options)),
         Command::Child { parent, command } => {
             let error = child::become_child(parent, &command);

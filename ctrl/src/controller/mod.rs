@@ -11,6 +11,8 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::ca::settings::Settings;
+use crate::ca::{self, keeper};
 use crate::feed::hub::Hub;
 use crate::feed::server::Log;
 use crate::feed::{server, socket};
@@ -25,6 +27,8 @@ pub mod status;
 pub const SOCKET: &str = "feed.sock";
 /// Name of the file in the run directory that keeps last good texts.
 const LAST_GOOD: &str = "last-good";
+/// Name of the CA's directory in the run directory.
+const CA: &str = "ca";
 
 /// The control plane of a Dromon mesh: reads rules from a folder and streams each proxy what concerns it
 #[derive(Clone, Debug, Parser)]
@@ -42,6 +46,9 @@ pub struct Args {
     /// Serve /healthz, /status and /metrics here
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15014")]
     pub status_addr: SocketAddr,
+    /// How certificates are made
+    #[command(flatten)]
+    pub certs: Settings,
     /// What to tell on standard error
     #[arg(long, value_enum, default_value_t = LogLevel::Info)]
     pub log_level: LogLevel,
@@ -121,7 +128,13 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         let _ = wanted.send(Input::Wanted(proxy.to_owned()));
     }));
     let shared: Shared = Arc::new(Mutex::default());
+    let certs = Certs::start(&args, &log)?;
+    let keeper = certs.keeper.clone();
     let setup = worker::Setup {
+        members: Box::new(move |members| {
+            // The keeper ends only with the process.
+            let _ = keeper.send(keeper::Input::Members(members));
+        }),
         hub: hub.clone(),
         log: log.clone(),
         last_good: args.run_dir.join(LAST_GOOD),
@@ -133,7 +146,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     told.spawn(move |batch| sender.send(Input::Local(batch)).is_ok())?;
 
     let (stop, stopped) = watch::channel(false);
-    tokio::spawn(status::serve(status_listener, hub.clone(), shared));
+    tokio::spawn(status::serve(status_listener, hub.clone(), shared, certs.shared.clone()));
     announce(&args, &path);
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
@@ -156,6 +169,36 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     }
     remove(&path);
     Ok(())
+}
+
+/// The CA's parts that others speak to.
+struct Certs {
+    keeper: std::sync::mpsc::Sender<keeper::Input>,
+    shared: ca::status::Shared,
+}
+
+impl Certs {
+    /// Starts the CA, and what is asked of it.
+    fn start(args: &Args, log: &Log) -> anyhow::Result<Certs> {
+        let (keeper, inputs) = std::sync::mpsc::channel();
+        let shared = ca::status::Shared::default();
+        let (own, _) = watch::channel(None);
+        let (asked, asking) = watch::channel(Vec::new());
+        let setup = keeper::Setup {
+            settings: args.certs.clone(),
+            ca_dir: args.certs.ca_dir.clone().unwrap_or_else(|| args.run_dir.join(CA)),
+            run_dir: args.run_dir.clone(),
+            log: log.clone(),
+            shared: shared.clone(),
+            own,
+            asked,
+        };
+        keeper::start(setup, inputs).context("cannot start the CA")?;
+        let control = socket::listen(&args.run_dir.join(ca::control::SOCKET))?;
+        tokio::spawn(ca::control::serve(control, keeper.clone()));
+        tokio::spawn(ca::poll::ask(asking, keeper.clone()));
+        Ok(Certs { keeper, shared })
+    }
 }
 
 fn announce(args: &Args, path: &Path) {

@@ -1,4 +1,4 @@
-//! `/healthz`, `/status` and `/metrics` of the controller.
+//! `/healthz`, `/status`, `/certs` and `/metrics` of the controller.
 
 use std::convert::Infallible;
 use std::fmt::Write;
@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use tokio::net::TcpListener;
 
+use crate::ca::status::{CertificateStatus, CertsStatus, Shared as CertsShared};
 use crate::feed::hub::{Hub, StreamStatus};
 use crate::store::worker::{Shared, Summary};
 
@@ -27,17 +28,17 @@ struct Status<'a> {
 }
 
 /// Serves until the process ends.
-pub async fn serve(listener: TcpListener, hub: Arc<Hub>, shared: Shared) {
+pub async fn serve(listener: TcpListener, hub: Arc<Hub>, shared: Shared, certs: CertsShared) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             // Out of descriptors, say: the feed matters more.
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let (hub, shared) = (hub.clone(), shared.clone());
+        let (hub, shared, certs) = (hub.clone(), shared.clone(), certs.clone());
         tokio::spawn(async move {
             let service = service_fn(move |request: Request<Incoming>| {
-                let answer = answer(&request, &hub, &shared);
+                let answer = answer(&request, &hub, &shared, &certs);
                 async move { Ok::<_, Infallible>(answer) }
             });
             let _ = hyper::server::conn::http1::Builder::new()
@@ -49,7 +50,12 @@ pub async fn serve(listener: TcpListener, hub: Arc<Hub>, shared: Shared) {
     }
 }
 
-fn answer(request: &Request<Incoming>, hub: &Hub, shared: &Shared) -> Response<Full<Bytes>> {
+fn answer(
+    request: &Request<Incoming>,
+    hub: &Hub,
+    shared: &Shared,
+    certs: &CertsShared,
+) -> Response<Full<Bytes>> {
     if request.method() != Method::GET {
         return text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET\n".into());
     }
@@ -61,15 +67,20 @@ fn answer(request: &Request<Incoming>, hub: &Hub, shared: &Shared) -> Response<F
     match request.uri().path() {
         "/healthz" if summary.version > 0 => text(StatusCode::OK, "text/plain", "ok\n".into()),
         "/healthz" => text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "no version yet\n".into()),
-        "/status" => {
-            let status = Status { summary: &summary, proxies: hub.status() };
-            match serde_json::to_string_pretty(&status) {
-                Ok(json) => text(StatusCode::OK, "application/json", json + "\n"),
-                Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", error.to_string()),
-            }
+        "/status" => json(&Status { summary: &summary, proxies: hub.status() }),
+        "/certs" => json(&*certs.lock().unwrap_or_else(PoisonError::into_inner)),
+        "/metrics" => {
+            let certs = certs.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            text(StatusCode::OK, "text/plain; version=0.0.4", metrics(&summary, hub, &certs))
         }
-        "/metrics" => text(StatusCode::OK, "text/plain; version=0.0.4", metrics(&summary, hub)),
-        _ => text(StatusCode::NOT_FOUND, "text/plain", "/healthz, /status, /metrics\n".into()),
+        _ => text(StatusCode::NOT_FOUND, "text/plain", "/healthz, /status, /certs, /metrics\n".into()),
+    }
+}
+
+fn json(body: &impl Serialize) -> Response<Full<Bytes>> {
+    match serde_json::to_string_pretty(body) {
+        Ok(json) => text(StatusCode::OK, "application/json", json + "\n"),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", error.to_string()),
     }
 }
 
@@ -92,7 +103,7 @@ fn text(status: StatusCode, kind: &str, body: String) -> Response<Full<Bytes>> {
     response
 }
 
-fn metrics(summary: &Summary, hub: &Hub) -> String {
+fn metrics(summary: &Summary, hub: &Hub, certs: &CertsStatus) -> String {
     let (proxies, totals) = (hub.status(), hub.totals());
     let behind = proxies.iter().filter(|proxy| proxy.synced != Some(summary.version)).count();
     let refused: usize = proxies.iter().map(|proxy| proxy.nacks.len()).sum();
@@ -110,5 +121,30 @@ fn metrics(summary: &Summary, hub: &Hub) -> String {
     put("gauge", "dromon_controller_refused_resources", "Resources refused now.", refused as u64);
     put("counter", "dromon_controller_streams_total", "Streams opened.", totals.streams_opened);
     put("counter", "dromon_controller_refusals_total", "Resources refused.", totals.resources_refused);
+    put("gauge", "dromon_controller_certificates", "Proxies with a certificate.", held(certs).count() as u64);
+    let first = held(certs).map(|certificate| certificate.not_after).min().unwrap_or(0);
+    put(
+        "gauge",
+        "dromon_controller_certificate_expiry_seconds",
+        "When the first one expires, Unix time.",
+        first,
+    );
+    put(
+        "gauge",
+        "dromon_controller_ca_expiry_seconds",
+        "When the CA expires, Unix time.",
+        certs.issuer_not_after,
+    );
+    put("counter", "dromon_controller_certificates_issued_total", "Certificates issued.", certs.issued);
+    put(
+        "counter",
+        "dromon_controller_certificate_failures_total",
+        "Tries to issue that failed.",
+        certs.failed,
+    );
     out
+}
+
+fn held(certs: &CertsStatus) -> impl Iterator<Item = &CertificateStatus> {
+    certs.certificates.iter().filter(|certificate| !certificate.serial.is_empty())
 }

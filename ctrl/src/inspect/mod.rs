@@ -16,6 +16,7 @@ use crate::run::command::RUN_FILE;
 use crate::run::supervisor::Ready;
 use crate::run::{paths, probe};
 
+pub mod certs;
 pub mod explain;
 pub mod routes;
 pub mod status;

@@ -38,6 +38,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 async fn run_here(mut options: Options) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     options.config = std::path::absolute(&options.config)?;
+    options.certs.ca_dir = options.certs.ca_dir.map(std::path::absolute).transpose()?;
     let (folder, first) = Folder::open(&options.config)?;
     let run_dir = RunDir::take(options.run_dir.as_deref())?;
     let guard = guard::Process::start(&run_dir.path().to_string_lossy(), run_dir.removed_at_end())

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use dromon_core::settings::{Driver, Pin, SettingError};
 
+use crate::ca::settings::Settings;
 use crate::controller::LogLevel;
 
 /// Run a local mesh on a folder of YAML files: a controller, a gateway for its Gateway objects, and a sidecar around
@@ -43,6 +44,9 @@ pub struct Options {
     /// How long processes may take to become ready before the rest goes on without them
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub start_seconds: u64,
+    /// How certificates are made
+    #[command(flatten)]
+    pub certs: Settings,
     /// What the controller and the proxies tell on standard error
     #[arg(long, value_enum, default_value_t = LogLevel::Warn)]
     pub log_level: LogLevel,

@@ -88,7 +88,7 @@ pub fn well_known_or(own: SocketAddr, well_known: bool) -> SocketAddr {
 impl Programs {
     /// The controller.
     pub fn controller(&self) -> Spec {
-        let command = vec![
+        let mut command = vec![
             program("dromon-controller"),
             "--config".into(),
             text(&self.options.config),
@@ -99,6 +99,7 @@ impl Programs {
             "--log-level".into(),
             self.options.log_level.name().into(),
         ];
+        command.extend(self.options.certs.options());
         Spec {
             program: Program {
                 name: "controller".into(),

@@ -390,6 +390,7 @@ impl Supervisor {
             bind: self.programs.options.bind,
             ports: self.programs.options.port_map.iter().copied().collect(),
             refused_below: self.refused_below,
+            admin: Some(self.gateway_endpoints.admin),
         }
     }
 
@@ -410,6 +411,7 @@ impl Supervisor {
                 .map(|(name, number)| local::Port { name: name.clone(), number: *number })
                 .collect(),
             ready: workload.ready(),
+            admin: Some(Endpoints::at(workload.pair.sidecar).admin),
         };
         let now = Local {
             revision: self.told.revision,

@@ -76,6 +76,7 @@ fn a_gateway_port_opens_where_it_is_mapped_or_may_be_opened() {
         bind: [127, 0, 0, 1].into(),
         ports: [(443, 4443)].into(),
         refused_below: 1024,
+        admin: None,
     };
     assert_eq!([80, 443, 1023, 1024, 8080].map(|port| gateway.port(port)), [8080, 4443, 9023, 1024, 8080]);
     assert_eq!(Gateway { refused_below: 0, ..gateway }.port(80), 80);

@@ -10,6 +10,7 @@ use dromon_k8s::translate::{
     gateway_ports,
 };
 
+use crate::ca::members::GATEWAY_ACCOUNT;
 use crate::local::{self, Local};
 
 /// Port of a sidecar's outbound listener.
@@ -38,6 +39,7 @@ fn gateway(name: &str, namespace: &str, local: Option<&Local>, mesh: &Mesh) -> O
             bind: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             ports: BTreeMap::new(),
             refused_below: 0,
+            admin: None,
         },
     };
     let empty = GatewayIdentity { selection: GatewaySelection::Every, ports: BTreeMap::new() };
@@ -46,7 +48,7 @@ fn gateway(name: &str, namespace: &str, local: Option<&Local>, mesh: &Mesh) -> O
         namespace: namespace.to_owned(),
         owner: name.to_owned(),
         labels: [("istio".to_owned(), "ingressgateway".to_owned())].into(),
-        service_account: "default".into(),
+        service_account: GATEWAY_ACCOUNT.into(),
         role: ProxyRole::Gateway(empty),
     };
     let ports = gateway_ports(mesh, &identity, GatewaySelection::Every)

@@ -11,6 +11,7 @@ use dromon_k8s::mesh::Mesh;
 use dromon_k8s::objects::{Key, ObjectSet};
 use dromon_k8s::translate;
 
+use crate::ca::members::Members;
 use crate::feed::view::View;
 use crate::local::Local;
 use crate::source::folder::{Batch, Change, FileState};
@@ -116,6 +117,12 @@ impl Store {
     /// The version in force.
     pub fn version(&self) -> u64 {
         self.version
+    }
+
+    /// The proxies that get certificates, with the mesh's trust domain.
+    pub fn members(&self) -> Members {
+        let domain = self.mesh.as_ref().map_or("", |mesh| mesh.config.trust_domain.as_str());
+        self.local.as_ref().map(|local| Members::of(local, domain)).unwrap_or_default()
     }
 
     /// The revision of the run's word in force.

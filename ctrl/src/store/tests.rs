@@ -29,6 +29,7 @@ fn local(ready: bool) -> Local {
             bind: [127, 0, 0, 1].into(),
             ports: [(80, 8081)].into(),
             refused_below: 0,
+            admin: None,
         }),
         workloads: vec![Workload {
             name: "app-v1".into(),
@@ -39,6 +40,7 @@ fn local(ready: bool) -> Local {
             application: [127, 78, 0, 2].into(),
             ports: vec![Port { name: "http".into(), number: 9080 }],
             ready,
+            admin: None,
         }],
         service_ports: BTreeMap::new(),
     }

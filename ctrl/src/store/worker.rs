@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use super::hold::Kept;
 use super::{Store, local_of};
+use crate::ca::members::Members;
 use crate::feed::hub::Hub;
 use crate::feed::server::Log;
 use crate::local;
@@ -69,6 +70,8 @@ pub struct Setup {
     pub last_good: PathBuf,
     /// Where the summary goes.
     pub shared: Shared,
+    /// Told who gets certificates.
+    pub members: Box<dyn Fn(Members) + Send>,
 }
 
 /// A channel to a worker to be.
@@ -106,6 +109,7 @@ struct Worker {
 impl Worker {
     fn run(&mut self, inputs: &Receiver<Input>) {
         self.store.rebuild();
+        (self.setup.members)(self.store.members());
         self.publish(None);
         let mut analyzed = false;
         loop {
@@ -146,6 +150,7 @@ impl Worker {
         }
         if changed {
             self.store.rebuild();
+            (self.setup.members)(self.store.members());
         }
         self.publish((!changed).then_some(&wanted));
         changed
