@@ -70,7 +70,7 @@ pub async fn run(
     idle_ms: u64,
     carried: &Carried,
 ) -> End {
-    let moved = Cell::new(shard.now());
+    let motion = Motion { last: Cell::new(shard.now()), writing: Cell::new(0) };
     let result = {
         let Ahead { from_client, from_upstream } = ahead;
         let up = Direction {
@@ -79,7 +79,7 @@ pub async fn run(
             from: client,
             to: upstream,
             bytes: &carried.up_bytes,
-            moved: &moved,
+            motion: &motion,
             idle_ms,
         };
         let down = Direction {
@@ -88,7 +88,7 @@ pub async fn run(
             from: upstream,
             to: client,
             bytes: &carried.down_bytes,
-            moved: &moved,
+            motion: &motion,
             idle_ms,
         };
         let mut up = pin!(up.run(from_client));
@@ -102,7 +102,7 @@ pub async fn run(
             }
         };
         let mut both = pin!(both);
-        let mut idle = pin!(idle(shard, &moved, idle_ms));
+        let mut idle = pin!(idle(shard, &motion, idle_ms));
         match race(both.as_mut(), idle.as_mut()).await {
             Either::First(result) => result,
             Either::Second(()) => Err(Broken::Idle),
@@ -136,11 +136,21 @@ fn of_down(side: Side) -> Broken {
     }
 }
 
-/// Ready once nothing has moved for `idle_ms`.
-async fn idle(shard: &Shard, moved: &Cell<Tick>, idle_ms: u64) {
+/// When bytes last moved, of both ways.
+struct Motion {
+    last: Cell<Tick>,
+    /// Ways that wait for their receiver to take what came.
+    writing: Cell<u8>,
+}
+
+/// Ready once nothing has come for `idle_ms`. Time in which a receiver takes its time does not count: a write has a limit
+/// of its own, and ends with a reset, because the receiver has not all that came.
+async fn idle(shard: &Shard, motion: &Motion, idle_ms: u64) {
     loop {
-        let until = moved.get().plus_millis(idle_ms);
-        if shard.now() >= until {
+        let now = shard.now();
+        let since = if motion.writing.get() > 0 { now } else { motion.last.get() };
+        let until = since.plus_millis(idle_ms);
+        if now >= until {
             return;
         }
         sleep_until(until).await;
@@ -154,7 +164,7 @@ struct Direction<'a> {
     from: &'a Stream,
     to: &'a Stream,
     bytes: &'a Cell<u64>,
-    moved: &'a Cell<Tick>,
+    motion: &'a Motion,
     idle_ms: u64,
 }
 
@@ -197,11 +207,13 @@ impl Direction<'_> {
     async fn send(&self, buffer: Buffer) -> Result<(), Side> {
         let count = buffer.len() as u64;
         // A peer that reads slowly is no worse than one that is silent: the same time is allowed to both.
+        self.motion.writing.set(self.motion.writing.get() + 1);
         let (result, buffer) = write_all_within(self.alarm, self.to, buffer, self.idle_ms).await;
+        self.motion.writing.set(self.motion.writing.get() - 1);
         result.map_err(|_| Side::To)?;
         self.shard.buffers.give(buffer);
         self.bytes.set(self.bytes.get() + count);
-        self.moved.set(self.shard.now());
+        self.motion.last.set(self.shard.now());
         Ok(())
     }
 }

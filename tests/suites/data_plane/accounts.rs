@@ -4,10 +4,12 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dromon_core::config::model::{
-    AccessLog, HttpRule, ListenerKind, Resource, Role, TcpRule, VirtualHost, destination_name,
+    AccessLog, HttpRule, ListenerKind, Resource, Retries, RetryOn, Role, TcpRule, VirtualHost,
+    destination_name,
 };
 use dromon_tests::eventually;
 use dromon_tests::http::get;
@@ -101,8 +103,33 @@ pub fn upgrade(driver: &str) {
     assert_eq!(get(front, "/other", &[]).expect("an answer").status, 200, "the place is free again");
 }
 
+/// The first try is answered and tried again, the second breaks off: nothing of the first's answer is told of the end.
+pub fn discarded_try(driver: &str) {
+    let upstream = Scripted::start();
+    let tries = AtomicU64::new(0);
+    upstream.answer(move |_| match tries.fetch_add(1, Ordering::Relaxed) {
+        0 => Answer::keep("HTTP/1.1 503 No\r\nX-Try: first\r\nGrpc-Status: 14\r\nContent-Length: 0\r\n\r\n"),
+        _ => Answer::close("HTTP/1.1 200 O"),
+    });
+    let on = RetryOn { server_error: true, ..RetryOn::default() };
+    let retries = Retries { attempts: 1, on, backoff_ms: Some(1), ..Retries::default() };
+    let (_folder, file) = log_file();
+    let format = "%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %RESP(X-TRY)% %RESP(GRPC-STATUS)% \
+        %GRPC_STATUS_NUMBER% %RESPONSE_DURATION% %UPSTREAM_REQUEST_ATTEMPT_COUNT%";
+    let rule = HttpRule { retries: Some(retries), ..HttpRule::default() };
+    let (_proxy, front) =
+        start(driver, &[upstream.address], rule, |resources| log_to(resources, &file, format));
+    assert_eq!(get(front, "/", &[]).expect("an answer").status, 503);
+    assert_eq!(lines(&file, 1), ["503 UC,URX upstream_reset - - - - 2"]);
+}
+
 /// A TCP gateway to this upstream, with Istio's access log.
-fn tcp_gateway(driver: &str, upstream: SocketAddr, file: &Path, idle_ms: Option<u64>) -> (Proxy, SocketAddr) {
+pub fn tcp_gateway(
+    driver: &str,
+    upstream: SocketAddr,
+    file: &Path,
+    idle_ms: Option<u64>,
+) -> (Proxy, SocketAddr) {
     let front = free_address();
     let mut resources = destination("opaque.local", &[upstream]);
     for resource in &mut resources {

@@ -142,6 +142,16 @@ fn an_upgraded_exchange_is_accounted_for_when_its_tunnel_ends() {
 }
 
 #[test]
+fn what_a_discarded_try_has_told_is_not_told_of_the_answer() {
+    on_both_drivers(accounts::discarded_try);
+}
+
+#[test]
+fn a_receiver_that_takes_nothing_ends_its_relay_and_a_slow_one_does_not() {
+    on_both_drivers(streams::stalled_relay);
+}
+
+#[test]
 fn tcp_connections_are_logged_at_their_end_and_counted_while_open() {
     on_both_drivers(accounts::tcp);
     on_both_drivers(accounts::tcp_failures);

@@ -188,3 +188,33 @@ fn config_version(proxy: &Proxy) -> u64 {
     let stats: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
     stats["version"].as_u64().unwrap_or_else(|| panic!("no version in {stats}"))
 }
+
+/// A relay whose receiver takes nothing for the idle time ends with resets; one that takes a little now and then goes on
+/// for longer than that.
+pub fn stalled_relay(driver: &str) {
+    const IDLE_MS: u64 = 1_000;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (told, ended) = std::sync::mpsc::channel();
+    let flood = upstream(move |mut stream| {
+        let result = (0..1_024).try_for_each(|_| stream.write_all(&[b'x'; 64 * 1024]));
+        let _ = told.send(result);
+    });
+    let log = folder.path().join("log");
+    let (_proxy, front) = crate::accounts::tcp_gateway(driver, flood, &log, Some(IDLE_MS));
+    let mut slow = TcpStream::connect(front).expect("the gateway listens");
+    let reader = std::thread::spawn(move || {
+        let (start, mut buffer) = (Instant::now(), vec![0; MIB / 2]);
+        while start.elapsed() < Duration::from_millis(4 * IDLE_MS) {
+            let read = slow.read(&mut buffer).expect("the slow one's relay goes on");
+            assert!(read > 0, "and does not end");
+            std::thread::sleep(Duration::from_millis(IDLE_MS / 10));
+        }
+        slow
+    });
+    let stalled = TcpStream::connect(front).expect("the gateway listens");
+    let broken = ended.recv_timeout(Duration::from_secs(20)).expect("the stalled relay ends");
+    assert!(broken.is_err(), "its sender is told, not left with bytes that nobody took");
+    let slow = reader.join().expect("no panic");
+    assert!(ended.try_recv().is_err(), "only that one");
+    drop((stalled, slow));
+}

@@ -1,6 +1,7 @@
 //! The HTTP safety rules, black box: raw bytes to a gateway on one side, raw bytes from a scripted upstream on the other,
 //! over both drivers. A rule's number stands beside each case.
 
+mod endings;
 mod exchanges;
 mod requests;
 mod responses;
@@ -149,6 +150,21 @@ fn connections_are_reused_only_when_that_is_safe() {
     on_both_drivers(exchanges::reuse);
     on_both_drivers(exchanges::pipelining);
     on_both_drivers(exchanges::begun_answers);
+}
+
+#[test]
+fn refusals_are_counted_wherever_they_happen() {
+    on_both_drivers(endings::refusals_count);
+}
+
+#[test]
+fn a_body_that_breaks_after_its_answer_ends_the_connection() {
+    on_both_drivers(endings::broken_after_the_answer);
+}
+
+#[test]
+fn a_client_with_unread_requests_is_not_gone() {
+    on_both_drivers(endings::half_closed_with_more_to_answer);
 }
 
 #[test]
