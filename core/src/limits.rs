@@ -209,6 +209,8 @@ pub const FEED_RESPONSES_PENDING_MAX: usize = 16;
 pub const FEED_NAMES_MAX: usize = 1_000_000;
 /// Proxies that one controller serves at once.
 pub const FEED_PROXIES_MAX: usize = 10_000;
+/// Handshakes under way at the feed's TCP address; further connections wait in the listener's queue.
+pub const FEED_HANDSHAKES_MAX: usize = 256;
 /// Largest compiled program of one regular expression of a rule, in bytes.
 pub const REGEX_PROGRAM_BYTES_MAX: usize = 256 * 1024;
 /// Memory that one regular expression may use to speed up its matching, per thread, in bytes.

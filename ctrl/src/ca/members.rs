@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use dromon_auth::{SpiffeId, TrustDomain};
+use dromon_auth::{SpiffeId, Trust, TrustDomain};
 use dromon_core::config::model::TRUST_DOMAIN;
 
 use crate::local::Local;
@@ -23,6 +23,8 @@ pub const GATEWAY_ACCOUNT: &str = "default";
 pub struct Members {
     /// The mesh's trust domain; empty: the usual one.
     pub trust_domain: String,
+    /// Domains whose ids mean the same workloads.
+    pub aliases: Vec<String>,
     /// By proxy id (`sidecar~NAME.NAMESPACE`).
     pub proxies: BTreeMap<String, Member>,
 }
@@ -40,7 +42,7 @@ pub struct Member {
 
 impl Members {
     /// The members of a local run.
-    pub fn of(local: &Local, trust_domain: &str) -> Members {
+    pub fn of(local: &Local, trust_domain: &str, aliases: &[String]) -> Members {
         let mut proxies = BTreeMap::new();
         if let Some(gateway) = &local.gateway {
             let member = Member {
@@ -58,7 +60,7 @@ impl Members {
             };
             proxies.insert(format!("sidecar~{}.{}", workload.name, workload.namespace), member);
         }
-        Members { trust_domain: trust_domain.to_owned(), proxies }
+        Members { trust_domain: trust_domain.to_owned(), aliases: aliases.to_vec(), proxies }
     }
 
     /// The trust domain in force.
@@ -68,6 +70,31 @@ impl Members {
     pub fn domain(&self) -> Result<TrustDomain, String> {
         let name = if self.trust_domain.is_empty() { TRUST_DOMAIN } else { &self.trust_domain };
         TrustDomain::new(name).map_err(|error| error.to_string())
+    }
+
+    /// Whose ids are the mesh's.
+    ///
+    /// # Errors
+    /// The mesh's settings name a trust domain that cannot be one.
+    pub fn trust(&self) -> Result<Trust, String> {
+        let aliases = self.aliases.iter().map(|name| TrustDomain::new(name)).collect::<Result<Vec<_>, _>>();
+        Ok(Trust::new(self.domain()?, aliases.map_err(|error| error.to_string())?))
+    }
+
+    /// Whether a caller of this identity may have this proxy's view: it has to be the proxy's own.
+    ///
+    /// # Errors
+    /// It may not; says whose it would have to be.
+    pub fn admit(&self, proxy: &str, caller: &SpiffeId) -> Result<(), String> {
+        let Some(member) = self.proxies.get(proxy) else {
+            return Err(format!("{caller} asks as {proxy}, which is no proxy of this mesh"));
+        };
+        let trust = self.trust()?;
+        let own = member.id(trust.domain())?;
+        if trust.is_same(&own, caller) {
+            return Ok(());
+        }
+        Err(format!("{caller} asks as {proxy}, which is {own}"))
     }
 }
 

@@ -32,7 +32,7 @@ fn member(account: &str) -> Member {
 
 fn members(accounts: &[&str]) -> Members {
     let of = |account: &&str| (format!("sidecar~{account}.default"), member(account));
-    Members { trust_domain: String::new(), proxies: accounts.iter().map(of).collect() }
+    Members { proxies: accounts.iter().map(of).collect(), ..Members::default() }
 }
 
 impl Mesh {
@@ -209,7 +209,11 @@ fn another_account_is_another_certificate() {
     mesh.step_after(0.0);
     let changed: BTreeMap<String, Member> =
         [("sidecar~reviews.default".to_owned(), member("reviews-2"))].into();
-    mesh.keeper.take(Input::Members(Members { trust_domain: "other.example".into(), proxies: changed }));
+    mesh.keeper.take(Input::Members(Members {
+        trust_domain: "other.example".into(),
+        proxies: changed,
+        ..Members::default()
+    }));
     mesh.step_after(1.0);
     let id = mesh.has("reviews").expect("an identity").id().to_string();
     assert_eq!(id, "spiffe://other.example/ns/default/sa/reviews-2");
@@ -314,4 +318,27 @@ fn lives_are_read_with_their_unit() {
     }
     let settings = Settings { cert_ttl: Duration::from_secs(30), cert_key: KeyType::Rsa, ca_dir: None };
     assert_eq!(settings.options(), ["--cert-ttl", "30s", "--cert-key", "rsa"]);
+}
+
+#[test]
+fn a_proxy_gets_its_own_view_only() {
+    let mut members = members(&["reviews", "ratings"]);
+    members.aliases = vec!["old.example".into()];
+    let admit = |proxy: &str, id: &str| members.admit(proxy, &id.parse().expect("an id"));
+    let reviews = "sidecar~reviews.default";
+    assert_eq!(admit(reviews, "spiffe://cluster.local/ns/default/sa/reviews"), Ok(()));
+    assert_eq!(admit(reviews, "spiffe://old.example/ns/default/sa/reviews"), Ok(()));
+    assert_eq!(
+        admit(reviews, "spiffe://cluster.local/ns/default/sa/ratings"),
+        Err("spiffe://cluster.local/ns/default/sa/ratings asks as sidecar~reviews.default, which is \
+             spiffe://cluster.local/ns/default/sa/reviews"
+            .to_owned())
+    );
+    for (proxy, id) in [
+        (reviews, "spiffe://cluster.local/ns/other/sa/reviews"),
+        (reviews, "spiffe://evil.example/ns/default/sa/reviews"),
+        ("sidecar~nobody.default", "spiffe://cluster.local/ns/default/sa/reviews"),
+    ] {
+        assert!(admit(proxy, id).is_err(), "{proxy} {id}");
+    }
 }

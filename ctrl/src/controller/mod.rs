@@ -6,16 +6,18 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
+use dromon_auth::Identity;
 use dromon_k8s::diagnostic::Severity;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
+use crate::ca::members::Members;
 use crate::ca::settings::Settings;
 use crate::ca::{self, keeper};
 use crate::feed::hub::Hub;
 use crate::feed::server::Log;
-use crate::feed::{server, socket};
+use crate::feed::{server, socket, tcp};
 use crate::local;
 use crate::run::options::Output;
 use crate::source::folder::Folder;
@@ -43,6 +45,9 @@ pub struct Args {
     /// The feed's socket; feed.sock in the run directory unless given
     #[arg(long, value_name = "unix:PATH", value_parser = unix_path)]
     pub feed: Option<PathBuf>,
+    /// Serve the feed here too, to proxies that prove by their certificates who they are
+    #[arg(long, value_name = "ADDR")]
+    pub feed_tcp: Option<SocketAddr>,
     /// Serve /healthz, /status and /metrics here
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15014")]
     pub status_addr: SocketAddr,
@@ -130,8 +135,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let shared: Shared = Arc::new(Mutex::default());
     let certs = Certs::start(&args, &log)?;
     let keeper = certs.keeper.clone();
+    let (known, members) = watch::channel(Members::default());
     let setup = worker::Setup {
         members: Box::new(move |members| {
+            known.send_replace(members.clone());
             // The keeper ends only with the process.
             let _ = keeper.send(keeper::Input::Members(members));
         }),
@@ -147,7 +154,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(status::serve(status_listener, hub.clone(), shared, certs.shared.clone()));
-    announce(&args, &path);
+    let tcp = certs.feed_on(&args, members, &hub, &log).await?;
+    announce(&args, &path, tcp);
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {
@@ -175,6 +183,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 struct Certs {
     keeper: std::sync::mpsc::Sender<keeper::Input>,
     shared: ca::status::Shared,
+    own: watch::Receiver<Option<Identity>>,
 }
 
 impl Certs {
@@ -182,7 +191,7 @@ impl Certs {
     fn start(args: &Args, log: &Log) -> anyhow::Result<Certs> {
         let (keeper, inputs) = std::sync::mpsc::channel();
         let shared = ca::status::Shared::default();
-        let (own, _) = watch::channel(None);
+        let (own, seen) = watch::channel(None);
         let (asked, asking) = watch::channel(Vec::new());
         let setup = keeper::Setup {
             settings: args.certs.clone(),
@@ -197,18 +206,47 @@ impl Certs {
         let control = socket::listen(&args.run_dir.join(ca::control::SOCKET))?;
         tokio::spawn(ca::control::serve(control, keeper.clone()));
         tokio::spawn(ca::poll::ask(asking, keeper.clone()));
-        Ok(Certs { keeper, shared })
+        Ok(Certs { keeper, shared, own: seen })
+    }
+
+    /// Serves the feed over TCP, if it is asked for; returns where.
+    async fn feed_on(
+        &self,
+        args: &Args,
+        members: watch::Receiver<Members>,
+        hub: &Arc<Hub>,
+        log: &Log,
+    ) -> anyhow::Result<Option<SocketAddr>> {
+        let Some(address) = args.feed_tcp else { return Ok(None) };
+        let listener = TcpListener::bind(address).await;
+        let listener = listener.with_context(|| format!("cannot serve the feed on {address}"))?;
+        let address = listener.local_addr()?;
+        let (connections, accepted) = mpsc::channel(1);
+        tokio::spawn(tcp::accept(listener, self.own.clone(), members.clone(), log.clone(), connections));
+        let admit: server::Admit = Arc::new(move |proxy, caller| match caller {
+            Some(caller) => members.borrow().admit(proxy, &caller.0),
+            None => Err("nobody has said who asks".to_owned()),
+        });
+        let serving = server::serve_tls(accepted, hub.clone(), log.clone(), admit, std::future::pending());
+        tokio::spawn(serving);
+        Ok(Some(address))
     }
 }
 
-fn announce(args: &Args, path: &Path) {
+fn announce(args: &Args, path: &Path, tcp: Option<SocketAddr>) {
     let line = match args.output {
         Output::Text => {
-            format!("ready: feed on unix:{}, status on http://{}/status", path.display(), args.status_addr)
+            let tcp = tcp.map(|address| format!(" and tls://{address}")).unwrap_or_default();
+            format!(
+                "ready: feed on unix:{}{tcp}, status on http://{}/status",
+                path.display(),
+                args.status_addr
+            )
         }
         Output::Json => serde_json::json!({
             "status": "ready",
             "feed": format!("unix:{}", path.display()),
+            "feedTcp": tcp,
             "statusAddr": args.status_addr,
         })
         .to_string(),

@@ -9,6 +9,7 @@ pub mod hub;
 pub mod server;
 pub mod session;
 pub mod socket;
+pub mod tcp;
 #[cfg(test)]
 mod tests;
 pub mod view;

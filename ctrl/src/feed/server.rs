@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,21 +12,28 @@ use std::time::Duration;
 use dromon_core::config::wire::{DeltaRequest, DeltaResponse, STREAM_PATH};
 use dromon_core::limits;
 use dromon_k8s::diagnostic::Severity;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
+use tokio_stream::Stream;
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tonic::body::Body;
 use tonic::server::{Grpc, NamedService, StreamingService};
+use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use super::hub::Hub;
 use super::session::Session;
+use super::tcp::{Caller, Connection};
 
 /// How often a silent proxy is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 /// Takes a line for the log.
 pub type Log = Arc<dyn Fn(Severity, String) + Send + Sync>;
+
+/// Says whether a caller may have a proxy's view, and if not, why.
+pub type Admit = Arc<dyn Fn(&str, Option<&Caller>) -> Result<(), String> + Send + Sync>;
 
 /// Serves the feed on a socket until `shutdown` resolves.
 ///
@@ -37,11 +45,39 @@ pub async fn serve(
     log: Log,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
+    // Who can reach the socket may ask for any view: its directory is closed to everybody else.
+    let admit: Admit = Arc::new(|_, _| Ok(()));
+    serve_on(UnixListenerStream::new(listener), Feed { hub, log, admit }, shutdown).await
+}
+
+/// Serves the feed on connections whose callers have proved who they are, until `shutdown` resolves. Each gets the views
+/// that `admit` lets it have.
+///
+/// # Errors
+/// The transport failed.
+pub async fn serve_tls(
+    connections: mpsc::Receiver<io::Result<Connection>>,
+    hub: Arc<Hub>,
+    log: Log,
+    admit: Admit,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), tonic::transport::Error> {
+    serve_on(ReceiverStream::new(connections), Feed { hub, log, admit }, shutdown).await
+}
+
+async fn serve_on<C>(
+    connections: impl Stream<Item = io::Result<C>>,
+    feed: Feed,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), tonic::transport::Error>
+where
+    C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+{
     tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
-        .add_service(Feed { hub, log })
-        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), shutdown)
+        .add_service(feed)
+        .serve_with_incoming_shutdown(connections, shutdown)
         .await
 }
 
@@ -50,6 +86,7 @@ pub async fn serve(
 struct Feed {
     hub: Arc<Hub>,
     log: Log,
+    admit: Admit,
 }
 
 impl NamedService for Feed {
@@ -89,9 +126,10 @@ impl StreamingService<DeltaRequest> for Feed {
             return ready(Err(Status::resource_exhausted("too many proxies")));
         }
         let (sender, receiver) = mpsc::channel(limits::FEED_RESPONSES_PENDING_MAX);
-        let (hub, log) = (self.hub.clone(), self.log.clone());
+        let feed = self.clone();
+        let caller = request.extensions().get::<Caller>().cloned();
         tokio::spawn(async move {
-            if let Err(status) = converse(request.into_inner(), &sender, &hub, &log).await {
+            if let Err(status) = converse(request.into_inner(), &sender, &feed, caller.as_ref()).await {
                 let _ = sender.send(Err(status)).await;
             }
         });
@@ -103,13 +141,18 @@ impl StreamingService<DeltaRequest> for Feed {
 async fn converse(
     mut requests: Streaming<DeltaRequest>,
     responses: &mpsc::Sender<Result<DeltaResponse, Status>>,
-    hub: &Arc<Hub>,
-    log: &Log,
+    feed: &Feed,
+    caller: Option<&Caller>,
 ) -> Result<(), Status> {
+    let Feed { hub, log, admit } = feed;
     let Some(first) = requests.message().await? else { return Ok(()) };
     let proxy = first.node.as_ref().map(|node| node.id.clone()).unwrap_or_default();
     if proxy.is_empty() {
         return Err(Status::invalid_argument("the first request has to say who asks (node.id)"));
+    }
+    if let Err(why) = admit(&proxy, caller) {
+        log(Severity::Error, format!("error: feed refused: {why}"));
+        return Err(Status::permission_denied(why));
     }
     let mut stream = hub.open(&proxy);
     log(Severity::Info, format!("{proxy} connected"));

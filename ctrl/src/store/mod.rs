@@ -121,8 +121,12 @@ impl Store {
 
     /// The proxies that get certificates, with the mesh's trust domain.
     pub fn members(&self) -> Members {
-        let domain = self.mesh.as_ref().map_or("", |mesh| mesh.config.trust_domain.as_str());
-        self.local.as_ref().map(|local| Members::of(local, domain)).unwrap_or_default()
+        let config = self.mesh.as_ref().map(|mesh| mesh.config.clone()).unwrap_or_default();
+        let aliases = config.trust_domain_aliases.unwrap_or_default();
+        self.local
+            .as_ref()
+            .map(|local| Members::of(local, &config.trust_domain, &aliases))
+            .unwrap_or_default()
     }
 
     /// The revision of the run's word in force.
