@@ -301,10 +301,10 @@ impl Pools {
         queue: Option<Rc<Queue>>,
     ) -> Result<Upstream, Reason> {
         let connect_by = shard.now().plus_millis(wanted.connect_ms).min(wanted.wait_until);
-        let made = within(connect_by, Socket::connect(wanted.address)).await;
+        let connecting = shard.local_hops.connect(wanted.address, shard.nonblocking);
+        let made = within(connect_by, connecting).await;
         let reason = match made {
             Ok(Ok(socket)) => {
-                shard.local_hops.tune(&socket, wanted.address);
                 shard.gauges.upstream_connections_total.add(1);
                 let keepalive = wanted.destination.and_then(|it| it.model.pool.tcp_keepalive);
                 if let Some(probes) = keepalive {

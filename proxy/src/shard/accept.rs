@@ -102,8 +102,6 @@ fn admit(shard: &Rc<Shard>, listener: &Rc<ListenerHandle>, stream: TcpStream, pe
         return;
     }
     shard.gauges.downstream_connections_total.add(1);
-    let socket = Socket::new(stream);
-    shard.local_hops.tune(&socket, peer);
     // Spawned as it is: a wrapping async block would nearly double what an idle connection weighs.
-    monoio::spawn(conn::serve(shard.clone(), listener.clone(), socket, peer));
+    monoio::spawn(conn::serve(shard.clone(), listener.clone(), Socket::new(stream), peer));
 }

@@ -3,11 +3,17 @@
 //! BBR spreads what it sends with a kernel timer for each segment. On a path without a network that wins nothing and its
 //! timers are dear: measured on a machine whose default it is, a third of the processor time of a 1 MiB answer. Such
 //! connections get Reno instead, which every kernel has and every user may choose; without losses it only lets data go.
+//! A connection that BBR has once begun stays paced whatever comes after it, so the choice is made before: at the listening
+//! socket, whose connections inherit it, and before connecting. Loopback addresses are what is known to be local by then.
 
 use std::ffi::c_void;
-use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::AsRawFd;
 
+use monoio::net::TcpStream;
+
+use super::listen::{encode, open};
 use super::socket::Socket;
 
 /// Kernels' longest name of an algorithm (`TCP_CA_NAME_MAX`).
@@ -29,31 +35,57 @@ impl LocalHops {
         LocalHops { paced: default_algorithm().is_some_and(|name| name.starts_with(PACED)) }
     }
 
-    /// Has a connection with `peer` send without pacing, if it never leaves the machine and would be paced.
-    pub fn tune(self, socket: &Socket, peer: SocketAddr) {
-        let local = || socket.local_address().is_ok_and(|near| is_local(near.ip(), peer.ip()));
-        if self.paced && local() {
+    /// Has a socket that is to listen on `address` take connections that are not paced, if they are local.
+    pub fn listen(self, socket: &impl AsRawFd, address: SocketAddr) {
+        if self.concerns(address) {
             // Refused, it works as well, only dearer.
             let _ = choose(socket, UNPACED);
         }
     }
+
+    /// Connects, unpaced where that is local. `nonblocking`: as the shard wants its sockets.
+    pub async fn connect(self, address: SocketAddr, nonblocking: bool) -> io::Result<Socket> {
+        if self.concerns(address)
+            && let Some(stream) = connect_unpaced(address)?
+        {
+            stream.set_nonblocking(nonblocking)?;
+            return Ok(Socket::new(TcpStream::from_std(stream)?));
+        }
+        Socket::connect(address).await
+    }
+
+    fn concerns(self, address: SocketAddr) -> bool {
+        self.paced && address.ip().to_canonical().is_loopback()
+    }
 }
 
-/// Whether a connection between these addresses stays on this machine. One loopback end is enough: a redirect changes only
-/// the other.
-fn is_local(near: IpAddr, far: IpAddr) -> bool {
-    let (near, far) = (near.to_canonical(), far.to_canonical());
-    near.is_loopback() || far.is_loopback() || near == far
+/// Connects without waiting, as loopback does unless the listener's queue is full; none where it would wait.
+fn connect_unpaced(address: SocketAddr) -> io::Result<Option<std::net::TcpStream>> {
+    let stream = open(address, libc::SOCK_NONBLOCK)?;
+    // Refused, it works as well, only dearer.
+    let _ = choose(&stream, UNPACED);
+    let (storage, length) = encode(address);
+    // SAFETY: pointer and length describe the address built above.
+    if unsafe { libc::connect(stream.as_raw_fd(), (&raw const storage).cast(), length) } != 0 {
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() != Some(libc::EINPROGRESS) {
+            return Err(error);
+        }
+    }
+    let stream = std::net::TcpStream::from(stream);
+    let mut poll = libc::pollfd { fd: stream.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one live pollfd, as the count says; a timeout of 0 does not block.
+    if unsafe { libc::poll(&raw mut poll, 1, 0) } <= 0 {
+        return Ok(None);
+    }
+    match stream.take_error()? {
+        Some(error) => Err(error),
+        None => Ok(Some(stream)),
+    }
 }
 
 fn default_algorithm() -> Option<Vec<u8>> {
-    // SAFETY: plain system call; its result is checked below.
-    let raw = unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
-    if raw < 0 {
-        return None;
-    }
-    // SAFETY: `raw` was just opened and has no other owner.
-    algorithm(&unsafe { OwnedFd::from_raw_fd(raw) })
+    algorithm(&open((Ipv4Addr::UNSPECIFIED, 0).into(), 0).ok()?)
 }
 
 /// The algorithm that a socket has.
@@ -74,7 +106,7 @@ fn algorithm(socket: &impl AsRawFd) -> Option<Vec<u8>> {
     (result == 0).then(|| name.get(..end).unwrap_or_default().to_vec())
 }
 
-fn choose(socket: &impl AsRawFd, name: &[u8]) -> std::io::Result<()> {
+fn choose(socket: &impl AsRawFd, name: &[u8]) -> io::Result<()> {
     let length = name.len() as libc::socklen_t;
     // SAFETY: pointer and length describe `name`, which outlives the call.
     let result = unsafe {
@@ -86,7 +118,7 @@ fn choose(socket: &impl AsRawFd, name: &[u8]) -> std::io::Result<()> {
             length,
         )
     };
-    if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use std::mem::{size_of, zeroed};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
+use super::congestion::LocalHops;
+
 /// Connections that the kernel keeps waiting for an accept; it caps this by `net.core.somaxconn` itself.
 const BACKLOG: libc::c_int = 4096;
 
@@ -12,14 +14,8 @@ const BACKLOG: libc::c_int = 4096;
 /// its own on the same address. Two processes of one user could share a port this way without noticing: the caller
 /// checks first that the port is free by opening one that is not shared.
 pub fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
-    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
-    // SAFETY: plain system call; its result is checked below.
-    let raw = unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
-    if raw < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: `raw` was just opened and has no other owner.
-    let socket = unsafe { OwnedFd::from_raw_fd(raw) };
+    let socket = open(address, 0)?;
+    LocalHops::probe().listen(&socket, address);
     set(&socket, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
     if shared {
         set(&socket, libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
@@ -37,6 +33,18 @@ pub fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
         return Err(io::Error::last_os_error());
     }
     Ok(TcpListener::from(socket))
+}
+
+/// A TCP socket of the address's family, with these flags beside the usual ones.
+pub(super) fn open(address: SocketAddr, flags: libc::c_int) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    // SAFETY: plain system call; its result is checked below.
+    let raw = unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC | flags, 0) };
+    if raw < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: `raw` was just opened and has no other owner.
+    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
 /// Takes a connection that already waits in a listening socket's queue, without waiting for one; for the last ones
@@ -73,7 +81,7 @@ pub(super) fn set(
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-fn encode(address: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
+pub(super) fn encode(address: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
     // SAFETY: all-zero is a valid sockaddr_storage.
     let mut storage: libc::sockaddr_storage = unsafe { zeroed() };
     let length = match address {

@@ -1,41 +1,54 @@
-use std::net::TcpListener;
+use std::io::ErrorKind;
 
-use monoio::net::TcpStream;
+use monoio::net::TcpListener;
 
+use super::super::listen;
 use super::*;
 
-#[test]
-fn a_local_connection_is_unpaced_only_where_the_default_paces() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-    let peer = listener.local_addr().expect("address");
+fn run(test: impl Future<Output = ()>) {
     let mut runtime = monoio::RuntimeBuilder::<monoio::LegacyDriver>::new().build().expect("runtime");
-    runtime.block_on(async {
-        let connect = || {
-            Socket::new(
-                TcpStream::from_std(std::net::TcpStream::connect(peer).expect("connect")).expect("adopt"),
-            )
-        };
-        let before = default_algorithm().expect("the kernel names its default");
-        let socket = connect();
-        LocalHops { paced: false }.tune(&socket, peer);
-        assert_eq!(algorithm(&socket), Some(before));
-        LocalHops { paced: true }.tune(&socket, peer);
-        assert_eq!(algorithm(&socket).as_deref(), Some(UNPACED));
+    runtime.block_on(test);
+}
+
+#[test]
+fn both_ends_of_a_local_connection_are_unpaced_only_where_the_default_paces() {
+    run(async {
+        let default = default_algorithm().expect("the kernel names its default");
+        for paced in [true, false] {
+            let hops = LocalHops { paced };
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+            let address = listener.local_addr().expect("address");
+            hops.listen(&listener, address);
+            listener.set_nonblocking(true).expect("nonblocking");
+            let listener = TcpListener::from_std(listener).expect("adopt");
+            let near = hops.connect(address, true).await.expect("connect");
+            let (far, _) = listener.accept().await.expect("accept");
+            let wanted = if paced { UNPACED } else { &default };
+            assert_eq!(algorithm(&near).as_deref(), Some(wanted));
+            assert_eq!(algorithm(&far).as_deref(), Some(wanted));
+        }
     });
 }
 
 #[test]
-fn one_loopback_end_or_equal_ends_are_local() {
-    let address = |text: &str| text.parse::<IpAddr>().expect("address");
-    for (near, far, local) in [
-        ("127.0.0.1", "127.0.0.1", true),
-        ("10.1.2.3", "127.0.0.6", true),
-        ("127.0.0.1", "10.1.2.3", true),
-        ("::ffff:10.1.2.3", "10.1.2.3", true),
-        ("::1", "::1", true),
-        ("10.1.2.3", "10.1.2.4", false),
-        ("fd00::1", "fd00::2", false),
-    ] {
-        assert_eq!(is_local(address(near), address(far)), local, "{near} to {far}");
-    }
+fn a_closed_port_refuses_and_the_rest_of_the_world_keeps_its_algorithm() {
+    run(async {
+        let hops = LocalHops { paced: true };
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+        let address = listener.local_addr().expect("address");
+        drop(listener);
+        let refused = hops.connect(address, true).await.map(drop).expect_err("nobody listens");
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+        for (address, local) in [
+            ("127.0.0.7:80", true),
+            ("[::1]:80", true),
+            ("[::ffff:127.0.0.1]:80", true),
+            ("0.0.0.0:80", false),
+            ("10.1.2.3:80", false),
+        ] {
+            assert_eq!(hops.concerns(address.parse().expect("address")), local, "{address}");
+        }
+        let public = listen::listen("0.0.0.0:0".parse().expect("address"), false).expect("listen");
+        assert_eq!(algorithm(&public), default_algorithm());
+    });
 }
