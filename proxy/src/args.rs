@@ -46,6 +46,9 @@ pub struct Args {
     /// How long SIGTERM lets exchanges finish
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     pub drain_seconds: u64,
+    /// Count no HTTP requests, for measuring what metrics cost
+    #[arg(long)]
+    pub no_metrics: bool,
     /// error, warn, info or debug
     #[arg(long, default_value = "info")]
     pub log_level: String,

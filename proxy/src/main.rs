@@ -27,7 +27,8 @@ fn main() -> anyhow::Result<ExitCode> {
         quota: cpu::quota(),
     };
     let processors = plan(args.shards, &args.pin, settings.role == Role::Gateway, &machine);
-    let shards = shard::start(&shard::Settings { driver: args.driver, processors, seed: settings.seed })
+    let (driver, metrics) = (args.driver, !args.no_metrics);
+    let shards = shard::start(&shard::Settings { driver, metrics, processors, seed: settings.seed })
         .context("cannot start the shards' threads")?;
     Ok(steward::run(settings, shards))
 }

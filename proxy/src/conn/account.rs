@@ -16,6 +16,9 @@ use crate::shard::flows::Flow;
 /// An exchange is over, however it went.
 pub(super) fn finished(client: &Client, work: &Work, exchange: &Exchange) {
     let shard = &client.shard;
+    if shard.telemetry.is_silent() {
+        return;
+    }
     let times = &work.times;
     let duration_ns = shard.now().0.saturating_sub(times.arrived.0);
     let record = Record {

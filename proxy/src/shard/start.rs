@@ -18,6 +18,8 @@ use dromon_core::settings::Driver;
 pub struct Settings {
     /// How shards do their I/O.
     pub driver: Driver,
+    /// HTTP requests are counted.
+    pub metrics: bool,
     /// One entry a shard: the processor it is pinned to, if any.
     pub processors: Vec<Option<usize>>,
     /// Where the shards' random sequences start.
@@ -33,9 +35,10 @@ pub fn start(settings: &Settings) -> io::Result<Shards> {
     for (index, processor) in settings.processors.iter().copied().enumerate() {
         let (sender, receiver) = mailbox(MAILBOX_MAX);
         let (driver, outbox, rng) = (settings.driver, outbox.clone(), Rng::new(seeds.next_u64()));
+        let metrics = settings.metrics;
         let thread = std::thread::Builder::new()
             .name(format!("shard-{index}"))
-            .spawn(move || run(ShardId(index), driver, processor, rng, receiver, outbox))?;
+            .spawn(move || run(ShardId(index), driver, metrics, processor, rng, receiver, outbox))?;
         shards.mailboxes.push(sender);
         shards.threads.push(thread);
     }
@@ -46,6 +49,7 @@ pub fn start(settings: &Settings) -> io::Result<Shards> {
 fn run(
     id: ShardId,
     driver: Driver,
+    metrics: bool,
     processor: Option<usize>,
     rng: Rng,
     inbox: Receiver<ToShard>,
@@ -68,6 +72,9 @@ fn run(
     let _ = outbox.try_send(FromShard::Started { shard: id, driver: report });
     runtime.block_on(async move {
         let shard = Shard::new(id, rng, outbox, nonblocking);
+        if !metrics {
+            shard.telemetry.silence();
+        }
         control::run(shard, inbox).await;
     });
 }

@@ -22,6 +22,7 @@ pub struct Telemetry {
     format: RefCell<Option<Rc<Format>>>,
     lines: RefCell<Vec<u8>>,
     flushing: Cell<bool>,
+    silent: Cell<bool>,
 }
 
 /// An access log's format with the settings it was compiled from.
@@ -38,6 +39,7 @@ impl Default for Telemetry {
             format: RefCell::default(),
             lines: RefCell::default(),
             flushing: Cell::new(false),
+            silent: Cell::new(false),
         }
     }
 }
@@ -57,9 +59,21 @@ impl Telemetry {
         }
     }
 
+    /// Counts no HTTP exchange from now on.
+    pub fn silence(&self) {
+        self.silent.set(true);
+    }
+
+    /// Whether nobody wants to know of an HTTP exchange.
+    pub fn is_silent(&self) -> bool {
+        self.silent.get() && !self.logs()
+    }
+
     /// Counts an HTTP exchange.
     pub fn record(&self, record: &Record<'_>) {
-        self.recorder.borrow_mut().record(record);
+        if !self.silent.get() {
+            self.recorder.borrow_mut().record(record);
+        }
     }
 
     /// Counts a TCP connection that was made, and from now on what it carries, until [`Telemetry::tcp_closed`].

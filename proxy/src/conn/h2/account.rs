@@ -14,6 +14,9 @@ pub(super) fn finished(work: &Work, exchange: &Exchange) {
     let Work { call, source, reply } = work;
     let client = &call.conn().client;
     let shard = &client.shard;
+    if shard.telemetry.is_silent() {
+        return;
+    }
     let record = Record {
         sides: sides(client, exchange),
         protocol: if call.grpc { Protocol::Grpc } else { Protocol::Http },
