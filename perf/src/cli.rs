@@ -10,10 +10,11 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::instructions::{self, Mode};
 use crate::lab::run;
+use crate::lab::subject::Subject;
 use crate::report;
 use crate::rig::load::{Pace, Plan};
 use crate::rig::schedule::Arrivals;
-use crate::rig::{cpu, load, origin, relay};
+use crate::rig::{cpu, load, origin, relay, tls};
 
 /// Dromon's perf lab.
 #[derive(Debug, Parser)]
@@ -53,8 +54,14 @@ enum Command {
     },
     /// Send load to an address and print what came back
     Load(LoadArgs),
-    /// Run the origin server: answers /…/100, /…/10k, /…/100k and /…/1m
-    Origin(ServerArgs),
+    /// Run the origin server: answers /…/100, /…/10k, /…/100k, /…/1m and /…/1g
+    Origin {
+        #[command(flatten)]
+        server: ServerArgs,
+        /// Mutual TLS with the identity in this folder (cert-chain.pem, key.pem, root-cert.pem)
+        #[arg(long, value_name = "DIR")]
+        tls: Option<PathBuf>,
+    },
     /// Run the floor: a TCP relay that parses nothing
     Relay {
         #[command(flatten)]
@@ -73,6 +80,9 @@ struct LabArgs {
     /// Only these scenarios
     #[arg(long, value_name = "SCENARIO", value_delimiter = ',')]
     only: Vec<String>,
+    /// Only these subjects, such as dromon,envoy
+    #[arg(long, value_name = "SUBJECT", value_delimiter = ',', value_parser = subject)]
+    subject: Vec<Subject>,
     /// Rounds of the scenarios that goals are judged by
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=100))]
     rounds: Option<u16>,
@@ -137,6 +147,9 @@ struct LoadArgs {
     /// A new connection for each request
     #[arg(long)]
     connection_each: bool,
+    /// Mutual TLS with the identity in this folder (cert-chain.pem, key.pem, root-cert.pem)
+    #[arg(long, value_name = "DIR")]
+    tls: Option<PathBuf>,
     /// Processor to run on
     #[arg(long)]
     pin: Option<usize>,
@@ -159,16 +172,25 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         }
         Command::HotPath { case, times } => instructions::run_case(&case, times)?,
         Command::Load(args) => load_command(&args)?,
-        Command::Origin(args) => origin::serve(listen(&args)?)?,
+        Command::Origin { server, tls: folder } => {
+            let tls = folder.as_deref().map(tls::server).transpose()?;
+            origin::serve(listen(&server)?, tls)?;
+        }
         Command::Relay { server, upstream } => relay::serve(listen(&server)?, upstream)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn subject(text: &str) -> Result<Subject, String> {
+    let known = || Subject::ALL.map(Subject::id).join(", ");
+    Subject::of(text).ok_or_else(|| format!("no subject {text}; there are {}", known()))
 }
 
 fn lab_command(args: LabArgs) -> Result<()> {
     let options = run::Options {
         quick: args.quick,
         only: args.only,
+        subjects: args.subject,
         rounds: args.rounds.map(usize::from),
         proxy: args.proxy,
         priority: args.priority,
@@ -217,6 +239,7 @@ fn load_command(args: &LoadArgs) -> Result<()> {
         warm_up: Duration::from_secs_f64(args.warm_up),
         window: Duration::from_secs_f64(args.seconds),
         connection_each: args.connection_each,
+        tls: args.tls.as_deref().map(tls::client).transpose()?,
         seed: 1,
     };
     let outcome = load::run(&plan, &mut |_| {})?;

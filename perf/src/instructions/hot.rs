@@ -16,7 +16,7 @@ use dromon_core::rng::Rng;
 use dromon_core::time::Tick;
 
 use crate::lab::dromon;
-use crate::lab::setup::Setup;
+use crate::lab::setup::{Hop, Setup};
 
 /// A port of the table; nothing is opened.
 const PORT: u16 = 8080;
@@ -212,7 +212,7 @@ impl HotPath {
 fn table(setup: &Setup, exact: bool) -> Result<Arc<Table>> {
     let mut snapshot = Snapshot::new();
     snapshot.set_whole(true);
-    let mut resources = dromon::resources(setup, PORT, 9080, 0);
+    let mut resources = dromon::resources(setup, Hop::GATEWAY, PORT, 9080, 0);
     if exact {
         equal_paths(&mut resources);
     }

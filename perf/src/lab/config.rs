@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use dromon_core::config::model::Protocol;
 use serde_json::json;
 
-use super::setup::Setup;
+use super::setup::{Hop, Place, Setup};
 
 /// The file of a run that holds Envoy's table.
 pub const ENVOY_ROUTES: &str = "routes.json";
@@ -20,8 +21,10 @@ pub struct Places<'a> {
     pub port: u16,
     /// Where its statistics are.
     pub admin_port: u16,
-    /// Where the origin listens.
+    /// Where the origin listens, or the next proxy.
     pub origin_port: u16,
+    /// Folder of the proxy's identity.
+    pub certs: &'a Path,
 }
 
 fn fill(template: &str, setup: &Setup, places: &Places<'_>, more: &[(&str, &str)]) -> String {
@@ -32,11 +35,18 @@ fn fill(template: &str, setup: &Setup, places: &Places<'_>, more: &[(&str, &str)
         ("admin_port", places.admin_port.to_string()),
         ("origin_port", places.origin_port.to_string()),
         ("workers", setup.workers.to_string()),
+        ("certs", places.certs.display().to_string()),
+        ("codec", if setup.is_http2() { "HTTP2" } else { "HTTP1" }.to_owned()),
+        (
+            "upstream_protocol",
+            if setup.is_http2() { "http2_protocol_options" } else { "http_protocol_options" }.to_owned(),
+        ),
     ];
-    for (name, value) in &fixed {
+    // What is put in may have values of its own, so it goes first.
+    for (name, value) in more {
         text = text.replace(&format!("{{{{{name}}}}}"), value);
     }
-    for (name, value) in more {
+    for (name, value) in &fixed {
         text = text.replace(&format!("{{{{{name}}}}}"), value);
     }
     text
@@ -54,10 +64,38 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::rename(&next, path).with_context(|| format!("renaming to {}", path.display()))
 }
 
-/// Writes `envoy.yaml` and the first table.
-pub fn envoy(setup: &Setup, places: &Places<'_>) -> Result<()> {
+/// Writes `envoy.yaml` and, at the edge, the first table.
+pub fn envoy(setup: &Setup, hop: Hop, places: &Places<'_>) -> Result<()> {
+    if hop.place != Place::Gateway {
+        return envoy_sidecar(setup, hop, places);
+    }
     put(places, "envoy.yaml", &fill(include_str!("../../peers/envoy.yaml"), setup, places, &[]))?;
     replace(&places.directory.join(ENVOY_ROUTES), envoy_routes(setup, 0).as_bytes())
+}
+
+fn envoy_sidecar(setup: &Setup, hop: Hop, places: &Places<'_>) -> Result<()> {
+    let filter = match setup.protocol {
+        Protocol::Tcp => include_str!("../../peers/envoy-tcp.json"),
+        _ => include_str!("../../peers/envoy-http.json"),
+    };
+    // The names that Istio's sidecars use among themselves.
+    let alpn = match setup.protocol {
+        Protocol::Tcp => r#""istio""#,
+        _ if setup.is_http2() => r#""istio-h2", "h2""#,
+        _ => r#""istio-http/1.1", "http/1.1""#,
+    };
+    let secured = |wanted: bool, template: &str| {
+        if wanted { template.replace("{{alpn}}", alpn) } else { "null".to_owned() }
+    };
+    let listener = secured(hop.tls_down, include_str!("../../peers/envoy-tls-down.json"));
+    let cluster = secured(hop.tls_up, include_str!("../../peers/envoy-tls-up.json"));
+    let more = [("listener_tls", &*listener), ("cluster_tls", &*cluster), ("filter", filter)];
+    put(places, "envoy.yaml", &fill(include_str!("../../peers/envoy-sidecar.yaml"), setup, places, &more))
+}
+
+/// Writes `nghttpx.conf`.
+pub fn nghttpx(setup: &Setup, places: &Places<'_>) -> Result<()> {
+    put(places, "nghttpx.conf", &fill(include_str!("../../peers/nghttpx.conf"), setup, places, &[]))
 }
 
 /// Envoy's table, as a discovery response.

@@ -5,61 +5,111 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use dromon_core::config::model::{
-    Destination, Discovery, Endpoint, Endpoints, Host, HostPort, HttpAction, HttpMatch, HttpRule, Limit,
-    LimitScope, Listener, ListenerKind, Protocol, Proxy, RateLimit, Resource, Role, ServiceRef, StringMatch,
-    VirtualHost, WeightedDestination, Workload, destination_name,
+    ClientTls, ClientTlsMode, ConnectionPool, Destination, Discovery, Endpoint, Endpoints, Host, HostPort,
+    HttpAction, HttpMatch, HttpRule, Limit, LimitScope, Listener, ListenerKind, MtlsMode, Proxy, RateLimit,
+    Resource, Role, ServiceRef, StringMatch, VirtualHost, WeightedDestination, Workload, destination_name,
 };
 
-use super::setup::Setup;
+use super::certs;
+use super::setup::{Hop, Place, Setup};
 
-/// The id that the lab's proxy has.
-pub const PROXY_ID: &str = "gateway~lab.default";
 /// The file of a run that holds its resources.
 pub const FILE: &str = "config.json";
 /// The service that the origin stands for.
 const ORIGIN_HOST: &str = "origin.default.svc.cluster.local";
 
-/// The resources of a gateway with the setup's table, all of it leading to one origin. `generation` changes a rule
-/// without changing where any request goes.
-pub fn resources(setup: &Setup, port: u16, origin_port: u16, generation: u64) -> Vec<Resource> {
-    let name = destination_name(origin_port, "", ORIGIN_HOST);
-    let service = ServiceRef { host: ORIGIN_HOST.into(), name: "origin".into(), namespace: "default".into() };
-    let workload = Workload { name: "lab".into(), namespace: "default".into(), ..Workload::default() };
+/// The id that a proxy has.
+pub fn proxy_id(hop: Hop) -> String {
+    let role = if hop.place == Place::Gateway { "gateway" } else { "sidecar" };
+    format!("{role}~{}.default", hop.name())
+}
+
+/// The resources of one proxy, all requests of which lead to one origin. `generation` changes a rule without changing
+/// where any request goes.
+pub fn resources(setup: &Setup, hop: Hop, port: u16, origin_port: u16, generation: u64) -> Vec<Resource> {
     let address = ([127, 0, 0, 1], port).into();
-    let listener = Listener::new(listener_name(port), address, 80, ListenerKind::GatewayHttp);
+    let listener = match hop.place {
+        Place::Gateway | Place::Pair => {
+            Listener::new(listener_name(port), address, 80, ListenerKind::GatewayHttp)
+        }
+        Place::Client => {
+            let host = ORIGIN_HOST.to_owned();
+            let kind = ListenerKind::Service { host, port: origin_port, protocol: setup.protocol };
+            Listener::new(format!("service/{ORIGIN_HOST}:{origin_port}"), address, origin_port, kind)
+        }
+        Place::Server => {
+            let kind = ListenerKind::Inbound {
+                protocol: setup.protocol,
+                target: ([127, 0, 0, 1], origin_port).into(),
+                service: Some(service()),
+                pool: ConnectionPool::default(),
+                mtls: if hop.tls_down { MtlsMode::Strict } else { MtlsMode::Disable },
+            };
+            Listener::new(format!("inbound/{port}"), address, port, kind)
+        }
+    };
+    let workload = Workload {
+        name: hop.name().into(),
+        namespace: "default".into(),
+        service_account: hop.name().into(),
+        ..Workload::default()
+    };
     let proxy = Proxy {
-        name: PROXY_ID.into(),
-        role: Role::Gateway,
+        name: proxy_id(hop),
+        role: if hop.place == Place::Gateway { Role::Gateway } else { Role::Sidecar },
         workload,
         listeners: vec![listener],
         ..Proxy::default()
     };
-    let endpoint = Endpoint { address: "127.0.0.1".into(), port: origin_port, ..Endpoint::default() };
+    let mut all = vec![Resource::Proxy(proxy)];
+    if hop.place != Place::Server {
+        all.extend(origin(setup, hop, origin_port));
+    }
+    if hop.place == Place::Gateway {
+        all.extend(limit(setup, port).map(Resource::RateLimit));
+        let hosts = (0..setup.hosts).map(|number| virtual_host(setup, port, origin_port, number, generation));
+        all.extend(hosts.map(Resource::VirtualHost));
+    }
+    all
+}
+
+fn service() -> ServiceRef {
+    ServiceRef { host: ORIGIN_HOST.into(), name: "origin".into(), namespace: "default".into() }
+}
+
+/// The service that a gateway or a client's sidecar sends to.
+fn origin(setup: &Setup, hop: Hop, port: u16) -> [Resource; 3] {
+    let name = destination_name(port, "", ORIGIN_HOST);
+    let identity = certs::identity("server");
+    let endpoint = Endpoint {
+        mtls: hop.tls_up,
+        identity: if hop.tls_up { identity.clone() } else { String::new() },
+        ..Endpoint::new("127.0.0.1", port)
+    };
     let host = Host {
         name: ORIGIN_HOST.into(),
         domains: vec![ORIGIN_HOST.into()],
-        ports: vec![HostPort { number: origin_port, protocol: Protocol::Http }],
+        ports: vec![HostPort { number: port, protocol: setup.protocol }],
         ..Host::default()
     };
+    let tls = hop.tls_up.then(|| ClientTls {
+        mode: ClientTlsMode::IstioMutual,
+        identities: vec![identity],
+        ..ClientTls::default()
+    });
     let destination = Destination {
         name: name.clone(),
-        service,
-        protocol: Protocol::Http,
+        service: service(),
+        protocol: setup.protocol,
         discovery: Discovery::Static,
+        tls,
         ..Destination::default()
     };
-    let mut all = vec![
-        Resource::Proxy(proxy),
+    [
         Resource::Endpoints(Endpoints { name, endpoints: vec![endpoint] }),
         Resource::Destination(destination),
         Resource::Host(host),
-    ];
-    all.extend(limit(setup, port).map(Resource::RateLimit));
-    all.extend(
-        (0..setup.hosts)
-            .map(|number| Resource::VirtualHost(virtual_host(setup, port, origin_port, number, generation))),
-    );
-    all
+    ]
 }
 
 fn listener_name(port: u16) -> String {

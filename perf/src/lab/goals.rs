@@ -1,5 +1,7 @@
 //! The goals and whether a run met them. A goal counts as met only when the bad end of its spread meets it.
 
+mod mesh;
+
 use serde::{Deserialize, Serialize};
 
 use super::result::{Lab, Row, ScenarioResult};
@@ -84,6 +86,7 @@ pub fn judge(lab: &Lab, instructions: &[(String, f64)]) -> Vec<Verdict> {
     if let Some(limit) = lab.scenario("rate-limit") {
         verdicts.extend(["1 shard", "4 shards"].map(|variant| admitted(limit, variant)));
     }
+    verdicts.extend(mesh::judge(lab));
     verdicts
 }
 

@@ -1,19 +1,21 @@
-//! Starts one subject in a folder of its own, pinned, waits until it serves, and ends it when dropped.
+//! Starts one subject, or a pair of it, in folders of its own, pinned, waits until it serves, and ends it when dropped.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
+use rustls::ClientConfig;
 
 use super::config::{self, Places};
-use super::dromon;
-use super::proc;
-use super::setup::Setup;
+use super::origins::Origins;
+use super::setup::{Hop, Setup};
 use super::subject::Subject;
 use super::tools::{Peers, Tool};
+use super::{certs, dromon, http2, proc};
 use crate::rig::{cpu, hold};
 
 /// Longest wait for a subject to serve its first request; Envoy takes seconds for a table of 10,000.
@@ -34,24 +36,29 @@ pub struct Launcher {
     pub rig_cpu: usize,
     /// Descriptors that a process may open.
     pub descriptors: u64,
-    /// Where the origin listens.
-    pub origin: SocketAddr,
+    /// The servers behind the proxies.
+    pub origins: Origins,
+    /// The generator's side of mutual TLS.
+    pub tls: Arc<ClientConfig>,
     /// Folder of the runs' files.
     pub scratch: PathBuf,
 }
 
-/// A process under test; ended when dropped.
+/// The processes under test, one or a pair; ended when dropped.
 #[derive(Debug)]
 pub struct Running {
-    child: Option<Child>,
-    /// Where it listens.
+    children: Vec<Child>,
+    /// Where clients connect.
     pub address: SocketAddr,
-    /// Its folder.
+    /// Folder of the proxy that clients connect to.
     pub directory: PathBuf,
     /// Its configuration.
     pub setup: Setup,
+    /// How clients speak TLS to it; none: they do not.
+    pub tls: Option<Arc<ClientConfig>>,
     subject: Subject,
-    origin_port: u16,
+    hop: Hop,
+    upstream_port: u16,
 }
 
 impl Launcher {
@@ -63,54 +70,62 @@ impl Launcher {
             Subject::Envoy => reason(&self.peers.envoy),
             Subject::Nginx => reason(&self.peers.nginx),
             Subject::Haproxy | Subject::HaproxySplice => reason(&self.peers.haproxy),
+            Subject::Nghttpx => reason(&self.peers.nghttpx),
             Subject::Dromon | Subject::DromonAgain | Subject::DromonEpoll => {
                 self.dromon.as_ref().err().map(|error| format!("{error:#}"))
             }
         }
     }
 
-    /// Starts a subject on one processor and waits until it answers a request of its table with 200.
+    /// Starts a subject on one processor and waits until it answers a request of its table with 200. Of a pair, each
+    /// proxy is started when the one behind it answers.
     pub fn start(&self, subject: Subject, setup: &Setup) -> Result<Running> {
-        self.start_on(subject, setup, &[self.proxy_cpu])
-    }
-
-    /// Starts a subject on these processors.
-    pub fn start_on(&self, subject: Subject, setup: &Setup, cpus: &[usize]) -> Result<Running> {
-        let directory = self.scratch.join(subject.id());
-        std::fs::create_dir_all(&directory)?;
-        let [port, admin_port] = free_ports()?;
-        let places = Places { directory: &directory, port, admin_port, origin_port: self.origin.port() };
+        let origin = self.origins.of(setup)?;
+        let direct = Hop { tls_down: setup.tls_to_origin(), ..Hop::GATEWAY };
         let mut running = Running {
-            child: None,
-            address: (Ipv4Addr::LOCALHOST, port).into(),
-            directory: directory.clone(),
+            children: Vec::new(),
+            address: origin,
+            directory: self.scratch.clone(),
             setup: setup.clone(),
+            tls: None,
             subject,
-            origin_port: self.origin.port(),
+            hop: direct,
+            upstream_port: origin.port(),
         };
-        if subject == Subject::Direct {
-            running.address = self.origin;
-            return Ok(running);
+        if subject != Subject::Direct {
+            for hop in setup.hops() {
+                self.put_before(&mut running, hop)?;
+            }
         }
-        let mut command = self.command(subject, setup, &places, cpus)?;
-        let log = File::create(directory.join("log"))?;
-        command.current_dir(&directory).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        // A child inherits the affinity of the thread that starts it.
-        cpu::pin_to(cpus)?;
-        let child = command.spawn().with_context(|| format!("starting {command:?}"));
-        cpu::pin(self.rig_cpu)?;
-        running.child = Some(child?);
-        running.await_ready().with_context(|| format!("starting {}", subject.title()))?;
+        running.tls = running.hop.tls_down.then(|| self.tls.clone());
+        self.await_ready(&mut running).with_context(|| format!("starting {}", subject.title()))?;
         Ok(running)
     }
 
-    fn command(
-        &self,
-        subject: Subject,
-        setup: &Setup,
-        places: &Places<'_>,
-        cpus: &[usize],
-    ) -> Result<Command> {
+    /// Starts one more proxy, before what runs so far.
+    fn put_before(&self, running: &mut Running, hop: Hop) -> Result<()> {
+        let directory = self.scratch.join(running.subject.id()).join(hop.name());
+        std::fs::create_dir_all(&directory)?;
+        let [port, admin_port] = free_ports()?;
+        let certs = certs::folder(&self.scratch, hop.name());
+        let origin_port = running.address.port();
+        let places = Places { directory: &directory, port, admin_port, origin_port, certs: &certs };
+        let mut command = self.command(running.subject, &running.setup, hop, &places)?;
+        let log = File::create(directory.join("log"))?;
+        command.current_dir(&directory).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        // A child inherits the affinity of the thread that starts it.
+        cpu::pin(self.proxy_cpu)?;
+        let child = command.spawn().with_context(|| format!("starting {command:?}"));
+        cpu::pin(self.rig_cpu)?;
+        running.children.push(child?);
+        running.upstream_port = origin_port;
+        running.hop = hop;
+        running.directory = directory;
+        running.address = (Ipv4Addr::LOCALHOST, port).into();
+        Ok(())
+    }
+
+    fn command(&self, subject: Subject, setup: &Setup, hop: Hop, places: &Places<'_>) -> Result<Command> {
         let tool = |tool: &Result<Tool>| {
             tool.as_ref()
                 .map(Tool::command)
@@ -122,11 +137,11 @@ impl Launcher {
             Subject::Relay => {
                 let mut command = Command::new(std::env::current_exe()?);
                 command.args(["relay", "--listen", &format!("127.0.0.1:{}", places.port)]);
-                command.args(["--upstream", &self.origin.to_string()]);
+                command.args(["--upstream", &format!("127.0.0.1:{}", places.origin_port)]);
                 command
             }
             Subject::Envoy => {
-                config::envoy(setup, places)?;
+                config::envoy(setup, hop, places)?;
                 let mut command = tool(&self.peers.envoy)?;
                 command.args(["--disable-hot-restart", "--log-level", "error", "--concurrency"]);
                 command.arg(setup.workers.to_string()).arg("-c").arg(directory.join("envoy.yaml"));
@@ -148,8 +163,14 @@ impl Launcher {
                 command.args(["-db", "-f"]).arg(directory.join("haproxy.cfg"));
                 command
             }
+            Subject::Nghttpx => {
+                config::nghttpx(setup, places)?;
+                let mut command = tool(&self.peers.nghttpx)?;
+                command.arg("--conf").arg(directory.join("nghttpx.conf"));
+                command
+            }
             Subject::Dromon | Subject::DromonAgain | Subject::DromonEpoll => {
-                self.dromon_command(subject, setup, places, cpus)?
+                self.dromon_command(subject, setup, hop, places)?
             }
         })
     }
@@ -158,35 +179,59 @@ impl Launcher {
         &self,
         subject: Subject,
         setup: &Setup,
+        hop: Hop,
         places: &Places<'_>,
-        cpus: &[usize],
     ) -> Result<Command> {
         let binary = self.dromon.as_ref().map_err(|error| anyhow!("{error:#}"))?;
         let file = places.directory.join(dromon::FILE);
-        let resources = dromon::resources(setup, places.port, places.origin_port, 0);
+        let resources = dromon::resources(setup, hop, places.port, places.origin_port, 0);
         config::replace(&file, &serde_json::to_vec(&resources)?)?;
-        let pin: Vec<String> = cpus.iter().map(ToString::to_string).collect();
         let driver = if subject == Subject::DromonEpoll { "epoll" } else { "auto" };
         let mut command = Command::new(binary);
-        command.args(["--id", dromon::PROXY_ID, "--config"]).arg(file);
-        command.args(["--driver", driver, "--shards", &setup.workers.to_string(), "--pin", &pin.join(",")]);
-        command.args(["--admin-addr", &format!("127.0.0.1:{}", places.admin_port), "--log-level", "warn"]);
+        command.args(["--id", &dromon::proxy_id(hop), "--config"]).arg(file);
+        command.args(["--driver", driver, "--shards", &setup.workers.to_string()]);
+        command.args(["--pin", &self.proxy_cpu.to_string(), "--log-level", "warn"]);
+        command.args(["--admin-addr", &format!("127.0.0.1:{}", places.admin_port)]);
+        if hop.tls_down || hop.tls_up {
+            command.arg("--certs").arg(places.certs);
+        }
+        if !setup.metrics {
+            command.arg("--no-metrics");
+        }
         Ok(command)
+    }
+
+    fn await_ready(&self, running: &mut Running) -> Result<()> {
+        let request = running.setup.requests("100", true, false).pop().unwrap_or_default();
+        let limit = Instant::now() + START_LIMIT;
+        loop {
+            let answered = match self.peers.h2load.as_ref() {
+                Ok(tool) if running.setup.is_http2() => http2::once(tool, running, &self.origins.files),
+                _ => hold::Held::open(running.address, running.tls.as_ref(), 1, &request).map(drop),
+            };
+            let Err(error) = answered else { return Ok(()) };
+            let ended = running.children.iter_mut().any(|child| !matches!(child.try_wait(), Ok(None)));
+            if ended || Instant::now() > limit {
+                bail!("{error:#}; its last words: {}", running.last_words());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 
 impl Running {
     /// Its processes; none where nothing was started.
     pub fn pids(&self) -> Vec<u32> {
-        self.child.as_ref().map(|child| proc::tree(child.id())).unwrap_or_default()
+        self.children.iter().flat_map(|child| proc::tree(child.id())).collect()
     }
 
     /// Another version of its table, as its file holds it, that sends every request where it went before.
     pub fn rules(&self, generation: u64) -> Result<Vec<u8>> {
         match self.subject {
             subject if subject.is_dromon() => {
+                let port = self.address.port();
                 let resources =
-                    dromon::resources(&self.setup, self.address.port(), self.origin_port, generation);
+                    dromon::resources(&self.setup, self.hop, port, self.upstream_port, generation);
                 Ok(serde_json::to_vec(&resources)?)
             }
             Subject::Envoy => Ok(config::envoy_routes(&self.setup, generation).into_bytes()),
@@ -204,38 +249,28 @@ impl Running {
         self.directory.join(name)
     }
 
-    fn await_ready(&mut self) -> Result<()> {
-        let request = self.setup.requests("100", true, false).pop().unwrap_or_default();
-        let limit = Instant::now() + START_LIMIT;
-        loop {
-            let Err(error) = hold::Held::open(self.address, 1, &request) else { return Ok(()) };
-            let ended = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
-            if ended.is_some() || Instant::now() > limit {
-                let log = std::fs::read_to_string(self.directory.join("log")).unwrap_or_default();
-                let lines: Vec<&str> = log.lines().rev().take(5).collect();
-                bail!(
-                    "{error:#}; its last words: {}",
-                    lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
-                );
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
+    /// The end of its log.
+    fn last_words(&self) -> String {
+        let log = std::fs::read_to_string(self.directory.join("log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().rev().take(5).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
     }
 
     fn stop(&mut self) {
-        let Some(mut child) = self.child.take() else { return };
-        let everyone = proc::tree(child.id());
+        let everyone = self.pids();
         signal(&everyone, rustix::process::Signal::TERM);
         let limit = Instant::now() + STOP_LIMIT;
-        while Instant::now() < limit {
-            if matches!(child.try_wait(), Ok(Some(_))) {
-                return;
+        for child in &mut self.children {
+            while matches!(child.try_wait(), Ok(None)) {
+                if Instant::now() > limit {
+                    signal(&everyone, rustix::process::Signal::KILL);
+                    // The process was just killed; if it cannot even be waited for there is nothing left to do.
+                    let _ = child.wait();
+                }
+                std::thread::sleep(Duration::from_millis(5));
             }
-            std::thread::sleep(Duration::from_millis(5));
         }
-        signal(&everyone, rustix::process::Signal::KILL);
-        // The process was just killed; if it cannot even be waited for there is nothing left to do.
-        let _ = child.wait();
+        self.children.clear();
     }
 }
 
@@ -255,34 +290,8 @@ fn signal(pids: &[u32], signal: rustix::process::Signal) {
 }
 
 /// Two ports that are free now.
-fn free_ports() -> Result<[u16; 2]> {
+pub(super) fn free_ports() -> Result<[u16; 2]> {
     let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let second = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     Ok([first.local_addr()?.port(), second.local_addr()?.port()])
-}
-
-/// Starts the origin on a processor of the rig's and returns it with its address.
-pub fn origin(rig_cpu: usize, scratch: &Path) -> Result<(Running, SocketAddr)> {
-    let [port, _] = free_ports()?;
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let directory = scratch.join("origin");
-    std::fs::create_dir_all(&directory)?;
-    let log = File::create(directory.join("log"))?;
-    let child = Command::new(std::env::current_exe()?)
-        .args(["origin", "--listen", &address.to_string(), "--pin", &rig_cpu.to_string()])
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .spawn()
-        .context("starting the origin")?;
-    let mut running = Running {
-        child: Some(child),
-        address,
-        directory,
-        setup: Setup::default(),
-        subject: Subject::Direct,
-        origin_port: port,
-    };
-    running.await_ready().context("starting the origin")?;
-    Ok((running, address))
 }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
+use super::http2::{self, Amount};
 use super::launch::{Launcher, Running};
 use super::proc::{self, CpuTime, Processor};
 use super::result::Sample;
-use super::scenario::{Action, Cell, Changes, Load, Rate};
+use super::scenario::{Action, Cell, Changes, Http2Load, Load, Rate};
 use crate::rig::hold::Held;
 use crate::rig::load::{self, Edge, Outcome, Pace, Plan};
 use crate::rig::schedule::Arrivals;
@@ -21,13 +22,15 @@ const CURVE: [f64; 14] =
 const SATURATED: f64 = 0.95;
 /// Time for memory to settle before it is read.
 const SETTLE: Duration = Duration::from_millis(300);
+/// Requests over HTTP/2 before those that count.
+const WARM_UP_REQUESTS: u64 = 5_000;
 
 /// Runs cells on a machine.
 #[derive(Debug)]
 pub struct Bench<'a> {
     /// How subjects are started.
     pub launcher: &'a Launcher,
-    /// Envoy's highest throughput, that some rates are shares of.
+    /// Envoy's highest throughput in the scenario's place, that some rates are shares of.
     pub envoy_per_second: Option<f64>,
 }
 
@@ -52,6 +55,7 @@ impl Bench<'_> {
         };
         match &cell.action {
             Action::Load(load) => self.load(&running, load, &mut sample)?,
+            Action::Http2(load) => self.http2(&running, load, &mut sample)?,
             Action::Memory(load) => self.memory(&running, load, &mut sample)?,
             Action::Hold(count) => hold(&running, *count, &mut sample)?,
             Action::Admit(load) => self.admit(&running, load, &mut sample)?,
@@ -76,6 +80,7 @@ impl Bench<'_> {
             warm_up: load.warm_up,
             window: load.window,
             connection_each: load.connection_each,
+            tls: running.tls.clone(),
             seed,
         })
     }
@@ -85,10 +90,8 @@ impl Bench<'_> {
         let pids = running.pids();
         let (mut start, mut end) = (Account::default(), Account::default());
         let mut memory = proc::Memory::default();
-        let cpu = self.launcher.proxy_cpu;
         let mut probe = |edge| {
-            let account =
-                Account { cpu: proc::cpu_time(&pids), processor: proc::processor(cpu).unwrap_or_default() };
+            let account = self.account(&pids);
             match edge {
                 Edge::Start => start = account,
                 Edge::End => {
@@ -102,7 +105,18 @@ impl Bench<'_> {
         let mut put = |name: &str, value: f64| sample.metrics.insert(name.to_owned(), value);
         put("requests_per_second", outcome.per_second());
         if !pids.is_empty() {
-            costs(&mut put, &outcome, start, end, matches!(plan.pace, Pace::Saturate));
+            costs(
+                &mut put,
+                (outcome.completed, outcome.seconds),
+                start,
+                end,
+                matches!(plan.pace, Pace::Saturate),
+            );
+            if load.answer == "1g" {
+                let gib = outcome.bytes as f64 / f64::from(1 << 30);
+                put("cpu_ms_per_gib", (end.cpu.total - start.cpu.total) / gib * 1e3);
+                put("mib_per_second", gib * 1024.0 / outcome.seconds);
+            }
             put("rss_mib", memory.rss as f64 / 1_048_576.0);
             put("pss_mib", memory.pss as f64 / 1_048_576.0);
         }
@@ -120,6 +134,33 @@ impl Bench<'_> {
         }
         troubles(&outcome, sample);
         Ok(())
+    }
+
+    fn http2(&self, running: &Running, load: &Http2Load, sample: &mut Sample) -> Result<()> {
+        let tool = self.launcher.peers.h2load.as_ref().map_err(|error| anyhow!("h2load: {error:#}"))?;
+        let files = &self.launcher.origins.files;
+        let shape = (load.connections, load.streams);
+        http2::load(tool, running, files, shape, Amount::Requests(WARM_UP_REQUESTS))?;
+        let pids = running.pids();
+        let start = self.account(&pids);
+        let seen = http2::load(tool, running, files, shape, Amount::Time(load.window))?;
+        let end = self.account(&pids);
+        let memory = proc::memory(&pids);
+        let mut put = |name: &str, value: f64| sample.metrics.insert(name.to_owned(), value);
+        put("requests_per_second", seen.per_second);
+        if !pids.is_empty() {
+            costs(&mut put, (seen.succeeded, seen.seconds), start, end, false);
+            put("rss_mib", memory.rss as f64 / 1_048_576.0);
+            put("pss_mib", memory.pss as f64 / 1_048_576.0);
+        }
+        put("steal_percent", (end.processor.steal - start.processor.steal) / seen.seconds * 100.0);
+        put("failed", seen.failed as f64);
+        Ok(())
+    }
+
+    fn account(&self, pids: &[u32]) -> Account {
+        let processor = proc::processor(self.launcher.proxy_cpu).unwrap_or_default();
+        Account { cpu: proc::cpu_time(pids), processor }
     }
 
     fn memory(&self, running: &Running, load: &Load, sample: &mut Sample) -> Result<()> {
@@ -166,23 +207,23 @@ impl Bench<'_> {
 /// Processor time by request, and how busy its core was.
 fn costs(
     put: &mut dyn FnMut(&str, f64) -> Option<f64>,
-    outcome: &Outcome,
+    (completed, seconds): (u64, f64),
     start: Account,
     end: Account,
     full: bool,
 ) {
     let spent = end.cpu.total - start.cpu.total;
-    let requests = outcome.completed.max(1) as f64;
+    let requests = completed.max(1) as f64;
     let (user, system) = (end.cpu.user - start.cpu.user, end.cpu.system - start.cpu.system);
     // The scheduler's account is exact, the split is sampled in ticks: the share comes from one, the sum from the other.
     let user_share = if user + system > 0.0 { user / (user + system) } else { 0.0 };
     put("cpu_us", spent / requests * 1e6);
     put("cpu_user_us", spent * user_share / requests * 1e6);
     put("cpu_system_us", spent * (1.0 - user_share) / requests * 1e6);
-    let busy = spent / outcome.seconds;
+    let busy = spent / seconds;
     put("busy_percent", busy * 100.0);
     let machine = end.processor.busy - start.processor.busy;
-    put("foreign_percent", ((machine - spent) / outcome.seconds * 100.0).max(0.0));
+    put("foreign_percent", ((machine - spent) / seconds * 100.0).max(0.0));
     if full {
         put("generator_bound", f64::from(u8::from(busy < SATURATED)));
     }
@@ -240,7 +281,7 @@ fn hold(running: &Running, count: usize, sample: &mut Sample) -> Result<()> {
     std::thread::sleep(SETTLE);
     let before = proc::memory(&running.pids());
     let request = running.setup.requests("100", true, false).pop().unwrap_or_default();
-    let held = Held::open(running.address, count, &request)?;
+    let held = Held::open(running.address, running.tls.as_ref(), count, &request)?;
     std::thread::sleep(SETTLE);
     let after = proc::memory(&running.pids());
     let alive = held.alive();

@@ -8,14 +8,16 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use super::launch::{self, Launcher};
+use super::launch::Launcher;
 use super::measure::Bench;
+use super::origins::Origins;
 use super::result::{Lab, ScenarioResult};
 use super::scenario::{self, Action, Budget, Cell, Rate, Scenario};
+use super::setup::Place;
 use super::subject::Subject;
-use super::{dromon, goals, machine, tools};
+use super::{certs, dromon, goals, machine, tools};
 use crate::instructions;
-use crate::rig::cpu;
+use crate::rig::{cpu, tls};
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -24,6 +26,8 @@ pub struct Options {
     pub quick: bool,
     /// Scenarios to run; all when empty.
     pub only: Vec<String>,
+    /// Subjects to run; all when empty.
+    pub subjects: Vec<Subject>,
     /// Rounds of the scenarios that goals are judged by.
     pub rounds: Option<usize>,
     /// Use this `dromon-proxy` and build none.
@@ -39,17 +43,7 @@ const DESCRIPTORS: u64 = 65_536;
 pub fn run(options: &Options) -> Result<Lab> {
     let budget =
         Budget { quick: options.quick, rounds: options.rounds.unwrap_or(if options.quick { 2 } else { 6 }) };
-    let mut scenarios = scenario::all(&budget);
-    if let Some(unknown) =
-        options.only.iter().find(|id| !scenarios.iter().any(|scenario| scenario.id == **id))
-    {
-        let known: Vec<&str> = scenarios.iter().map(|scenario| scenario.id).collect();
-        bail!("no scenario {unknown}; there are {}", known.join(", "));
-    }
-    scenarios.retain(|scenario| match options.only.as_slice() {
-        [] => !options.quick || !scenario::NOT_QUICK.contains(&scenario.id),
-        only => only.iter().any(|id| id == scenario.id),
-    });
+    let scenarios = chosen(options, &budget)?;
     let machine = machine::describe()?;
     let descriptors = cpu::allow_descriptors(DESCRIPTORS)?;
     let dromon = match &options.proxy {
@@ -63,14 +57,17 @@ pub fn run(options: &Options) -> Result<Lab> {
     cpu::pin(machine.rig_cpu)?;
     cpu::exact_timers()?;
     let scratch = std::env::temp_dir().join(format!("dromon-lab-{}", std::process::id()));
-    let (_origin, origin) = launch::origin(machine.rig_cpu, &scratch)?;
+    std::fs::create_dir_all(&scratch).with_context(|| format!("making {}", scratch.display()))?;
+    certs::make(&scratch)?;
+    let origins = Origins::start(machine.rig_cpu, &scratch, &peers.nghttpd)?;
     let launcher = Launcher {
         peers,
         dromon,
         proxy_cpu: machine.proxy_cpu,
         rig_cpu: machine.rig_cpu,
         descriptors,
-        origin,
+        origins,
+        tls: tls::client(&certs::folder(&scratch, "client"))?,
         scratch: scratch.clone(),
     };
     let began = Instant::now();
@@ -87,7 +84,7 @@ pub fn run(options: &Options) -> Result<Lab> {
     for (name, reason) in &lab.skipped {
         eprintln!("without {name}: {reason}");
     }
-    let mut envoy = None;
+    let mut envoy = BTreeMap::new();
     for scenario in &scenarios {
         let result = one(&launcher, scenario, &mut envoy, &mut lab.skipped)?;
         lab.scenarios.push(result);
@@ -95,10 +92,31 @@ pub fn run(options: &Options) -> Result<Lab> {
     let counts = if options.only.is_empty() { instructions::ratios() } else { Vec::new() };
     lab.seconds = began.elapsed().as_secs_f64();
     lab.goals = goals::judge(&lab, &counts);
-    drop(_origin);
+    drop(launcher);
     // The folder is in the temporary directory; leaving it behind does no harm.
     let _ = std::fs::remove_dir_all(scratch);
     Ok(lab)
+}
+
+/// The scenarios asked for, with the subjects asked for.
+fn chosen(options: &Options, budget: &Budget) -> Result<Vec<Scenario>> {
+    let mut scenarios = scenario::all(budget);
+    if let Some(unknown) =
+        options.only.iter().find(|id| !scenarios.iter().any(|scenario| scenario.id == **id))
+    {
+        let known: Vec<&str> = scenarios.iter().map(|scenario| scenario.id).collect();
+        bail!("no scenario {unknown}; there are {}", known.join(", "));
+    }
+    scenarios.retain(|scenario| match options.only.as_slice() {
+        [] => !options.quick || !scenario::NOT_QUICK.contains(&scenario.id),
+        only => only.iter().any(|id| id == scenario.id),
+    });
+    if !options.subjects.is_empty() {
+        for scenario in &mut scenarios {
+            scenario.cells.retain(|cell| options.subjects.contains(&cell.subject));
+        }
+    }
+    Ok(scenarios)
 }
 
 fn versions(launcher: &Launcher) -> BTreeMap<String, String> {
@@ -106,6 +124,8 @@ fn versions(launcher: &Launcher) -> BTreeMap<String, String> {
         ("Envoy", &launcher.peers.envoy),
         ("nginx", &launcher.peers.nginx),
         ("HAProxy", &launcher.peers.haproxy),
+        ("nghttpx", &launcher.peers.nghttpx),
+        ("h2load", &launcher.peers.h2load),
     ];
     let known =
         peers.into_iter().filter_map(|(name, tool)| Some((name, tool.as_ref().ok()?.version.clone())));
@@ -122,7 +142,7 @@ fn versions(launcher: &Launcher) -> BTreeMap<String, String> {
 
 fn skipped(launcher: &Launcher) -> BTreeMap<String, String> {
     let missing = |subject: Subject| Some((subject.title().to_owned(), launcher.missing(subject)?));
-    [Subject::Dromon, Subject::Envoy, Subject::Nginx, Subject::Haproxy]
+    [Subject::Dromon, Subject::Envoy, Subject::Nginx, Subject::Haproxy, Subject::Nghttpx]
         .into_iter()
         .filter_map(missing)
         .collect()
@@ -131,7 +151,7 @@ fn skipped(launcher: &Launcher) -> BTreeMap<String, String> {
 fn one(
     launcher: &Launcher,
     scenario: &Scenario,
-    envoy: &mut Option<f64>,
+    envoy: &mut BTreeMap<Place, f64>,
     skipped: &mut BTreeMap<String, String>,
 ) -> Result<ScenarioResult> {
     let mut result = ScenarioResult {
@@ -140,14 +160,17 @@ fn one(
         detail: scenario.detail.clone(),
         samples: Vec::new(),
     };
-    let needs_rate = scenario
-        .cells
-        .iter()
-        .any(|cell| matches!(&cell.action, Action::Load(load) if matches!(load.rate, Rate::OfEnvoy(_))));
-    if needs_rate && envoy.is_none() {
-        *envoy = Some(envoy_highest(launcher)?);
+    let share_of_envoy =
+        |cell: &&Cell| matches!(&cell.action, Action::Load(load) if matches!(load.rate, Rate::OfEnvoy(_)));
+    // Whoever runs at a share of Envoy's throughput is compared with an Envoy in the same place; without any proxy, with all.
+    let place = scenario.cells.iter().filter(share_of_envoy).map(|cell| cell.setup.place).max();
+    if let Some(place) = place
+        && !envoy.contains_key(&place)
+    {
+        let highest = envoy_highest(launcher, scenario, place)?;
+        envoy.insert(place, highest);
     }
-    let bench = Bench { launcher, envoy_per_second: *envoy };
+    let bench = Bench { launcher, envoy_per_second: place.and_then(|place| envoy.get(&place)).copied() };
     let cells: Vec<&Cell> =
         scenario.cells.iter().filter(|cell| launcher.missing(cell.subject).is_none()).collect();
     let total = cells.len() * scenario.rounds;
@@ -169,20 +192,25 @@ fn one(
     eprintln!();
     if scenario.id == "small" {
         let row = super::result::Row { subject: Subject::Envoy, variant: "" };
-        *envoy = result.spread(row, "requests_per_second").map(|spread| spread.median);
+        if let Some(spread) = result.spread(row, "requests_per_second") {
+            envoy.insert(Place::Gateway, spread.median);
+        }
     }
     Ok(result)
 }
 
 /// Envoy's highest throughput, measured on its own where the scenario that shows it is not run.
-fn envoy_highest(launcher: &Launcher) -> Result<f64> {
+fn envoy_highest(launcher: &Launcher, scenario: &Scenario, place: Place) -> Result<f64> {
     if let Some(reason) = launcher.missing(Subject::Envoy) {
         bail!("rates are shares of Envoy's throughput, and Envoy is missing: {reason}");
     }
     let budget = Budget { quick: true, rounds: 1 };
     let small = scenario::all(&budget).into_iter().find(|scenario| scenario.id == "small");
     let cell = small.and_then(|small| small.cells.into_iter().find(|cell| cell.subject == Subject::Envoy));
-    let cell = cell.context("the scenario that shows Envoy's throughput")?;
+    let mut cell = cell.context("the scenario that shows Envoy's throughput")?;
+    if let Some(same) = scenario.cells.iter().find(|cell| cell.setup.place == place) {
+        cell.setup = same.setup.clone();
+    }
     let sample = Bench { launcher, envoy_per_second: None }.measure(&cell, 0)?;
     sample.metrics.get("requests_per_second").copied().context("Envoy's throughput")
 }

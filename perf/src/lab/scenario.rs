@@ -1,5 +1,7 @@
 //! The scenarios: what is measured, on whom, for how long.
 
+pub mod mesh;
+
 use std::time::Duration;
 
 use super::setup::{RateLimit, Setup};
@@ -39,6 +41,8 @@ pub struct Cell {
 pub enum Action {
     /// Load, and what it costs.
     Load(Load),
+    /// Load over HTTP/2, and what it costs.
+    Http2(Http2Load),
     /// Nothing, then load: memory in both states.
     Memory(Load),
     /// So many idle connections: memory for each.
@@ -68,6 +72,17 @@ pub struct Load {
     pub window: Duration,
 }
 
+/// Load over HTTP/2, every stream kept busy.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Http2Load {
+    /// Connections.
+    pub connections: usize,
+    /// Streams at once on each.
+    pub streams: usize,
+    /// How long, in whole seconds.
+    pub window: Duration,
+}
+
 /// What changes under load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Changes {
@@ -86,7 +101,7 @@ pub enum Rate {
     Saturate,
     /// So many a second.
     PerSecond(f64, Arrivals),
-    /// This share of Envoy's highest throughput on this machine, at random times.
+    /// This share of Envoy's highest throughput on this machine in the same place, at random times.
     OfEnvoy(f64),
 }
 
@@ -121,6 +136,15 @@ impl Budget {
         }
     }
 
+    /// Rounds of the mesh's scenarios, of which there are many.
+    fn goal_rounds(&self) -> usize {
+        if self.quick { 1 } else { self.rounds }
+    }
+
+    fn http2_window(&self) -> Duration {
+        Duration::from_secs(if self.quick { 1 } else { 3 })
+    }
+
     fn fewer(&self) -> usize {
         if self.quick { 1 } else { (self.rounds / 2).max(2) }
     }
@@ -128,7 +152,7 @@ impl Budget {
 
 /// All scenarios, in the order in which they run.
 pub fn all(budget: &Budget) -> Vec<Scenario> {
-    vec![
+    let mut all = vec![
         small(budget),
         size(budget, "10k"),
         size(budget, "100k"),
@@ -142,11 +166,13 @@ pub fn all(budget: &Budget) -> Vec<Scenario> {
         table(budget),
         churn(budget),
         admission(budget),
-    ]
+    ];
+    all.extend(mesh::all(budget));
+    all
 }
 
 /// Scenarios that a quick run leaves out, unless they are asked for.
-pub const NOT_QUICK: [&str; 4] = ["10k", "connect", "latency-1k", "latency-10k"];
+pub const NOT_QUICK: [&str; 6] = ["10k", "connect", "latency-1k", "latency-10k", "h2-64x1", "pair-80"];
 
 fn cells(subjects: &[Subject], load: &Load) -> Vec<Cell> {
     let cell =

@@ -1,5 +1,7 @@
 //! The table that a proxy under test carries, and the requests that exercise it.
 
+use dromon_core::config::model::Protocol;
+
 use crate::rig::load;
 
 /// What is configured, the same for every proxy.
@@ -13,6 +15,52 @@ pub struct Setup {
     pub routes: usize,
     /// A rate limit over everything.
     pub limit: Option<RateLimit>,
+    /// Where proxies stand.
+    pub place: Place,
+    /// What is spoken: `Http` is HTTP/1.1.
+    pub protocol: Protocol,
+    /// The mesh's side of a sidecar is under mutual TLS.
+    pub mtls: bool,
+    /// Dromon keeps its metrics.
+    pub metrics: bool,
+}
+
+/// Where proxies stand between client and server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// One at the mesh's edge, with a table of virtual hosts.
+    Gateway,
+    /// The client's sidecar only.
+    Client,
+    /// The server's sidecar only.
+    Server,
+    /// Both sidecars.
+    Pair,
+}
+
+/// One proxy on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// Where it stands; never [`Place::Pair`].
+    pub place: Place,
+    /// Its clients come under mutual TLS.
+    pub tls_down: bool,
+    /// It goes on under mutual TLS.
+    pub tls_up: bool,
+}
+
+impl Hop {
+    /// At the edge, in plaintext.
+    pub const GATEWAY: Hop = Hop { place: Place::Gateway, tls_down: false, tls_up: false };
+
+    /// Its name, of which its folder and its identity are made.
+    pub const fn name(self) -> &'static str {
+        match self.place {
+            Place::Client => "client",
+            Place::Server => "server",
+            Place::Gateway | Place::Pair => "gateway",
+        }
+    }
 }
 
 /// A rate limit.
@@ -27,7 +75,16 @@ pub struct RateLimit {
 impl Default for Setup {
     /// The setup that the goals are stated for: one worker, 100 routes.
     fn default() -> Setup {
-        Setup { workers: 1, hosts: 100, routes: 1, limit: None }
+        Setup {
+            workers: 1,
+            hosts: 100,
+            routes: 1,
+            limit: None,
+            place: Place::Gateway,
+            protocol: Protocol::Http,
+            mtls: false,
+            metrics: true,
+        }
     }
 }
 
@@ -35,6 +92,28 @@ impl Setup {
     /// The name of a host.
     pub fn host(number: usize) -> String {
         format!("h{number:05}.lab.example")
+    }
+
+    /// The proxies on the way, the server's first.
+    pub fn hops(&self) -> Vec<Hop> {
+        let client = Hop { place: Place::Client, tls_down: false, tls_up: self.mtls };
+        let server = Hop { place: Place::Server, tls_down: self.mtls, tls_up: false };
+        match self.place {
+            Place::Gateway => vec![Hop::GATEWAY],
+            Place::Client => vec![client],
+            Place::Server => vec![server],
+            Place::Pair => vec![server, client],
+        }
+    }
+
+    /// The origin speaks mutual TLS, since it stands where a server's sidecar would.
+    pub fn tls_to_origin(&self) -> bool {
+        self.mtls && self.place == Place::Client
+    }
+
+    /// HTTP/2 is spoken at both ends.
+    pub fn is_http2(&self) -> bool {
+        matches!(self.protocol, Protocol::Http2 | Protocol::Grpc)
     }
 
     /// The path prefix of a route; hosts with a single route match everything.

@@ -24,11 +24,13 @@ pub enum Subject {
     Haproxy,
     /// HAProxy with kernel splicing of answers.
     HaproxySplice,
+    /// nghttpx.
+    Nghttpx,
 }
 
 impl Subject {
     /// All of them, in the order of tables.
-    pub const ALL: [Subject; 9] = [
+    pub const ALL: [Subject; 10] = [
         Subject::Direct,
         Subject::Relay,
         Subject::Dromon,
@@ -37,8 +39,14 @@ impl Subject {
         Subject::Haproxy,
         Subject::HaproxySplice,
         Subject::Nginx,
+        Subject::Nghttpx,
         Subject::Envoy,
     ];
+
+    /// The subject whose name in files this is.
+    pub fn of(id: &str) -> Option<Subject> {
+        Subject::ALL.into_iter().find(|subject| subject.id() == id)
+    }
 
     /// Its name in files.
     pub const fn id(self) -> &'static str {
@@ -52,6 +60,7 @@ impl Subject {
             Subject::Nginx => "nginx",
             Subject::Haproxy => "haproxy",
             Subject::HaproxySplice => "haproxy-splice",
+            Subject::Nghttpx => "nghttpx",
         }
     }
 
@@ -67,6 +76,7 @@ impl Subject {
             Subject::Nginx => "nginx",
             Subject::Haproxy => "HAProxy",
             Subject::HaproxySplice => "HAProxy, splice",
+            Subject::Nghttpx => "nghttpx",
         }
     }
 

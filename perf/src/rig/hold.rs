@@ -2,11 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use super::response::Response;
+use super::tls;
 
 /// Longest wait for one answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
@@ -14,16 +17,27 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// Idle keep-alive connections; they close when this is dropped.
 #[derive(Debug)]
 pub struct Held {
-    streams: Vec<TcpStream>,
+    streams: Vec<Kept>,
+}
+
+#[derive(Debug)]
+enum Kept {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
 impl Held {
     /// Opens `count` connections, each of which has sent `request` and read its answer.
-    pub fn open(target: SocketAddr, count: usize, request: &[u8]) -> Result<Held> {
+    pub fn open(
+        target: SocketAddr,
+        tls: Option<&Arc<ClientConfig>>,
+        count: usize,
+        request: &[u8],
+    ) -> Result<Held> {
         let mut streams = Vec::with_capacity(count);
         let mut buffer = vec![0; 16 * 1024];
         for number in 0..count {
-            let stream = ask(target, request, &mut buffer)
+            let stream = ask(target, tls, request, &mut buffer)
                 .with_context(|| format!("idle connection {number} of {count} to {target}"))?;
             streams.push(stream);
         }
@@ -36,11 +50,27 @@ impl Held {
     }
 }
 
-fn ask(target: SocketAddr, request: &[u8], buffer: &mut [u8]) -> Result<TcpStream> {
-    let mut stream = TcpStream::connect(target)?;
+fn ask(
+    target: SocketAddr,
+    tls: Option<&Arc<ClientConfig>>,
+    request: &[u8],
+    buffer: &mut [u8],
+) -> Result<Kept> {
+    let stream = TcpStream::connect(target)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+    Ok(match tls {
+        None => Kept::Plain(exchange(stream, request, buffer)?),
+        Some(config) => {
+            let session = ClientConnection::new(config.clone(), tls::server_name())?;
+            Kept::Tls(Box::new(exchange(StreamOwned::new(session, stream), request, buffer)?))
+        }
+    })
+}
+
+fn exchange<S: Read + Write>(mut stream: S, request: &[u8], buffer: &mut [u8]) -> Result<S> {
     stream.write_all(request)?;
+    stream.flush()?;
     let mut response = Response::default();
     loop {
         let taken = stream.read(buffer)?;
@@ -56,7 +86,11 @@ fn ask(target: SocketAddr, request: &[u8], buffer: &mut [u8]) -> Result<TcpStrea
     }
 }
 
-fn is_open(stream: &TcpStream) -> bool {
+fn is_open(kept: &Kept) -> bool {
+    let stream = match kept {
+        Kept::Plain(stream) => stream,
+        Kept::Tls(secured) => &secured.sock,
+    };
     let probe = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
     matches!(probe, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
 }

@@ -5,22 +5,24 @@
 //! built once, a large body of known length is thrown away inside the kernel (`MSG_TRUNC`), one wait serves many events.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use hdrhistogram::Histogram;
-use rustix::net::RecvFlags;
+use rustls::ClientConfig;
 
 use super::poll::{Interest, Poller};
 use super::response::{Complete, Response};
 use super::schedule::{Arrivals, Schedule};
+use super::wire::Wire;
 
 /// Bytes taken from a socket at once.
 const READ_BYTES: usize = 256 * 1024;
 /// How long requests under way at the end may still take.
-const GRACE: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_secs(5);
 /// Longest latency that the histogram tells apart, in nanoseconds; a longer one counts as this.
 const LATENCY_NS_MAX: u64 = 60_000_000_000;
 /// Connection attempts that may fail one after the other before the run is given up.
@@ -57,6 +59,8 @@ pub struct Plan {
     pub window: Duration,
     /// Every request on a connection of its own.
     pub connection_each: bool,
+    /// Mutual TLS on every connection.
+    pub tls: Option<Arc<ClientConfig>>,
     /// Seed of Poisson arrivals.
     pub seed: u64,
 }
@@ -77,6 +81,8 @@ pub struct Outcome {
     pub seconds: f64,
     /// Answers that came inside the window.
     pub completed: u64,
+    /// Bytes of answers that came inside the window, heads included.
+    pub bytes: u64,
     /// Latency in nanoseconds from the planned moment, of every request planned inside the window.
     pub latency: Histogram<u64>,
     /// Answers by status, warm-up included.
@@ -94,6 +100,7 @@ impl Outcome {
         Outcome {
             seconds: 0.0,
             completed: 0,
+            bytes: 0,
             latency,
             statuses: BTreeMap::new(),
             errors: BTreeMap::new(),
@@ -136,7 +143,7 @@ pub fn run(plan: &Plan, probe: &mut dyn FnMut(Edge)) -> Result<Outcome> {
 
 #[derive(Debug, Default)]
 struct Link {
-    stream: Option<TcpStream>,
+    wire: Option<Wire>,
     response: Response,
     /// The planned moment of the request under way.
     planned: Option<u64>,
@@ -198,8 +205,8 @@ impl<'a> Generator<'a> {
 
     /// Gives a link a fresh connection; false when there was none to be had.
     fn connect(&mut self, number: usize) -> Result<bool> {
-        let stream = match open(self.plan.target) {
-            Ok(stream) => stream,
+        let wire = match Wire::connect(self.plan.target, self.plan.tls.as_ref()) {
+            Ok(wire) => wire,
             Err(error) => {
                 self.fail("connect");
                 self.connect_failures += 1;
@@ -210,9 +217,9 @@ impl<'a> Generator<'a> {
             }
         };
         self.connect_failures = 0;
-        self.poller.add(&stream, number, Interest::Read)?;
+        self.poller.add(&wire, number, Interest::Read)?;
         if let Some(link) = self.links.get_mut(number) {
-            *link = Link { stream: Some(stream), ..Link::default() };
+            *link = Link { wire: Some(wire), ..Link::default() };
         }
         Ok(true)
     }
@@ -234,6 +241,7 @@ impl<'a> Generator<'a> {
                 end = opened + length;
                 self.window = Some((opened, end));
                 self.outcome.completed = 0;
+                self.outcome.bytes = 0;
             }
             if now >= end {
                 let opened = end - length;
@@ -282,7 +290,7 @@ impl<'a> Generator<'a> {
     }
 
     fn send(&mut self, number: usize, planned: u64) -> Result<()> {
-        let connected = self.links.get(number).is_some_and(|link| link.stream.is_some());
+        let connected = self.links.get(number).is_some_and(|link| link.wire.is_some());
         if !connected && !self.connect(number)? {
             self.free.push_back(number);
             return Ok(());
@@ -290,10 +298,10 @@ impl<'a> Generator<'a> {
         let turn = self.next_request;
         self.next_request = (turn + 1) % self.plan.requests.len();
         let Some(link) = self.links.get_mut(number) else { return Ok(()) };
-        let (Some(mut stream), Some(request)) = (link.stream.as_ref(), self.plan.requests.get(turn)) else {
+        let (Some(wire), Some(request)) = (link.wire.as_mut(), self.plan.requests.get(turn)) else {
             return Ok(());
         };
-        match stream.write(request) {
+        match wire.write(request) {
             Ok(written) if written == request.len() => link.planned = Some(planned),
             // A request of a few hundred bytes on an empty connection goes out whole, or the connection is gone.
             _ => self.give_up(number, "write"),
@@ -318,15 +326,17 @@ impl<'a> Generator<'a> {
 
     fn receive(&mut self, number: usize) -> Result<()> {
         let Some(link) = self.links.get_mut(number) else { return Ok(()) };
-        let Some(mut stream) = link.stream.as_ref() else { return Ok(()) };
+        let Some(wire) = link.wire.as_mut() else { return Ok(()) };
         let left = link.response.body_left();
         let taken = if left > 0 {
             let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(READ_BYTES);
-            let room = self.buffer.get_mut(..wanted).unwrap_or_default();
-            rustix::net::recv(stream, room, RecvFlags::TRUNC).map(|(_, taken)| taken).map_err(Into::into)
+            wire.skip(self.buffer.get_mut(..wanted).unwrap_or_default())
         } else {
-            stream.read(&mut self.buffer)
+            wire.read(&mut self.buffer)
         };
+        if self.outcome.seconds == 0.0 {
+            self.outcome.bytes += *taken.as_ref().unwrap_or(&0) as u64;
+        }
         let complete = match taken {
             Ok(0) => return self.lost(number, "closed"),
             Ok(taken) if left > 0 => Ok(link.response.skip(taken as u64)),
@@ -355,9 +365,9 @@ impl<'a> Generator<'a> {
         let Some(planned) = link.planned.take() else { return self.lost(number, "unasked") };
         link.served += 1;
         if self.plan.connection_each {
-            link.stream = None;
+            link.wire = None;
         } else if complete.close {
-            link.stream = None;
+            link.wire = None;
             self.outcome.closed += 1;
         }
         *self.outcome.statuses.entry(complete.status).or_default() += 1;
@@ -401,14 +411,6 @@ impl<'a> Generator<'a> {
             }
         }
     }
-}
-
-/// A connected stream that does not block and does not delay small writes.
-pub(super) fn open(target: SocketAddr) -> std::io::Result<TcpStream> {
-    let stream = TcpStream::connect(target)?;
-    stream.set_nodelay(true)?;
-    stream.set_nonblocking(true)?;
-    Ok(stream)
 }
 
 /// The bytes of a GET request as a browser-like client might send it.

@@ -9,6 +9,8 @@ pub mod poll;
 pub mod relay;
 pub mod response;
 pub mod schedule;
+pub mod tls;
+pub mod wire;
 
 #[cfg(test)]
 mod tests;

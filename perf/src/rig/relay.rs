@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 
 use super::origin::BACKLOG;
 use super::poll::{Interest, Poller};
+use super::wire;
 
 /// The poller's number for the listener.
 const LISTENER: usize = usize::MAX;
@@ -30,6 +31,7 @@ struct End {
 
 /// Relays every connection to `upstream` until the process ends.
 pub fn serve(listener: TcpListener, upstream: SocketAddr) -> Result<()> {
+    wire::unpaced(&listener);
     rustix::net::listen(&listener, BACKLOG).context("listening")?;
     listener.set_nonblocking(true)?;
     let mut relay = Relay { poller: Poller::new()?, ends: Vec::new(), vacant: Vec::new() };
@@ -65,7 +67,7 @@ impl Relay {
                 Err(error) => return Err(error).context("accepting"),
             };
             // A client whose upstream is away is closed by dropping it here.
-            let Ok(server) = super::load::open(upstream) else { continue };
+            let Ok(server) = wire::open(upstream) else { continue };
             client.set_nonblocking(true)?;
             client.set_nodelay(true)?;
             let first = self.vacant.pop().unwrap_or_else(|| {

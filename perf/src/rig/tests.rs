@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::load::{self, Edge, Outcome, Pace, Plan};
 use super::response::{Complete, Response, ResponseError};
 use super::schedule::{Arrivals, Schedule};
-use super::{origin, relay};
+use super::{hold, origin, relay, tls};
+use crate::lab::certs;
 
 fn due_within(arrivals: Arrivals, per_second: f64, ns: u64) -> Vec<u64> {
     let mut schedule = Schedule::new(arrivals, per_second, 7);
@@ -124,6 +125,7 @@ fn plan(target: SocketAddr, path: &str) -> Plan {
         warm_up: Duration::from_millis(20),
         window: Duration::from_millis(100),
         connection_each: false,
+        tls: None,
         seed: 1,
     }
 }
@@ -134,7 +136,7 @@ fn quiet(plan: &Plan) -> Outcome {
 
 #[test]
 fn load_passes_through_the_relay_to_the_origin_and_back() {
-    let origin = start(origin::serve);
+    let origin = start(|listener| origin::serve(listener, None));
     let relay = start(move |listener| relay::serve(listener, origin));
     for path in ["/100", "/10k", "/100k", "/1m"] {
         for target in [origin, relay] {
@@ -171,7 +173,7 @@ fn a_relay_passes_half_closes_and_both_directions() {
 
 #[test]
 fn a_connection_for_each_request_and_an_open_loop_work() {
-    let target = start(origin::serve);
+    let target = start(|listener| origin::serve(listener, None));
     let mut each = plan(target, "/100");
     each.connection_each = true;
     each.requests = vec![load::request("lab.example", "/100", true)];
@@ -184,6 +186,40 @@ fn a_connection_for_each_request_and_an_open_loop_work() {
     let outcome = quiet(&open);
     assert_eq!(outcome.failed(), 0);
     assert!((90..=101).contains(&outcome.latency.len()), "{}", outcome.latency.len());
+}
+
+#[test]
+fn mutual_tls_carries_load_of_every_size_and_handshakes() {
+    let scratch = std::env::temp_dir().join(format!("dromon-perf-tls-{}", std::process::id()));
+    certs::make(&scratch).unwrap();
+    let server = tls::server(&certs::folder(&scratch, "server")).unwrap();
+    let client = tls::client(&certs::folder(&scratch, "client")).unwrap();
+    std::fs::remove_dir_all(&scratch).unwrap();
+    let target = start(move |listener| origin::serve(listener, Some(server)));
+    for (path, connection_each) in [("/100", false), ("/1m", false), ("/100", true)] {
+        let mut plan = plan(target, path);
+        plan.tls = Some(client.clone());
+        plan.connection_each = connection_each;
+        plan.requests = vec![load::request("lab.example", path, connection_each)];
+        let outcome = quiet(&plan);
+        assert_eq!((outcome.failed(), outcome.refused()), (0, 0), "{path} {:?}", outcome.errors);
+        assert!(outcome.completed > 0, "{path}");
+    }
+    let request = load::request("lab.example", "/100", false);
+    let held = hold::Held::open(target, Some(&client), 3, &request).unwrap();
+    assert_eq!(held.alive(), 3);
+    let plain = quiet(&plan(target, "/100"));
+    assert_eq!(plain.completed, 0, "a server that wants TLS answers nothing else");
+}
+
+#[test]
+fn an_answer_larger_than_what_is_kept_of_it_comes_whole() {
+    let target = start(|listener| origin::serve(listener, None));
+    let mut plan = plan(target, "/1g");
+    plan.connections = 1;
+    let outcome = quiet(&plan);
+    assert_eq!((outcome.failed(), outcome.refused()), (0, 0));
+    assert!(outcome.statuses.contains_key(&200) && outcome.bytes > 1_000_000);
 }
 
 /// An origin that answers at once, but once stays silent for a time: every request planned meanwhile must show it.
