@@ -22,10 +22,12 @@ use crate::time::Tick;
 mod answer;
 mod begin;
 mod flags;
+mod speak;
 mod state;
 mod step;
 
 pub use flags::Flags;
+pub use speak::Speak;
 pub use state::Exchange;
 
 /// What the exchange may ask of a request, whatever protocol it came by.

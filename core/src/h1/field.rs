@@ -98,7 +98,7 @@ known! {
 
 impl Known {
     /// One bit of a set of known fields.
-    pub(super) const fn bit(self) -> u32 {
+    pub(crate) const fn bit(self) -> u32 {
         1 << self as u8
     }
 

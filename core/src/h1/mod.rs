@@ -75,6 +75,7 @@ pub(crate) use hop::is_hop_by_hop;
 pub use request::{PortRules, RequestHead, RequestRef};
 pub use response::{ResponseHead, ResponseRef};
 pub use rule::{Reject, Rule};
+pub(crate) use status::phrase;
 pub use target::{EscapedSlash, Form, PathPolicy, normalize};
 pub(crate) use target::{authority as check_authority, check_target};
 

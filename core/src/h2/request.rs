@@ -146,7 +146,7 @@ pub fn fields(parts: &Parts, onward: &Onward<'_>) -> HeaderMap {
 }
 
 /// R35.
-fn forwarding(fields: &mut HeaderMap, forwarded: Forwarded) {
+pub(super) fn forwarding(fields: &mut HeaderMap, forwarded: Forwarded) {
     const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
     const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
     let (client, secure, keep) = match forwarded {

@@ -1,7 +1,8 @@
-use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Version};
 
-use super::{PartsRef, edit};
+use super::{PartsRef, edit, request_from_h1, response_to_h1};
 use crate::exchange::RequestView;
+use crate::h1::{Forwarded, PortRules, RequestHead, RequestRewrite, ResponseHead, Rule};
 use crate::route::rule::Changes;
 
 fn name(text: &'static str) -> HeaderName {
@@ -55,4 +56,90 @@ fn changes_are_set_added_and_removed_but_for_framing() {
     edit(&mut headers, &[&first, &second]);
     let left: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
     assert_eq!(left, [("a", &b"3"[..]), ("content-length", b"5")]);
+}
+
+/// An HTTP/1 head as it goes on by HTTP/2: method, URI, version and fields in order of their names.
+fn onward(bytes: &[u8], rewrite: &RequestRewrite<'_>) -> Result<(String, Version, Vec<String>), Rule> {
+    let mut head = RequestHead::new();
+    head.parse(bytes, PortRules::default()).expect("a head that HTTP/1 takes");
+    let request = request_from_h1(&head, bytes, "http", rewrite).map_err(|reject| reject.rule)?;
+    let mut fields: Vec<String> = request
+        .headers()
+        .iter()
+        .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap_or("?")))
+        .collect();
+    fields.sort();
+    Ok((format!("{} {}", request.method(), request.uri()), request.version(), fields))
+}
+
+#[test]
+fn what_belongs_to_the_connection_stays_behind() {
+    let bytes = b"POST /a?b=c HTTP/1.1\r\nHost: Reviews:9080\r\nConnection: close, X-Hop, te\r\nX-Hop: 1\r\nTE: trailers, gzip\r\n\
+        Upgrade: h2c\r\nHTTP2-Settings: AAAA\r\nKeep-Alive: timeout=1\r\nProxy-Connection: close\r\nTransfer-Encoding: chunked\r\n\
+        Trailer: x-sum\r\nAccept: a\r\nACCEPT: b\r\n\r\n";
+    let (line, version, fields) = onward(bytes, &RequestRewrite::default()).unwrap();
+    assert_eq!(line, "POST http://Reviews:9080/a?b=c");
+    assert_eq!(version, Version::HTTP_2);
+    assert_eq!(fields, ["accept: a", "accept: b", "te: trailers"]);
+}
+
+#[test]
+fn rewrites_reach_the_pseudo_headers() {
+    let bytes = b"GET /old HTTP/1.1\r\nHost: old\r\nX-Forwarded-For: 1.1.1.1\r\nX-Request-Id: theirs\r\n\r\n";
+    let rewrite = RequestRewrite {
+        path: Some(b"/new"),
+        authority: Some(b"new:80"),
+        request_id: Some(b"ours"),
+        forwarded: Forwarded::Append { client: [9, 9, 9, 9].into(), secure: true },
+        extra: &[("x-envoy-attempt-count", b"2")],
+        ..RequestRewrite::default()
+    };
+    let (line, _, fields) = onward(bytes, &rewrite).unwrap();
+    assert_eq!(line, "GET http://new:80/new");
+    let expected = [
+        "x-envoy-attempt-count: 2",
+        "x-forwarded-for: 1.1.1.1, 9.9.9.9",
+        "x-forwarded-proto: https",
+        "x-request-id: ours",
+    ];
+    assert_eq!(fields, expected);
+}
+
+#[test]
+fn unusual_targets_go_on_or_are_refused() {
+    let plain = RequestRewrite::default();
+    let (line, ..) = onward(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", &plain).unwrap();
+    assert_eq!(line, "OPTIONS http://a/*".replace("/*", "*"));
+    let (line, version, fields) = onward(b"GET / HTTP/1.0\r\n\r\n", &plain).unwrap();
+    assert_eq!((line.as_str(), version, fields.len()), ("GET /", Version::HTTP_11, 0));
+    assert_eq!(onward(b"GET /a<b HTTP/1.1\r\nHost: a\r\n\r\n", &plain), Err(Rule::R8));
+}
+
+/// An HTTP/2 answer as HTTP/1 has it.
+fn answer(status: u16, fields: &[(&'static str, &'static str)], ends: bool, to_head: bool) -> String {
+    let mut response = http::Response::builder().status(status);
+    for (name, value) in fields {
+        response = response.header(*name, *value);
+    }
+    let (parts, ()) = response.body(()).unwrap().into_parts();
+    let mut out = Vec::new();
+    response_to_h1(&parts, ends, to_head, &mut out);
+    let mut head = ResponseHead::new();
+    assert!(head.parse(&out, to_head).is_ok(), "it is an answer of HTTP/1");
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn answers_get_the_framing_that_http_1_needs() {
+    let head = "HTTP/1.1 200 OK\r\n";
+    assert_eq!(answer(200, &[], false, false), format!("{head}transfer-encoding: chunked\r\n\r\n"));
+    assert_eq!(answer(200, &[], true, false), format!("{head}content-length: 0\r\n\r\n"));
+    assert_eq!(answer(200, &[], true, true), format!("{head}\r\n"), "what a GET would get is not known");
+    let told = [("content-length", "5")];
+    assert_eq!(answer(200, &told, false, false), format!("{head}content-length: 5\r\n\r\n"));
+    assert_eq!(answer(304, &told, true, false), "HTTP/1.1 304 Not Modified\r\ncontent-length: 5\r\n\r\n");
+    assert_eq!(answer(204, &[], true, false), "HTTP/1.1 204 No Content\r\n\r\n");
+    assert_eq!(answer(103, &[("link", "x")], false, false), "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n");
+    let hop = [("connection", "close"), ("transfer-encoding", "gzip")];
+    assert_eq!(answer(200, &hop, true, false), format!("{head}content-length: 0\r\n\r\n"));
 }

@@ -11,6 +11,7 @@ mod response;
 
 pub(crate) use edits::may_change;
 pub use local::{LocalResponse, local_response};
+pub(crate) use request::{counted_forwards, displaced};
 pub use request::{Forwarded, RequestRewrite, request};
 pub use response::{ResponseRewrite, Sent, response};
 

@@ -1,9 +1,10 @@
 //! The request head as it goes upstream.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 use std::net::IpAddr;
 
-use super::{Copier, Extra, decimal, is_replaced, write_added};
+use super::{Copier, Extra, is_replaced, write_added};
 use crate::h1::field::{Field, Known, list};
 use crate::h1::{Body, Form, RequestHead, Version, hop};
 use crate::route::rule::Changes;
@@ -116,7 +117,7 @@ fn host(head: &RequestHead, rewrite: &RequestRewrite<'_>, copier: &mut Copier<'_
 }
 
 /// Known fields that do not pass as they are.
-fn displaced(head: &RequestHead, rewrite: &RequestRewrite<'_>) -> u32 {
+pub(crate) fn displaced(head: &RequestHead, rewrite: &RequestRewrite<'_>) -> u32 {
     const FORWARDING: u32 = Known::XForwardedFor.bit()
         | Known::XForwardedProto.bit()
         | Known::XForwardedHost.bit()
@@ -136,18 +137,19 @@ fn displaced(head: &RequestHead, rewrite: &RequestRewrite<'_>) -> u32 {
     }
 }
 
-/// RFC 9110, 7.6.2: counts down for OPTIONS, passes for everything else.
 fn max_forwards(head: &RequestHead, field: &Field, copier: &mut Copier<'_>) {
-    let value = field.value.of_bytes(copier.bytes);
+    let counted = counted_forwards(head, field, copier.bytes);
+    copier.line(b"max-forwards", &counted);
+}
+
+/// RFC 9110, 7.6.2: counts down for OPTIONS, passes for everything else.
+pub(crate) fn counted_forwards<'a>(head: &RequestHead, field: &Field, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+    let value = field.value.of_bytes(bytes);
     let number = std::str::from_utf8(value).ok().filter(|_| value.iter().all(u8::is_ascii_digit));
     let counted = number.and_then(|digits| digits.parse::<u32>().ok()).map(|left| left.saturating_sub(1));
     match counted {
-        Some(left) if head.method().of_bytes(copier.bytes) == b"OPTIONS" => {
-            copier.write(b"max-forwards: ");
-            decimal(left.into(), copier.out);
-            copier.write(b"\r\n");
-        }
-        _ => copier.line(b"max-forwards", value),
+        Some(left) if head.method().of_bytes(bytes) == b"OPTIONS" => left.to_string().into_bytes().into(),
+        _ => value.into(),
     }
 }
 
