@@ -16,13 +16,13 @@ pub enum Speak {
 
 impl Exchange {
     /// What the try under way speaks. `client_http2`: its client speaks HTTP/2. `tunnel`: it asks for an upgrade, which
-    /// only HTTP/1.1 can pass on as it is.
+    /// only HTTP/1.1 can pass on as it is. `gateway`: the client comes from outside the mesh.
     ///
     /// A destination speaks what its port is declared to. What is not declared is spoken to as the client speaks, since
-    /// that is what the client would have spoken without a mesh, and so is a destination that is to be
-    /// (`useClientProtocol`). The upgrade to HTTP/2 between sidecars (`h2UpgradePolicy`) concerns ports declared HTTP only:
+    /// client and service have agreed on it without this proxy (Istio's `use_downstream_protocol`, which is for sidecars:
+    /// clients of a gateway know nothing of the service). So is a destination that is to be (`useClientProtocol`). The upgrade to HTTP/2 between sidecars (`h2UpgradePolicy`) concerns ports declared HTTP only:
     /// there the other sidecar knows that its application speaks HTTP/1.1.
-    pub fn speak(&self, client_http2: bool, tunnel: bool) -> Speak {
+    pub fn speak(&self, client_http2: bool, tunnel: bool, gateway: bool) -> Speak {
         let as_client = if client_http2 { Speak::Http2 } else { Speak::Http1 };
         let Some(destination) = &self.destination else { return as_client };
         let model = &destination.model;
@@ -36,6 +36,7 @@ impl Exchange {
                 Speak::Http2IfNegotiated
             }
             Protocol::Http => Speak::Http1,
+            Protocol::Auto if gateway => Speak::Http1,
             Protocol::Auto | Protocol::Tcp | Protocol::Tls => as_client,
         }
     }

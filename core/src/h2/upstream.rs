@@ -32,8 +32,8 @@ pub fn request_from_h1(
     let end = usize::from(head.fields().end);
     let shared = Bytes::copy_from_slice(bytes.get(..end).unwrap_or_default());
     let mut request = Request::new(());
-    *request.method_mut() = Method::from_bytes(head.method().of_bytes(bytes))
-        .map_err(|_| Reject::request(Rule::R7, "method"))?;
+    *request.method_mut() =
+        Method::from_bytes(head.method().of_bytes(bytes)).map_err(|_| Reject::request(Rule::R7, "method"))?;
     let fields = fields(head, bytes, &shared, rewrite);
     *request.headers_mut() = fields;
     let target = target(head, &shared, rewrite)?;

@@ -3,9 +3,10 @@
 use dromon_core::exchange::{Attempt, End, Exchange, Input, Step};
 use dromon_core::fault::Reason;
 use dromon_core::h1::encode::{self, ResponseRewrite};
-use dromon_core::h1::{self, CONTINUE, Interim, Progress, ResponseHead};
+use dromon_core::h1::{self, CONTINUE, Interim, Progress, ResponseHead, Sent, Version};
 use dromon_core::limits::{BODY_BUFFER_BYTES_MAX, EXPECT_WAIT_MS, HEAD_BYTES_MAX};
 use dromon_core::route::rule::Changes;
+use dromon_core::time::Tick;
 use smallvec::SmallVec;
 
 use super::body::{Broken, Way, write};
@@ -45,7 +46,7 @@ pub(super) enum Received {
 }
 
 /// Why there is no head.
-enum NoHead {
+pub(super) enum NoHead {
     Failed(Reason),
     ClientGone,
 }
@@ -69,6 +70,24 @@ pub(super) async fn receive(
         Err(NoHead::Failed(reason)) => return Received::Failed(reason),
         Err(NoHead::ClientGone) => return Received::ClientGone,
     };
+    if let Some(received) = decide(client, flags, answer, exchange, head_bytes) {
+        return received;
+    }
+    if answer.head.status() == 101 {
+        return switch(client, request, answer, exchange, head_bytes).await;
+    }
+    forward(client, request, flags, answer, exchange, upstream, attempt, head_bytes).await
+}
+
+/// Tells the exchange of the final head, which is in `answer.buffer`; none if it is to be sent on.
+pub(super) fn decide(
+    client: &Client,
+    flags: &Flags,
+    answer: &mut Answer,
+    exchange: &mut Exchange,
+    head_bytes: usize,
+) -> Option<Received> {
+    let shard = &client.shard;
     let now = shard.now_for_log();
     let grpc_status = answer.head.grpc_status(answer.buffer.filled());
     let input = Input::ResponseHead {
@@ -79,8 +98,8 @@ pub(super) async fn receive(
     let step = exchange.handle(input, now, &mut shard.rng.borrow_mut());
     match step {
         Step::Forward => {}
-        Step::Discard(inner) => return Received::Again(inner),
-        other => return Received::Again(Box::new(other)),
+        Step::Discard(inner) => return Some(Received::Again(inner)),
+        other => return Some(Received::Again(Box::new(other))),
     }
     answer.answered = now;
     answer.grpc_status = grpc_status;
@@ -88,10 +107,7 @@ pub(super) async fn receive(
         answer.log_head.clear();
         answer.log_head.extend_from_slice(answer.buffer.filled().get(..head_bytes).unwrap_or_default());
     }
-    if answer.head.status() == 101 {
-        return switch(client, request, answer, exchange, head_bytes).await;
-    }
-    forward(client, request, flags, answer, exchange, upstream, attempt, head_bytes).await
+    None
 }
 
 /// Reads heads until the final one, sending interim ones on (R29). Its length.
@@ -125,22 +141,50 @@ async fn final_head(
             }
             // The client has been told already, when the upstream took its time.
             Interim::Relay if answer.head.status() == 100 && flags.invited.get() => {}
-            Interim::Relay => {
-                answer.out.clear();
-                let rewrite = ResponseRewrite { client: version, keep_alive: true, ..Default::default() };
-                encode::response(&answer.head, answer.buffer.filled(), &rewrite, answer.out.vec());
-                answer.started = true;
-                write(client, &client.stream, &mut answer.out).await.map_err(|_| NoHead::ClientGone)?;
-                if answer.head.status() == 100 {
-                    flags.invited.set(true);
-                }
-            }
+            Interim::Relay => relay(client, version, flags, answer).await?,
             Interim::Drop => {}
         }
         // Those that go no further count too: an upstream may not keep a request busy with them.
         interim += 1;
         answer.buffer.consume(head_bytes);
     }
+}
+
+/// Why no head came before a wait for it was cut short.
+pub(super) fn late(interrupted: Interrupted, now: Tick, attempt: &Attempt) -> NoHead {
+    match interrupted {
+        Interrupted::Gone => NoHead::ClientGone,
+        Interrupted::Deadline if now >= attempt.finish_by => NoHead::Failed(Reason::RequestTimeout),
+        Interrupted::Deadline => NoHead::Failed(Reason::PerTryTimeout),
+    }
+}
+
+/// Sends an interim head on.
+pub(super) async fn relay(
+    client: &Client,
+    version: Version,
+    flags: &Flags,
+    answer: &mut Answer,
+) -> Result<(), NoHead> {
+    answer.out.clear();
+    let rewrite = ResponseRewrite { client: version, keep_alive: true, ..Default::default() };
+    encode::response(&answer.head, answer.buffer.filled(), &rewrite, answer.out.vec());
+    answer.started = true;
+    write(client, &client.stream, &mut answer.out).await.map_err(|_| NoHead::ClientGone)?;
+    if answer.head.status() == 100 {
+        flags.invited.set(true);
+    }
+    Ok(())
+}
+
+/// Tells the client to send its body, since the upstream takes its time (R28).
+pub(super) async fn invite(client: &Client, flags: &Flags, answer: &mut Answer) -> Result<(), NoHead> {
+    answer.out.clear();
+    answer.out.extend(CONTINUE);
+    answer.started = true;
+    write(client, &client.stream, &mut answer.out).await.map_err(|_| NoHead::ClientGone)?;
+    flags.invited.set(true);
+    Ok(())
 }
 
 /// Reads until one head is complete.
@@ -154,11 +198,7 @@ async fn next_head(
 ) -> Result<usize, NoHead> {
     let shard = &client.shard;
     let deadline = attempt.head_by.min(attempt.finish_by);
-    let late = |interrupted: Interrupted| match interrupted {
-        Interrupted::Gone => NoHead::ClientGone,
-        Interrupted::Deadline if shard.now() >= attempt.finish_by => NoHead::Failed(Reason::RequestTimeout),
-        Interrupted::Deadline => NoHead::Failed(Reason::PerTryTimeout),
-    };
+    let late = |interrupted: Interrupted| late(interrupted, shard.now(), attempt);
     loop {
         if !answer.buffer.is_empty() {
             match answer.head.parse(answer.buffer.filled(), to_head) {
@@ -176,11 +216,7 @@ async fn next_head(
             match client.alarm.watch(patience, &client.stream, upstream.stream.readable()).await {
                 Ok(_) => {}
                 Err(Interrupted::Deadline) if patience < deadline => {
-                    answer.out.clear();
-                    answer.out.extend(CONTINUE);
-                    answer.started = true;
-                    write(client, &client.stream, &mut answer.out).await.map_err(|_| NoHead::ClientGone)?;
-                    flags.invited.set(true);
+                    invite(client, flags, answer).await?;
                     continue;
                 }
                 Err(interrupted) => return Err(late(interrupted)),
@@ -236,36 +272,51 @@ async fn forward(
     attempt: &Attempt,
     head_bytes: usize,
 ) -> Received {
-    let sent = {
-        let changes: SmallVec<[&Changes; 2]> =
-            exchange.response_changes().into_iter().rev().flatten().collect();
-        let rewrite = ResponseRewrite {
-            client: request.head.version(),
-            keep_alive: local::keep_alive(client, &request.head) && flags.invited.get(),
-            accepts_trailers: request.head.accepts_trailers(),
-            changes: &changes,
-            extra: &[],
-        };
-        answer.out.clear();
-        encode::response(&answer.head, answer.buffer.filled(), &rewrite, answer.out.vec())
-    };
-    answer.framing = Framing::new(answer.head.body(), sent.body, request.head.accepts_trailers());
-    answer.buffer.consume(head_bytes);
-    answer.started = true;
-    answer.status = answer.head.status();
-    answer.head_bytes = answer.out.len() as u64;
+    let sent = begin(client, request, flags, answer, exchange, head_bytes);
     if let Err(broken) = send(client, answer, upstream, attempt).await {
-        return Received::Broken(match broken {
-            Broken::Truncated | Broken::Rule(_) => End::UpstreamAborted,
-            Broken::Receiver(_) | Broken::ReceiverGone => End::DownstreamClosed,
-            Broken::Deadline => End::TimedOut,
-        });
+        return Received::Broken(cut(&broken));
     }
     let extra_bytes = !answer.buffer.is_empty();
     if extra_bytes {
         client.shard.gauges.upstream_connections_poisoned.add(1);
     }
     Received::Complete { reusable: answer.head.keep_alive() && !extra_bytes, keep_alive: sent.keep_alive }
+}
+
+/// Encodes the final head for the client into `answer.out`: from here on the answer has begun.
+pub(super) fn begin(
+    client: &Client,
+    request: &Request,
+    flags: &Flags,
+    answer: &mut Answer,
+    exchange: &Exchange,
+    head_bytes: usize,
+) -> Sent {
+    let changes: SmallVec<[&Changes; 2]> = exchange.response_changes().into_iter().rev().flatten().collect();
+    let rewrite = ResponseRewrite {
+        client: request.head.version(),
+        keep_alive: local::keep_alive(client, &request.head) && flags.invited.get(),
+        accepts_trailers: request.head.accepts_trailers(),
+        changes: &changes,
+        extra: &[],
+    };
+    answer.out.clear();
+    let sent = encode::response(&answer.head, answer.buffer.filled(), &rewrite, answer.out.vec());
+    answer.framing = Framing::new(answer.head.body(), sent.body, request.head.accepts_trailers());
+    answer.buffer.consume(head_bytes);
+    answer.started = true;
+    answer.status = answer.head.status();
+    answer.head_bytes = answer.out.len() as u64;
+    sent
+}
+
+/// How an answer ended whose body did not come through.
+pub(super) fn cut(broken: &Broken) -> End {
+    match broken {
+        Broken::Truncated | Broken::Rule(_) => End::UpstreamAborted,
+        Broken::Receiver(_) | Broken::ReceiverGone => End::DownstreamClosed,
+        Broken::Deadline => End::TimedOut,
+    }
 }
 
 /// Sends the encoded head in `answer.out` and the whole body.

@@ -15,12 +15,13 @@ use smallvec::SmallVec;
 
 use super::answer::{self, Received};
 use super::body::Broken;
+use super::bridge;
 use super::client::Client;
 use super::framing::Take;
 use super::local::Answered;
 use super::tunnel::Switched;
 use super::upload;
-use super::work::Work;
+use super::work::{Request, Work};
 use crate::io::{Either, race, write_all};
 use crate::pool::{Offer, Upstream, Wanted};
 use crate::relay::Ahead;
@@ -42,6 +43,13 @@ pub(super) enum Tried {
 
 /// Makes the try.
 pub(super) async fn run(client: &Client, work: &mut Work, exchange: &mut Exchange) -> Tried {
+    let offer = bridge::offer(client, work, exchange);
+    if offer != Offer::Http1 {
+        // Boxed: what a stream needs would weigh on every HTTP/1 exchange.
+        if let Some(tried) = Box::pin(bridge::run(client, work, exchange, offer)).await {
+            return tried;
+        }
+    }
     let reached = match &work.attempt {
         Some(attempt) => reach(client, exchange, attempt, false).await,
         None => Err(Reason::Overload),
@@ -52,6 +60,10 @@ pub(super) async fn run(client: &Client, work: &mut Work, exchange: &mut Exchang
         Err(reason) => return failed(client, work, exchange, reason, false, false),
     };
     let reused = upstream.served > 0;
+    if !work.upload.frame() {
+        work.flags.unrepeatable.set(true);
+        return failed(client, work, exchange, Reason::UpstreamReset, false, false);
+    }
     if let Err(reject) = encode_request(client, work, exchange) {
         return Tried::BadBody(reject);
     }
@@ -113,7 +125,7 @@ fn settle(
     }
 }
 
-fn failed(
+pub(super) fn failed(
     client: &Client,
     work: &Work,
     exchange: &mut Exchange,
@@ -139,9 +151,8 @@ pub(super) async fn reach(
     fresh: bool,
 ) -> Result<Upstream, Reason> {
     let shard = &client.shard;
-    let connect_ms = attempt.connect_by.since(clock::coarse()).as_millis() as u64;
     let address = address(client, attempt).await?;
-    let wanted = Wanted { fresh, connect_ms, ..wanted(client, exchange, attempt, address) };
+    let wanted = Wanted { fresh, ..wanted(client, exchange, attempt, address) };
     // Who stands in line or connects for a client that is gone would hold a place that others wait for.
     match client.alarm.watch(Tick::NEVER, &client.stream, shard.pools.checkout(shard, wanted)).await {
         Ok(reached) => reached,
@@ -201,16 +212,21 @@ fn onward(client: &Client, address: SocketAddr) -> Result<SocketAddr, Reason> {
     }
 }
 
-/// Puts the head as it goes upstream into `answer.out`, with as much of the body as is here already.
-fn encode_request(client: &Client, work: &mut Work, exchange: &Exchange) -> Result<(), Reject> {
-    let Work { request, upload, flags, answer, attempt, .. } = work;
-    let number = attempt.as_ref().map_or(1, |attempt| attempt.number);
+/// What changes about the request's head in try number `number`.
+#[inline]
+pub(super) fn with_rewrite<R>(
+    client: &Client,
+    request: &Request,
+    number: u32,
+    exchange: &Exchange,
+    write: impl FnOnce(&RequestRewrite<'_>) -> R,
+) -> R {
     let changes: SmallVec<[&Changes; 2]> = exchange.request_changes().into_iter().rev().flatten().collect();
     let pool = exchange.destination().map(|destination| &destination.model.pool);
     let mut digits = [0u8; 3];
     let count = decimal(number, &mut digits);
     let again = [("x-envoy-attempt-count", count)];
-    let rewrite = RequestRewrite {
+    write(&RequestRewrite {
         path: exchange.upstream_path(),
         authority: exchange.upstream_authority().map(HeaderValue::as_bytes),
         changes: &changes,
@@ -222,9 +238,18 @@ fn encode_request(client: &Client, work: &mut Work, exchange: &Exchange) -> Resu
         upgrade: request.head.wants_upgrade(),
         close: pool.is_some_and(|pool| pool.max_requests_per_connection == Some(1)),
         extra: if number > 1 { &again } else { &[] },
-    };
-    answer.out.clear();
-    encode::request(&request.head, request.buffer.filled(), &rewrite, answer.out.vec());
+    })
+}
+
+/// Puts the head as it goes upstream into `answer.out`, with as much of the body as is here already.
+fn encode_request(client: &Client, work: &mut Work, exchange: &Exchange) -> Result<(), Reject> {
+    let Work { request, upload, flags, answer, attempt, .. } = work;
+    let number = attempt.as_ref().map_or(1, |attempt| attempt.number);
+    let out = &mut answer.out;
+    out.clear();
+    with_rewrite(client, request, number, exchange, |rewrite| {
+        encode::request(&request.head, request.buffer.filled(), rewrite, out.vec());
+    });
     if request.head.body() == Body::Empty {
         return Ok(());
     }

@@ -9,6 +9,8 @@ use crate::sys::buffer::Buffer;
 pub(super) struct Framing {
     state: State,
     trailers: bool,
+    /// The trailer section, where the body goes out without its framing.
+    section: Vec<u8>,
 }
 
 #[derive(Debug, Default)]
@@ -52,7 +54,36 @@ impl Framing {
             (Body::UntilClose, Body::Chunked) => State::Chunking,
             (Body::UntilClose, _) => State::Raw,
         };
-        Framing { state, trailers }
+        Framing { state, trailers, section: Vec::new() }
+    }
+
+    /// Has a chunked body go out without its framing, or with it again; false where a part has gone out the other way.
+    pub(super) fn reframe(&mut self, wanted_bare: bool, untouched: bool) -> bool {
+        match &mut self.state {
+            State::Chunked { bare, .. } if *bare == wanted_bare => true,
+            State::Chunked { decoder, bare } if untouched && !decoder.is_done() => {
+                let mode = if wanted_bare { Mode::Bare } else { Mode::Framed };
+                (*decoder, *bare) = (ChunkDecoder::new(mode), wanted_bare);
+                true
+            }
+            State::Chunked { .. } => false,
+            _ => true,
+        }
+    }
+
+    /// The body goes out in the chunks that it came in.
+    pub(super) fn is_framed(&self) -> bool {
+        matches!(self.state, State::Chunked { bare: false, .. })
+    }
+
+    /// The body was over with trailers, and went out without its framing.
+    pub(super) fn has_trailers(&self) -> bool {
+        !self.section.is_empty()
+    }
+
+    /// Those trailers, as they came.
+    pub(super) fn trailers(&self) -> &[u8] {
+        &self.section
     }
 
     /// The body's last byte was taken.
@@ -114,7 +145,7 @@ impl Framing {
             }
             State::Chunked { decoder, bare } => {
                 let trailers = if *bare { None } else { Some(self.trailers) };
-                let taken = chunked(decoder, trailers, input, out);
+                let taken = chunked(decoder, trailers, input, out, &mut self.section);
                 if let Err(reject) = &taken {
                     self.state = State::Broken(*reject);
                 }
@@ -130,12 +161,13 @@ fn copy(input: &mut Buffer, count: usize, out: &mut Buffer) -> Take {
     Take::Copied
 }
 
-/// `trailers`: whether they may go on; none where the framing does not go on at all.
+/// `trailers`: whether they may go on; none where the framing does not go on at all, then they are put into `section`.
 fn chunked(
     decoder: &mut ChunkDecoder,
     trailers: Option<bool>,
     input: &mut Buffer,
     out: &mut Buffer,
+    section: &mut Vec<u8>,
 ) -> Result<Take, Reject> {
     let bytes = input.filled();
     let mut cursor = 0;
@@ -149,8 +181,10 @@ fn chunked(
         match piece {
             Piece::Data(range) => out.extend(bytes.get(range).unwrap_or_default()),
             Piece::Trailers(range) => {
-                if let Some(accepted) = trailers {
-                    h1::trailers(bytes.get(range).unwrap_or_default(), accepted, out.vec());
+                let came = bytes.get(range).unwrap_or_default();
+                match trailers {
+                    Some(accepted) => h1::trailers(came, accepted, out.vec()),
+                    None => section.extend_from_slice(came),
                 }
                 break;
             }

@@ -4,6 +4,7 @@ mod account;
 mod answer;
 mod attempt;
 mod body;
+mod bridge;
 mod client;
 mod fetch;
 mod framing;

@@ -65,6 +65,20 @@ pub(super) struct Upload {
     pub(super) sent_bytes: u64,
 }
 
+impl Upload {
+    /// Has the body go out without its chunks, for HTTP/2; false where a part of it has gone out in chunks.
+    pub(super) fn unframe(&mut self) -> bool {
+        let untouched = self.sent_bytes == 0;
+        self.framing.reframe(true, untouched)
+    }
+
+    /// Has the body go out as it came, for HTTP/1; false where a part of it has gone out otherwise.
+    pub(super) fn frame(&mut self) -> bool {
+        let untouched = self.sent_bytes == 0;
+        self.framing.reframe(false, untouched)
+    }
+}
+
 /// What the upload and the answer, which run side by side, tell each other.
 #[derive(Default)]
 pub(super) struct Flags {

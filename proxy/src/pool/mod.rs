@@ -19,6 +19,7 @@ use std::time::Duration;
 use dromon_core::balance::{ConnectionToken, DestinationState, Overflow, PendingToken};
 use dromon_core::config::model::ConnectionPool;
 use dromon_core::config::table::Destination;
+use dromon_core::exchange::Speak;
 use dromon_core::fault::Reason;
 use dromon_core::limits::{POOL_IDLE_PER_ENDPOINT_MAX, POOL_SHARE_LOOK_MS, UPSTREAM_IDLE_MS};
 use dromon_core::time::Tick;
@@ -27,7 +28,7 @@ use crate::io::within;
 use crate::shard::Shard;
 use crate::sys::clock;
 use crate::sys::socket::{Peek, Socket};
-pub use h2::{H2Call, Opened, StreamPlace};
+pub use h2::{H2Call, Opened, reason_of};
 use key::{Key, KeyHasher};
 use queue::Queue;
 pub use upstream::Upstream;
@@ -62,6 +63,16 @@ pub enum Offer {
     Http2,
     /// HTTP/2 or else HTTP/1.1, as the peer chooses (ALPN); HTTP/1.1 where nothing is negotiated.
     Either,
+}
+
+impl From<Speak> for Offer {
+    fn from(speak: Speak) -> Offer {
+        match speak {
+            Speak::Http1 => Offer::Http1,
+            Speak::Http2 => Offer::Http2,
+            Speak::Http2IfNegotiated => Offer::Either,
+        }
+    }
 }
 
 /// All pools of a shard.

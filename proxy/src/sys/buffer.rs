@@ -3,6 +3,7 @@
 //! A read appends behind what is there, a write takes from the front, so one buffer serves a head that arrives in pieces,
 //! a body that is passed on, and a write that the kernel takes only a part of, with no copy and no slice type.
 
+use bytes::Bytes;
 use monoio::buf::{IoBuf, IoBufMut};
 
 /// A buffer of fixed capacity with a filled middle.
@@ -103,6 +104,11 @@ impl Buffer {
     /// Appends, growing where needed.
     pub fn extend(&mut self, bytes: &[u8]) {
         self.data.extend_from_slice(bytes);
+    }
+
+    /// What is filled, as shared bytes, without a copy.
+    pub fn into_bytes(self) -> Bytes {
+        Bytes::slice(&Bytes::from(self.data), self.start..)
     }
 
     /// The vector behind, for writers that append; what they append is filled.

@@ -11,8 +11,8 @@ mod response;
 
 pub(crate) use edits::may_change;
 pub use local::{LocalResponse, local_response};
-pub(crate) use request::{counted_forwards, displaced};
 pub use request::{Forwarded, RequestRewrite, request};
+pub(crate) use request::{counted_forwards, displaced};
 pub use response::{ResponseRewrite, Sent, response};
 
 use super::field::{Known, same_name};

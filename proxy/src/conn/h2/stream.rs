@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dromon_core::config::model::{Kind, Protocol};
+use dromon_core::config::model::Kind;
 use dromon_core::exchange::{Attempt, End, Exchange, Input, Local, Step};
 use dromon_core::fault::Reason;
 use dromon_core::h1::Reject;
@@ -146,21 +146,6 @@ enum Reached {
     Stream(H2Call),
 }
 
-/// What a client of HTTP/2 is served by: what its destination is declared to speak, and HTTP/2 where that is open, since
-/// client and service have agreed on it without this proxy (as Istio's `use_downstream_protocol`, which is for sidecars:
-/// the clients of a gateway know nothing of the service).
-fn offer(exchange: &Exchange, gateway: bool) -> Offer {
-    match exchange.destination().map(|destination| &destination.model) {
-        None => Offer::Http2,
-        Some(model) => match model.protocol {
-            Protocol::Http2 | Protocol::Grpc => Offer::Http2,
-            Protocol::Auto if !gateway => Offer::Http2,
-            _ if model.h2_upgrade => Offer::Either,
-            _ => Offer::Http1,
-        },
-    }
-}
-
 /// Makes a try: finds a connection, then goes by what it speaks.
 async fn attempt_once(work: &mut Work, exchange: &mut Exchange, attempt: &Attempt) -> Tried {
     let Work { call, reply, .. } = &mut *work;
@@ -170,7 +155,7 @@ async fn attempt_once(work: &mut Work, exchange: &mut Exchange, attempt: &Attemp
         let reach = async {
             let address = attempt::address(client, attempt).await?;
             let wanted = Wanted {
-                offer: offer(exchange, client.port.gateway),
+                offer: exchange.speak(true, false, client.port.gateway).into(),
                 ..attempt::wanted(client, exchange, attempt, address)
             };
             if wanted.offer != Offer::Http1

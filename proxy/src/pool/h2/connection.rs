@@ -78,7 +78,9 @@ impl Connection {
             self.retire();
             return None;
         }
-        let room = send.current_max_send_streams().min(self.limits.streams_max as usize);
+        let allowed = send.current_max_send_streams();
+        self.lane.learn_streams(allowed);
+        let room = allowed.min(self.limits.streams_max as usize);
         if self.active.get() as usize >= room {
             return None;
         }
@@ -247,7 +249,11 @@ async fn run(
 ) {
     let (io, pump) = memio::pair(shard);
     // In memory the preface is written at once.
-    let made = Builder::new()
+    let mut builder = Builder::new();
+    if let Some(streams) = lane.streams_learned() {
+        builder.initial_max_send_streams(streams);
+    }
+    let made = builder
         .initial_window_size(H2_STREAM_WINDOW_BYTES)
         .initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES)
         .max_header_list_size(HEAD_BYTES_MAX as u32)

@@ -27,6 +27,9 @@ pub(in crate::pool) struct Lane {
     connecting: Cell<bool>,
     /// The peer has chosen HTTP/1.1; it is not asked again before.
     http1_until: Cell<Tick>,
+    /// Streams that the peer allowed on its latest connection; 0 before the first. A new connection begins with it, since
+    /// its own word comes only after the first requests have gone.
+    streams_learned: Cell<usize>,
     /// Keeps the state's address, by which the lane is found, from being taken by another.
     _state: Option<Arc<DestinationState>>,
 }
@@ -46,6 +49,7 @@ impl Lane {
             next: Cell::new(0),
             connecting: Cell::new(false),
             http1_until: Cell::new(Tick::ZERO),
+            streams_learned: Cell::new(0),
             _state: state,
         }
     }
@@ -70,6 +74,16 @@ impl Lane {
         if self.connections.borrow().len() < H2_CONNECTIONS_PER_POOL_MAX && !self.connecting.replace(true) {
             connection::make(shard, self, wanted);
         }
+    }
+
+    /// Streams that a new connection may begin with; none if nothing is known.
+    pub(super) fn streams_learned(&self) -> Option<usize> {
+        Some(self.streams_learned.get()).filter(|streams| *streams > 0)
+    }
+
+    /// The peer allows so many streams.
+    pub(super) fn learn_streams(&self, streams: usize) {
+        self.streams_learned.set(streams);
     }
 
     /// A connection has been made.

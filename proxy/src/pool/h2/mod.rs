@@ -10,6 +10,7 @@
 
 mod connection;
 mod engine;
+mod failure;
 mod lane;
 
 use std::rc::Rc;
@@ -24,7 +25,8 @@ use super::{Pools, Wanted};
 use crate::io::within;
 use crate::shard::Shard;
 use crate::sys::clock;
-pub use connection::{H2Call, StreamPlace};
+pub use connection::H2Call;
+pub use failure::reason_of;
 pub(super) use lane::Lane;
 
 /// What a request for a stream gets.

@@ -1,0 +1,160 @@
+//! An HTTP/1 client's request over an HTTP/2 upstream: one try of it, beside the ordinary one of [`super::attempt`].
+//!
+//! The answer's head is written as HTTP/1 first and then treated as one that came by HTTP/1, so that all rules about heads
+//! hold for it too. Bodies pass under the flow control of both sides: what one side has not taken, the other is not asked
+//! for.
+
+mod answer;
+mod upload;
+
+use std::pin::pin;
+
+use bytes::Bytes;
+use dromon_core::exchange::{Attempt, End, Exchange, Input, RequestView};
+use dromon_core::fault::Reason;
+use dromon_core::h1::Body;
+use dromon_core::h2::request_from_h1;
+use dromon_core::time::Tick;
+use h2::SendStream;
+use h2::client::ResponseFuture;
+
+use super::answer::Received;
+use super::attempt::{Tried, address, failed, wanted, with_rewrite};
+use super::body::Broken;
+use super::client::Client;
+use super::local::Answered;
+use super::work::Work;
+use crate::io::{Either, race};
+use crate::pool::{H2Call, Offer, Opened, Wanted, reason_of};
+use crate::sys::clock;
+
+/// What the try under way offers its upstream.
+pub(super) fn offer(client: &Client, work: &Work, exchange: &Exchange) -> Offer {
+    match exchange.speak(false, work.request.head.wants_upgrade(), client.port.gateway).into() {
+        // The body that earlier tries have sent in chunks can only be sent again so.
+        Offer::Either if work.upload.framing.is_framed() && work.upload.sent_bytes > 0 => Offer::Http1,
+        offer => offer,
+    }
+}
+
+/// Makes the try; none if the upstream speaks HTTP/1.1 after all.
+pub(super) async fn run(
+    client: &Client,
+    work: &mut Work,
+    exchange: &mut Exchange,
+    offer: Offer,
+) -> Option<Tried> {
+    let opened = match &work.attempt {
+        Some(attempt) => open(client, exchange, attempt, offer).await,
+        None => Err(Reason::Overload),
+    };
+    let H2Call { mut send, reused, place } = match opened {
+        Ok(Opened::Stream(call)) => call,
+        Ok(Opened::Http1) => return None,
+        Err(Reason::DownstreamClosed) => return Some(Tried::ClientGone),
+        Err(reason) => return Some(failed(client, work, exchange, reason, false, false)),
+    };
+    if !work.upload.unframe() {
+        work.flags.unrepeatable.set(true);
+        return Some(failed(client, work, exchange, Reason::UpstreamReset, false, false));
+    }
+    let view = work.request.view();
+    let scheme = if view.scheme() == b"https" { "https" } else { "http" };
+    let number = work.attempt.as_ref().map_or(1, |attempt| attempt.number);
+    let made = with_rewrite(client, &work.request, number, exchange, |rewrite| {
+        request_from_h1(&work.request.head, work.request.buffer.filled(), scheme, rewrite)
+    });
+    let request = match made {
+        Ok(request) => request,
+        Err(_) if offer == Offer::Either => return None,
+        Err(reject) => return Some(Tried::BadBody(reject)),
+    };
+    work.times.sent = client.shard.now_for_log();
+    let opened = send.send_request(request, work.request.head.body() == Body::Empty);
+    // The connection must not wait for this handle where it is to end.
+    drop(send);
+    let (response, stream) = match opened {
+        Ok(opened) => opened,
+        Err(error) => return Some(failed(client, work, exchange, reason_of(&error), false, reused)),
+    };
+    let received = match converse(client, work, exchange, response, stream).await {
+        Ok(received) => received,
+        Err(Broken::Rule(reject)) if !work.answer.started => return Some(Tried::BadBody(reject)),
+        Err(_) => return Some(Tried::ClientGone),
+    };
+    drop(place);
+    Some(settle(client, work, exchange, received, reused))
+}
+
+/// A stream to where the try goes; [`Reason::DownstreamClosed`] if the client has left meanwhile.
+async fn open(
+    client: &Client,
+    exchange: &Exchange,
+    attempt: &Attempt,
+    offer: Offer,
+) -> Result<Opened, Reason> {
+    let shard = &client.shard;
+    let address = address(client, attempt).await?;
+    let wanted = Wanted { offer, ..wanted(client, exchange, attempt, address) };
+    // Who stands in line or connects for a client that is gone would hold a place that others wait for.
+    match client.alarm.watch(Tick::NEVER, &client.stream, shard.pools.open_stream(shard, wanted)).await {
+        Ok(opened) => opened,
+        Err(_) => Err(Reason::DownstreamClosed),
+    }
+}
+
+/// Receives the answer, while the body goes up.
+///
+/// # Errors
+/// The client broke off its body, or the body breaks a rule.
+async fn converse(
+    client: &Client,
+    work: &mut Work,
+    exchange: &mut Exchange,
+    response: ResponseFuture,
+    mut stream: SendStream<Bytes>,
+) -> Result<Received, Broken> {
+    let Work { request, upload, flags, answer, attempt: Some(attempt), .. } = work else {
+        return Ok(Received::Failed(Reason::Overload));
+    };
+    let attempt = &*attempt;
+    let mut down = pin!(answer::receive(client, request, flags, answer, exchange, response, attempt));
+    if request.head.body() == Body::Empty {
+        return Ok(down.await);
+    }
+    let mut up = pin!(upload::run(client, &mut stream, attempt.finish_by, upload, flags));
+    match race(down.as_mut(), up.as_mut()).await {
+        Either::First(received) => Ok(received),
+        Either::Second(Err(broken @ (Broken::Truncated | Broken::Rule(_)))) => Err(broken),
+        // An upstream that takes no more may still have answered.
+        Either::Second(_) => Ok(down.await),
+    }
+}
+
+/// Tells the exchange how the try ended.
+fn settle(client: &Client, work: &Work, exchange: &mut Exchange, received: Received, reused: bool) -> Tried {
+    let end = |exchange: &mut Exchange, end: End| {
+        let mut rng = client.shard.rng.borrow_mut();
+        exchange.handle(Input::Finished(end), clock::coarse(), &mut rng);
+    };
+    match received {
+        Received::Failed(reason) => {
+            failed(client, work, exchange, reason, true, reused && !work.answer.begun)
+        }
+        Received::Again(step) => Tried::Again(step),
+        Received::Complete { keep_alive, .. } => {
+            end(exchange, End::Complete);
+            Tried::Answered(if keep_alive { Answered::KeepAlive } else { Answered::Close })
+        }
+        Received::Broken(how) => {
+            end(exchange, how);
+            Tried::Answered(Answered::Broken(how))
+        }
+        // HTTP/2 has no 101, and what claims to be one is refused with its head.
+        Received::Switched { .. } => {
+            end(exchange, End::UpstreamAborted);
+            Tried::Answered(Answered::Broken(End::UpstreamAborted))
+        }
+        Received::ClientGone => Tried::ClientGone,
+    }
+}
