@@ -109,6 +109,7 @@ fn imagined(plan: &Plan) -> Local {
                 .collect(),
             ready: true,
             admin: None,
+            mtls: true,
         }
     });
     Local {

@@ -84,6 +84,9 @@ pub struct Workload {
     /// Where its sidecar answers operators.
     #[serde(default)]
     pub admin: Option<SocketAddr>,
+    /// Its sidecar has certificates: it takes mutual TLS.
+    #[serde(default)]
+    pub mtls: bool,
 }
 
 /// A port of a process.

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use dromon_core::config::model::{
-    Destination, Endpoints, Host, HttpRule, Proxy, RateLimit, Resource, VirtualHost, destination_name,
+    Credential, Destination, Endpoints, Host, HttpRule, Proxy, RateLimit, Resource, VirtualHost,
+    destination_name,
 };
 
 use crate::diagnostic::{Diagnostic, Severity};
@@ -39,6 +40,7 @@ pub fn workload(set: &mut ObjectSet, name: &str, labels: &[(&str, &str)], addres
         service_account: "default".to_owned(),
         ready: true,
         locality: String::new(),
+        mtls: true,
     });
 }
 
@@ -84,6 +86,37 @@ pub fn seen(set: &ObjectSet, identity: &ProxyIdentity) -> Seen {
     Seen(translate(&Mesh::new(set), identity))
 }
 
+/// A certificate chain with its key, and the CA that vouches for it, in PEM.
+pub struct Pems {
+    pub chain: String,
+    pub key: String,
+    pub ca: String,
+}
+
+/// Makes a certificate.
+pub fn pems() -> Pems {
+    use dromon_auth::authority::{Authority, KeyKind, Wanted};
+    let domain = dromon_auth::TrustDomain::new("cluster.local").expect("a trust domain");
+    let id = dromon_auth::SpiffeId::new(&domain, "default", "shop").expect("an id");
+    let now = rustls_pki_types::UnixTime::now();
+    let authority = Authority::new_root(&domain, now).expect("a root");
+    let life = std::time::Duration::from_secs(3_600);
+    let leaf = authority.issue(&Wanted { id, key: KeyKind::EcdsaP256, life }, now).expect("a leaf");
+    Pems { chain: leaf.chain.clone(), key: leaf.key.to_string(), ca: authority.root_pem() }
+}
+
+/// A Secret with these texts, as a file.
+pub fn secret(name: &str, namespace: &str, parts: &[(&str, &str)]) -> String {
+    let parts = parts.iter().map(|(name, text)| {
+        let text: String = text.lines().map(|line| format!("    {line}\n")).collect();
+        format!("  {name}: |\n{text}")
+    });
+    let parts: String = parts.collect();
+    format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, namespace: {namespace}}}\nstringData:\n{parts}---\n"
+    )
+}
+
 macro_rules! of_kind {
     ($name:ident, $kind:ident) => {
         /// The resource of that name.
@@ -100,6 +133,7 @@ impl Seen {
     of_kind!(host, Host);
     of_kind!(virtual_host, VirtualHost);
     of_kind!(rate_limit, RateLimit);
+    of_kind!(credential, Credential);
 
     fn find<'a, T>(&'a self, name: &str, wanted: impl Fn(&'a Resource) -> Option<&'a T>) -> &'a T {
         self.0

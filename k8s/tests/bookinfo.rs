@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use dromon_core::config::model::{HttpAction, Resource};
+use dromon_core::config::model::{ClientTlsMode, HttpAction, Resource};
 use dromon_k8s::api::{Kind, Object};
 use dromon_k8s::translate::{GatewayIdentity, GatewaySelection, ProxyRole, ServiceListener, SidecarIdentity};
 use serde_json::Value;
@@ -42,6 +42,7 @@ fn set(files: &[&str]) -> ObjectSet {
             service_account: process.spec.service_account_name.clone().unwrap_or_default(),
             ready: true,
             locality: String::new(),
+            mtls: true,
         });
     }
     set
@@ -210,11 +211,25 @@ fn the_other_files_of_the_sample() {
 }
 
 #[test]
-fn tls_to_the_outside_is_reported() {
-    let file = "egress-rule-google-apis.yaml";
-    let text = std::fs::read_to_string(path("bookinfo").join(file)).expect(file);
-    let parsed = parse::text(file, &text);
-    let found: Vec<_> = parsed.diagnostics.iter().map(|it| (it.field.as_str(), it.line)).collect();
-    assert_eq!(found, [("spec.trafficPolicy.portLevelSettings[0].tls.mode", Some(31))]);
-    assert_eq!(parsed.objects.len(), 3);
+fn tls_to_the_outside_is_originated() {
+    let set = set(&["bookinfo.yaml", "egress-rule-google-apis.yaml"]);
+    let view = translate(&Mesh::new(&set), &sidecar(&set, "details-v1"));
+    assert_eq!(view.diagnostics, []);
+    let is_it = |it: &&Resource| it.name() == "outbound|443||www.googleapis.com";
+    let found = view.resources.iter().filter(is_it).find_map(|it| match it {
+        Resource::Destination(it) => it.tls.as_ref(),
+        _ => None,
+    });
+    let tls = found.expect("TLS settings");
+    assert_eq!(tls.mode, ClientTlsMode::Simple);
+    assert!(
+        tls.credential.is_empty() && tls.sni.is_empty(),
+        "the system's roots, and the host that was asked for"
+    );
+    let field = "spec.trafficPolicy.portLevelSettings[0].tls";
+    assert!(
+        tls.origin.starts_with("DestinationRule/default/") && tls.origin.ends_with(field),
+        "{}",
+        tls.origin
+    );
 }

@@ -68,7 +68,8 @@ async fn a_refused_object_is_named_with_its_origins_and_the_rest_applies() {
     link.send(Kind::Proxy, "1", &[proxy(GATEWAY, &[("gateway/80", at)])], &[]);
     let good = answering("gateway/80", "good.example", "good");
     let first = link.send(Kind::VirtualHost, "1", std::slice::from_ref(&good), &[]);
-    link.send_nothing(&[Kind::RateLimit, Kind::Endpoints, Kind::Destination, Kind::Host]);
+    let others = [Kind::Credential, Kind::RateLimit, Kind::Endpoints, Kind::Destination, Kind::Host];
+    link.send_nothing(&others);
     assert_eq!(link.answer(&first).await, None);
 
     let mut broken = answering("gateway/80", "good.example", "changed");

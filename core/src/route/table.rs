@@ -124,6 +124,8 @@ pub struct TcpRoute<'t> {
     pub host: &'t str,
     /// The port that the connection came for.
     pub port: u16,
+    /// What is passed on is the mesh's mutual TLS already: the destination's own TLS settings do not apply.
+    pub sealed: bool,
     target: Fixed<'t>,
 }
 
@@ -348,6 +350,7 @@ impl Table {
                     rule: None,
                     host: service.as_ref().map_or("", |service| &service.host),
                     port: listener.model.logical_port,
+                    sealed: false,
                     target: Fixed::Here(destination),
                 }),
                 None => RoutedTcp::UnknownHost,
@@ -397,9 +400,13 @@ impl Table {
             Some((self.parts.names.destinations.name(id.0)?, id))
         };
         match found() {
-            Some((name, id)) => {
-                RoutedTcp::Route(TcpRoute { rule: None, host: name, port, target: Fixed::Slot(id) })
-            }
+            Some((name, id)) => RoutedTcp::Route(TcpRoute {
+                rule: None,
+                host: name,
+                port,
+                sealed: true,
+                target: Fixed::Slot(id),
+            }),
             None => RoutedTcp::NoRoute,
         }
     }
@@ -462,6 +469,7 @@ impl Table {
                     rule: None,
                     host: &entry.name,
                     port,
+                    sealed: false,
                     target: Fixed::Slot(entry_port.default),
                 }),
                 None => RoutedTcp::UnknownHost,
@@ -494,9 +502,13 @@ fn route_tcp_rules<'t>(rules: &'t Arc<VirtualHost>, port: u16, stream: &Stream<'
     };
     let tls: &[_] = if stream.hello.is_some() { &rules.tls } else { &[] };
     match tls.iter().chain(&rules.tcp).find(matches) {
-        Some(rule) => {
-            RoutedTcp::Route(TcpRoute { rule: Some(rule), host: &rules.name, port, target: Fixed::ByRule })
-        }
+        Some(rule) => RoutedTcp::Route(TcpRoute {
+            rule: Some(rule),
+            host: &rules.name,
+            port,
+            sealed: false,
+            target: Fixed::ByRule,
+        }),
         None => RoutedTcp::NoRoute,
     }
 }

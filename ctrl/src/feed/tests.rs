@@ -74,6 +74,7 @@ fn what_is_referred_to_comes_first_and_goes_last() {
             "Destination +outbound|80||a",
             "VirtualHost +a",
             "Host +a",
+            "Credential",
             "Proxy",
             "RateLimit"
         ],

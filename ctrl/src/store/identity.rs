@@ -95,6 +95,7 @@ pub fn workload(told: &local::Workload) -> Workload {
         service_account: told.service_account.clone(),
         ready: told.ready,
         locality: String::new(),
+        mtls: told.mtls,
     }
 }
 

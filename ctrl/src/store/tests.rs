@@ -41,6 +41,7 @@ fn local(ready: bool) -> Local {
             ports: vec![Port { name: "http".into(), number: 9080 }],
             ready,
             admin: None,
+            mtls: false,
         }],
         service_ports: BTreeMap::new(),
     }

@@ -2,10 +2,14 @@
 
 use std::collections::HashMap;
 
-use crate::api::gateway::Gateway;
+use crate::api::gateway::{Gateway, Server, ServerTlsMode};
 use crate::diagnostic::Diagnostic;
 use crate::mesh::Held;
-use crate::translate::{PortProtocol, served, server_protocol};
+use crate::parse::DEFAULT_NAMESPACE;
+use crate::translate::{
+    PROXY_PROTOCOL, PortProtocol, carries_http, credential, credential_names, served, server_protocol,
+    wants_proxy_protocol,
+};
 
 use super::Analysis;
 
@@ -17,6 +21,7 @@ pub fn analyze(analysis: &mut Analysis<'_>) {
     let mut hosts: HashMap<(String, u16, String), &Held<Gateway>> = HashMap::new();
     for held in &mesh.gateways {
         let selector = super::shown(&held.rule.spec.selector);
+        annotations(analysis, held);
         for (at, server) in held.rule.spec.servers.iter().enumerate() {
             let Some(protocol) = server_protocol(server) else { continue };
             let number = server.port.number;
@@ -33,47 +38,102 @@ pub fn analyze(analysis: &mut Analysis<'_>) {
                 if let Some(other) = hosts.insert(key, held) {
                     let message = format!("`{host}` on port {number} is served by {} already", other.key);
                     let diagnostic = Diagnostic::warning(format!("{path}.hosts[{host_at}]"), message);
-                    analysis
-                        .report(&held.key, diagnostic.hint("the rules of both are joined; keep one of them"));
+                    let hint = match protocol {
+                        PortProtocol::Tls => {
+                            "the first one's certificate and mode are used; keep one of them"
+                        }
+                        _ => "the rules of both are joined; keep one of them",
+                    };
+                    analysis.report(&held.key, diagnostic.hint(hint));
                 }
             }
-            leads_somewhere(analysis, held, at, number, protocol);
+            leads_somewhere(analysis, held, at, server);
+            credentials(analysis, held, at, server);
         }
     }
 }
 
-fn leads_somewhere(
-    analysis: &mut Analysis<'_>,
-    held: &Held<Gateway>,
-    at: usize,
-    number: u16,
-    protocol: PortProtocol,
-) {
+fn leads_somewhere(analysis: &mut Analysis<'_>, held: &Held<Gateway>, at: usize, server: &Server) {
     let mesh = analysis.mesh;
-    let Some(server) = held.rule.spec.servers.get(at) else { return };
+    let number = server.port.number;
     let name = format!("{}/{}", held.key.namespace, held.key.name);
-    let redirects = server.tls.as_ref().is_some_and(|it| it.https_redirect);
     let serving = mesh.virtual_services_of(&name).filter(|it| !served(held, server, it).is_empty());
-    let fitting: Vec<_> = serving
-        .filter(|it| match protocol {
-            PortProtocol::Http => !it.held.rule.spec.http.is_empty(),
-            PortProtocol::Tcp => !it.held.rule.spec.tcp.is_empty(),
-        })
-        .collect();
-    let field = format!("spec.servers[{at}]");
-    match (protocol, fitting.as_slice()) {
-        (PortProtocol::Http, []) if !redirects => {
-            let message =
-                format!("no VirtualService has http routes for port {number}: every request is answered 404");
-            let hint = format!("bind one with `gateways: [{name}]`");
-            analysis.report(&held.key, Diagnostic::warning(field, message).hint(hint));
+    let carries = carried(server);
+    let leads = serving.into_iter().any(|it| {
+        let spec = &it.held.rule.spec;
+        match carries {
+            Carried::Http => !spec.http.is_empty(),
+            Carried::Tcp => !spec.tcp.is_empty(),
+            Carried::Tls => !spec.tls.is_empty(),
+            Carried::Anything => true,
         }
-        (PortProtocol::Tcp, []) => {
-            let message =
-                format!("no VirtualService has tcp routes for port {number}: every connection is closed");
-            let hint = format!("bind one with `gateways: [{name}]`");
-            analysis.report(&held.key, Diagnostic::warning(field, message).hint(hint));
-        }
-        _ => {}
+    });
+    let redirects = server.tls.as_ref().is_some_and(|it| it.https_redirect);
+    if leads || carries == Carried::Anything || (carries == Carried::Http && redirects) {
+        return;
+    }
+    let (routes, then) = match carries {
+        Carried::Http => ("http", "every request is answered 404"),
+        Carried::Tls => ("tls", "every connection is closed"),
+        Carried::Tcp | Carried::Anything => ("tcp", "every connection is closed"),
+    };
+    let message = format!("no VirtualService has {routes} routes for port {number}: {then}");
+    let hint = format!("bind one with `gateways: [{name}]`");
+    analysis.report(&held.key, Diagnostic::warning(format!("spec.servers[{at}]"), message).hint(hint));
+}
+
+/// What a server's connections carry, and so which routes they need.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Carried {
+    Http,
+    Tcp,
+    Tls,
+    /// Server names spell their destinations: no route is needed.
+    Anything,
+}
+
+fn carried(server: &Server) -> Carried {
+    let mode = server.tls.as_ref().map(|it| it.mode);
+    match (server_protocol(server), mode) {
+        (Some(PortProtocol::Http), _) => Carried::Http,
+        (Some(PortProtocol::Tls), _) if carries_http(server) => Carried::Http,
+        (Some(PortProtocol::Tls), Some(ServerTlsMode::AutoPassthrough)) => Carried::Anything,
+        (Some(PortProtocol::Tls), Some(ServerTlsMode::Passthrough)) => Carried::Tls,
+        _ => Carried::Tcp,
+    }
+}
+
+/// Credentials that are not there, or of no use.
+fn credentials(analysis: &mut Analysis<'_>, held: &Held<Gateway>, at: usize, server: &Server) {
+    let Some(settings) = server.tls.as_ref().filter(|_| server_protocol(server) == Some(PortProtocol::Tls))
+    else {
+        return;
+    };
+    use ServerTlsMode::{Mutual, OptionalMutual, Simple};
+    if !matches!(settings.mode, Simple | Mutual | OptionalMutual) {
+        return;
+    }
+    let mesh = analysis.mesh;
+    // Where the gateway's workload runs is not known here: in the root namespace in a cluster, in `default` locally.
+    let mut namespaces = vec![held.key.namespace.as_str(), mesh.root_namespace.as_str(), DEFAULT_NAMESPACE];
+    namespaces.dedup();
+    for name in credential_names(settings) {
+        let Err(error) = credential(mesh, settings, name, &namespaces) else { continue };
+        let field = match settings.credential_name.as_deref() == Some(name) {
+            true => format!("spec.servers[{at}].tls.credentialName"),
+            false => format!("spec.servers[{at}].tls.credentialNames"),
+        };
+        let hint = "until it is there, the hosts of this server only are served no handshake";
+        analysis.report(&held.key, Diagnostic::error(field, error.to_string()).hint(hint));
+    }
+}
+
+/// An annotation that nobody understands.
+fn annotations(analysis: &mut Analysis<'_>, held: &Held<Gateway>) {
+    let annotation = held.rule.meta.annotations.as_ref().and_then(|it| it.get(PROXY_PROTOCOL));
+    if let Some(text) = annotation.filter(|_| !wants_proxy_protocol(held)) {
+        let field = format!("metadata.annotations.{PROXY_PROTOCOL}");
+        let message = format!("`{text}` says nothing");
+        analysis.report(&held.key, Diagnostic::warning(field, message).hint("`accept`, or leave it out"));
     }
 }

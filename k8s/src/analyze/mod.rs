@@ -16,6 +16,7 @@ mod destination_rules;
 mod gateways;
 mod mesh_wide;
 mod outlier;
+mod peer_authentications;
 mod rate_limits;
 mod references;
 mod rules;
@@ -40,6 +41,7 @@ pub fn analyze(set: &ObjectSet) -> Vec<Diagnostic> {
     gateways::analyze(&mut analysis);
     services::analyze(&mut analysis);
     rate_limits::analyze(&mut analysis);
+    peer_authentications::analyze(&mut analysis);
     mesh_wide::analyze(&mut analysis);
     let mut findings = analysis.findings;
     findings.sort();
@@ -153,9 +155,14 @@ fn with_processes(set: &ObjectSet) -> ObjectSet {
             labels: process.meta.labels.clone().unwrap_or_default(),
             address: IpAddr::V4(Ipv4Addr::from_bits(Ipv4Addr::new(127, 77, 0, 0).to_bits() + offset)),
             ports: process.spec.ports.iter().map(port).collect(),
-            service_account: process.spec.service_account_name.clone().unwrap_or_default(),
+            service_account: process
+                .spec
+                .service_account_name
+                .clone()
+                .unwrap_or_else(|| "default".to_owned()),
             ready: true,
             locality: String::new(),
+            mtls: true,
         });
     }
     whole

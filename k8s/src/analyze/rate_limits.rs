@@ -9,7 +9,7 @@ use crate::mesh::protocol::may_be_http;
 use crate::mesh::service::Service;
 use crate::mesh::workloads::{Labels, Selectable, has_all};
 use crate::mesh::{Held, Mesh};
-use crate::translate::{PortProtocol, rate_limit_direction, rate_limit_hosts, server_protocol};
+use crate::translate::{PortProtocol, carries_http, rate_limit_direction, rate_limit_hosts, server_protocol};
 
 use super::{Analysis, EMPTY};
 
@@ -54,7 +54,7 @@ fn target(analysis: &mut Analysis<'_>, held: &Held<RateLimit>, at: usize) -> boo
             let mut gateways = mesh.gateways.iter().filter(|it| is_it(target, held, &it.key)).peekable();
             gateways.peek().is_some().then(|| {
                 let mut servers = gateways.flat_map(|it| &it.rule.spec.servers);
-                servers.any(|it| server_protocol(it) != Some(PortProtocol::Tcp))
+                servers.any(|it| server_protocol(it) == Some(PortProtocol::Http) || carries_http(it))
             })
         }
         _ => {

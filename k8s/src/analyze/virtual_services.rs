@@ -124,6 +124,9 @@ fn routes(analysis: &mut Analysis<'_>, virtual_service: &HeldVirtualService) {
             Some(_) => {}
         }
     }
+    for (at, route) in rule.spec.tls.iter().enumerate() {
+        analysis.destinations(key, &format!("spec.tls[{at}].route"), &route.route, &key.namespace);
+    }
     for (at, route) in rule.spec.tcp.iter().enumerate() {
         analysis.destinations(key, &format!("spec.tcp[{at}].route"), &route.route, &key.namespace);
     }

@@ -6,6 +6,7 @@
 pub mod destination_rule;
 pub mod gateway;
 pub mod mesh_config;
+pub mod peer_authentication;
 pub mod process;
 pub mod rate_limit;
 pub mod scalar;

@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::destination_rule::DestinationRule;
 use super::gateway::Gateway;
 use super::mesh_config::MeshConfig;
+use super::peer_authentication::PeerAuthentication;
 use super::process::Process;
 use super::rate_limit::RateLimit;
 use super::service_entry::{ServiceEntry, WorkloadEntry};
@@ -122,6 +123,7 @@ kinds! {
     ServiceEntry(Rule<ServiceEntry>) = "networking.istio.io", "ServiceEntry";
     WorkloadEntry(Rule<WorkloadEntry>) = "networking.istio.io", "WorkloadEntry";
     Sidecar(Rule<Sidecar>) = "networking.istio.io", "Sidecar";
+    PeerAuthentication(Rule<PeerAuthentication>) = "security.istio.io", "PeerAuthentication";
     Telemetry(Rule<Telemetry>) = "telemetry.istio.io", "Telemetry";
     RateLimit(Rule<RateLimit>) = "policy.dromon.io", "RateLimit";
 }

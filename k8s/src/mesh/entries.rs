@@ -7,7 +7,7 @@ use std::sync::Arc;
 use dromon_core::config::model::{self, Discovery, Protocol};
 
 use crate::api::mesh_config::MeshConfig;
-use crate::api::service_entry::{self, Resolution, ServiceEntry, WorkloadEntry};
+use crate::api::service_entry::{self, Location, Resolution, ServiceEntry, WorkloadEntry};
 use crate::api::{Kind, Object, Rule};
 use crate::objects::{ObjectSet, Sourced};
 
@@ -73,6 +73,10 @@ fn service(
         ports: spec.ports.iter().map(port).collect(),
         selector: spec.workload_selector.as_ref().map(|it| it.labels.clone()),
         is_kubernetes: false,
+        is_headless: false,
+        is_external: spec.location == Location::MeshExternal,
+        identities: Vec::new(),
+        subject_alt_names: spec.subject_alt_names.clone().unwrap_or_default(),
         host,
     }
 }
@@ -137,7 +141,8 @@ fn inline(entry: &WorkloadEntry, port: &service_entry::ServicePort, namespace: &
         weight: entry.weight.max(1),
         workload,
         locality: entry.locality.clone(),
+        mtls: workloads::takes_mtls(&entry.labels),
         ..model::Endpoint::default()
     };
-    Endpoint { model, labels: Arc::new(entry.labels.clone()) }
+    Endpoint { model, labels: Arc::new(entry.labels.clone()), pod: String::new() }
 }

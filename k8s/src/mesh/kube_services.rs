@@ -100,6 +100,10 @@ fn service(
         ports,
         selector,
         is_kubernetes: true,
+        is_headless: external.is_none() && spec.cluster_ip.as_deref() == Some("None"),
+        is_external: external.is_some(),
+        identities: Vec::new(),
+        subject_alt_names: Vec::new(),
     })
 }
 
@@ -137,7 +141,7 @@ fn external_endpoint(name: &str, port: &ServicePort) -> Endpoint {
         port: port.number,
         ..model::Endpoint::default()
     };
-    Endpoint { model, labels: Arc::default() }
+    Endpoint { model, labels: Arc::default(), pod: String::new() }
 }
 
 fn selected(selector: &Labels, port: &ServicePort, workloads: &Workloads, namespace: &str) -> Vec<Endpoint> {
@@ -219,7 +223,12 @@ fn published_endpoint(
         port,
         workload: known.map(|it| it.facts.clone()).unwrap_or_default(),
         locality: known.map(|it| it.locality.clone()).unwrap_or_default(),
+        mtls: known.is_some_and(|it| it.mtls),
         ..model::Endpoint::default()
     };
-    Endpoint { model, labels: known.map(|it| it.labels.clone()).unwrap_or_default() }
+    Endpoint {
+        model,
+        labels: known.map(|it| it.labels.clone()).unwrap_or_default(),
+        pod: known.map(|it| it.name.clone()).unwrap_or_default(),
+    }
 }

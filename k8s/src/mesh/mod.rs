@@ -14,22 +14,28 @@ use crate::api::virtual_service::VirtualService;
 use crate::api::{Kind, Object, Rule};
 use crate::objects::{Key, ObjectSet, Sourced};
 
+pub mod credentials;
 mod delegate;
 pub mod destination_rules;
 mod entries;
 pub mod export;
 pub mod host;
 mod kube_services;
+mod naming;
+pub mod peer_authentication;
 pub mod protocol;
 pub mod service;
 #[cfg(test)]
 mod tests;
 pub mod workloads;
 
+use credentials::Credentials;
 pub use delegate::Route;
 use destination_rules::DestinationRules;
 use export::Export;
 pub use kube_services::SERVICE_LABEL;
+pub use naming::spiffe_id;
+use peer_authentication::PeerAuthentications;
 use service::Service;
 use workloads::Workloads;
 
@@ -86,6 +92,10 @@ pub struct Mesh {
     pub sidecars: Vec<Held<Sidecar>>,
     /// Telemetry, oldest first.
     pub telemetry: Vec<Held<Telemetry>>,
+    /// What workloads take from clients.
+    pub peer_authentications: PeerAuthentications,
+    /// Certificates and keys.
+    pub credentials: Credentials,
     /// Rate limits, by namespace and name.
     pub rate_limits: Vec<Held<RateLimit>>,
     by_host: HashMap<String, Vec<usize>>,
@@ -124,6 +134,8 @@ impl Mesh {
         let workloads = Workloads::new(set);
         let mut services = kube_services::services(set, &workloads, &config);
         services.extend(entries::services(set, &workloads, &config));
+        let peer_authentications = PeerAuthentications::new(held!(set, PeerAuthentication), root_namespace);
+        naming::identify(&mut services, &peer_authentications, &config);
         let mut by_host: HashMap<String, Vec<usize>> = HashMap::with_capacity(services.len());
         for (at, service) in services.iter().enumerate() {
             by_host.entry(service.host.clone()).or_default().push(at);
@@ -144,6 +156,8 @@ impl Mesh {
             sidecars: held!(set, Sidecar),
             telemetry: held!(set, Telemetry),
             rate_limits: held!(set, RateLimit),
+            credentials: Credentials::new(set),
+            peer_authentications,
             root_namespace: root_namespace.to_owned(),
             config,
             services,

@@ -30,6 +30,14 @@ pub struct Service {
     pub selector: Option<Labels>,
     /// A Kubernetes Service: answers to its short names too.
     pub is_kubernetes: bool,
+    /// A Kubernetes Service without a virtual address: its name means its endpoints, each of which has a name too.
+    pub is_headless: bool,
+    /// Outside the mesh: spoken to with mutual TLS only where a rule says so.
+    pub is_external: bool,
+    /// SPIFFE ids that its endpoints may have, in order: of the accounts that run it, and those that it names itself.
+    pub identities: Vec<String>,
+    /// `subjectAltNames` of a ServiceEntry: what certificates of servers that are not of the mesh must say.
+    pub subject_alt_names: Vec<String>,
 }
 
 /// A port of a service.
@@ -75,6 +83,8 @@ pub struct Endpoint {
     pub model: model::Endpoint,
     /// Its workload's labels.
     pub labels: Arc<Labels>,
+    /// Name of its pod or process; empty where there is none.
+    pub pod: String,
 }
 
 impl Service {
@@ -103,9 +113,11 @@ pub fn endpoint(workload: &Selectable, port: u16) -> Endpoint {
             draining: !workload.ready,
             workload: workload.facts.clone(),
             locality: workload.locality.clone(),
+            mtls: workload.mtls,
             ..model::Endpoint::default()
         },
         labels: workload.labels.clone(),
+        pod: workload.name.clone(),
     }
 }
 

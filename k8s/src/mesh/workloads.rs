@@ -20,6 +20,8 @@ pub const CLUSTER: &str = "Kubernetes";
 /// Something that can be selected.
 #[derive(Clone, Debug)]
 pub struct Selectable {
+    /// Name of the pod, process or WorkloadEntry.
+    pub name: String,
     /// Its namespace.
     pub namespace: String,
     /// Its labels.
@@ -38,6 +40,8 @@ pub struct Selectable {
     pub facts: model::Workload,
     /// A WorkloadEntry, whose ports are named after the ServiceEntry's.
     pub is_entry: bool,
+    /// It has a sidecar that takes mutual TLS.
+    pub mtls: bool,
 }
 
 /// All of them.
@@ -117,6 +121,14 @@ impl Workloads {
     }
 }
 
+/// Label that Istio's injection gives to what it has given a sidecar.
+const TLS_MODE_LABEL: &str = "security.istio.io/tlsMode";
+
+/// Whether labels say that the workload has a sidecar that takes mutual TLS.
+pub fn takes_mtls(labels: &Labels) -> bool {
+    labels.get(TLS_MODE_LABEL).is_some_and(|mode| mode == "istio")
+}
+
 /// Whether `labels` has all of `wanted`.
 pub fn has_all(labels: &Labels, wanted: &Labels) -> bool {
     wanted.iter().all(|(label, value)| labels.get(label) == Some(value))
@@ -151,6 +163,8 @@ fn selectable(workload: &Workload) -> Selectable {
         ready: workload.ready,
         weight: 1,
         locality: workload.locality.clone(),
+        mtls: workload.mtls,
+        name: workload.name.clone(),
         facts: facts(&workload.owner, &workload.namespace, &workload.labels, &workload.service_account),
         is_entry: false,
     }
@@ -163,6 +177,7 @@ fn selectable_entry(rule: &Rule<WorkloadEntry>) -> Selectable {
     // Istio selects an entry by the labels of its spec and of its metadata alike.
     let mut labels = rule.meta.labels.clone().unwrap_or_default();
     labels.extend(entry.labels.clone());
+    let mtls = takes_mtls(&labels);
     let port = |(name, number): (&String, &u16)| WorkloadPort {
         name: name.clone(),
         number: *number,
@@ -178,6 +193,8 @@ fn selectable_entry(rule: &Rule<WorkloadEntry>) -> Selectable {
         weight: entry.weight.max(1),
         locality: entry.locality.clone(),
         is_entry: true,
+        mtls,
+        name,
     }
 }
 
@@ -201,11 +218,13 @@ pub fn workload_of_pod(pod: &Pod) -> Option<Workload> {
         }
     }
     let name = pod.metadata.name.clone().unwrap_or_default();
+    let labels = pod.metadata.labels.clone().unwrap_or_default();
     Some(Workload {
         namespace: pod.metadata.namespace.clone().unwrap_or_default(),
         owner: owner(pod).unwrap_or_else(|| name.clone()),
         name,
-        labels: pod.metadata.labels.clone().unwrap_or_default(),
+        mtls: takes_mtls(&labels),
+        labels,
         address,
         ports,
         service_account: spec

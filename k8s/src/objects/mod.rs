@@ -96,6 +96,8 @@ pub struct Workload {
     pub ready: bool,
     /// `region/zone/subzone`; may be empty.
     pub locality: String,
+    /// It has a sidecar that takes mutual TLS.
+    pub mtls: bool,
 }
 
 /// A port that a workload declares.

@@ -20,6 +20,7 @@ const VERSIONS: &[(&str, &[&str])] = &[
     ("", &["v1"]),
     ("discovery.k8s.io", &["v1"]),
     ("networking.istio.io", &["v1", "v1beta1", "v1alpha3"]),
+    ("security.istio.io", &["v1", "v1beta1"]),
     ("telemetry.istio.io", &["v1", "v1alpha1"]),
     ("policy.dromon.io", &["v1"]),
     ("run.dromon.io", &["v1"]),
@@ -27,7 +28,6 @@ const VERSIONS: &[(&str, &[&str])] = &[
 
 /// Kinds of the dialect whose meaning is not carried out yet.
 const PLANNED: &[(&str, &str)] = &[
-    ("security.istio.io", "PeerAuthentication"),
     ("security.istio.io", "RequestAuthentication"),
     ("security.istio.io", "AuthorizationPolicy"),
     ("networking.istio.io", "WorkloadGroup"),

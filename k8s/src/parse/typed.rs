@@ -98,6 +98,7 @@ fn object(kind: Kind, value: Value, diagnostics: &mut Vec<Diagnostic>) -> Option
         Kind::ServiceEntry => Object::ServiceEntry(Arc::new(rule(value, diagnostics)?)),
         Kind::WorkloadEntry => Object::WorkloadEntry(Arc::new(rule(value, diagnostics)?)),
         Kind::Sidecar => Object::Sidecar(Arc::new(rule(value, diagnostics)?)),
+        Kind::PeerAuthentication => Object::PeerAuthentication(Arc::new(rule(value, diagnostics)?)),
         Kind::Telemetry => Object::Telemetry(Arc::new(rule(value, diagnostics)?)),
         Kind::RateLimit => Object::RateLimit(Arc::new(rule(value, diagnostics)?)),
     })

@@ -1,5 +1,7 @@
 //! A gateway's listeners and virtual hosts, from the Gateway objects that select it and the VirtualServices that name them.
 
+mod tls;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use dromon_core::config::model::{
@@ -16,12 +18,16 @@ use super::http::Place;
 use super::identity::{GatewayIdentity, GatewaySelection};
 use super::{Builder, ProxyIdentity};
 
+pub(crate) use tls::{carries_http, credential, credential_names};
+
 /// What a gateway speaks on a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(missing_docs)]
 pub enum PortProtocol {
     Http,
     Tcp,
+    /// HTTPS, or TLS that is passed on or carries TCP; which, the server name decides.
+    Tls,
 }
 
 /// A port that the Gateway objects of a proxy name.
@@ -49,6 +55,8 @@ pub fn gateway_ports(mesh: &Mesh, identity: &ProxyIdentity, selection: GatewaySe
 pub(crate) fn server_protocol(server: &Server) -> Option<PortProtocol> {
     match server.port.protocol.to_ascii_uppercase().as_str() {
         "HTTP" | "HTTP2" | "GRPC" | "GRPC-WEB" => Some(PortProtocol::Http),
+        "HTTPS" | "TLS" => server.tls.as_ref().map(|_| PortProtocol::Tls),
+        "TCP" | "MONGO" if server.tls.is_some() => Some(PortProtocol::Tls),
         "TCP" | "MONGO" => Some(PortProtocol::Tcp),
         _ => None,
     }
@@ -124,15 +132,24 @@ pub(super) fn build(builder: &mut Builder<'_>, gateway: &GatewayIdentity) {
         for origin in port.origins() {
             listeners_of.entry(origin).or_default().push(name.clone());
         }
+        let http = port.servers.iter().any(|(_, _, server)| carries_http(server));
         let kind = match port.protocol {
             PortProtocol::Http => ListenerKind::GatewayHttp,
-            PortProtocol::Tcp => ListenerKind::GatewayTcp,
+            PortProtocol::Tls if http => ListenerKind::GatewayHttp,
+            PortProtocol::Tcp | PortProtocol::Tls => ListenerKind::GatewayTcp,
         };
         let listener = Listener::new(name, *address, *number, kind);
-        builder.proxy.listeners.push(listener);
+        let proxy_protocol = accepts_proxy_protocol(builder, port);
+        let settings = tls::settings(builder, &port.servers);
+        let tls = if port.protocol == PortProtocol::Tls { settings } else { Vec::new() };
+        builder.proxy.listeners.push(Listener { tls, proxy_protocol, ..listener });
         match port.protocol {
-            PortProtocol::Http => http_port(builder, *number, port),
+            PortProtocol::Http => http_port(builder, *number, port, BTreeMap::new()),
             PortProtocol::Tcp => tcp_port(builder, *number, port),
+            PortProtocol::Tls => {
+                let streams = tls::streams(builder, *number, &port.servers);
+                http_port(builder, *number, port, streams);
+            }
         }
     }
     super::rate_limit::of_gateway(builder, &listeners_of);
@@ -162,10 +179,38 @@ struct Domain {
     origins: BTreeSet<String>,
 }
 
-fn http_port(builder: &mut Builder<'_>, number: u16, port: &Port<'_>) {
+/// The annotation of a Gateway whose ports begin each connection with a PROXY protocol header.
+pub(crate) const PROXY_PROTOCOL: &str = "dromon.io/proxy-protocol";
+
+/// Whether a Gateway's ports accept the PROXY protocol.
+pub(crate) fn wants_proxy_protocol(held: &Held<Gateway>) -> bool {
+    let annotation = held.rule.meta.annotations.as_ref().and_then(|it| it.get(PROXY_PROTOCOL));
+    annotation.is_some_and(|it| it == "accept")
+}
+
+/// A port does as its oldest Gateway says.
+fn accepts_proxy_protocol(builder: &mut Builder<'_>, port: &Port<'_>) -> bool {
+    let Some((first, ..)) = port.servers.first() else { return false };
+    let accepts = wants_proxy_protocol(first);
+    for (held, ..) in port.servers.iter().filter(|(held, ..)| wants_proxy_protocol(held) != accepts) {
+        let message = format!("{} says otherwise for the same port, and it is older", first.key);
+        let field = format!("metadata.annotations.{PROXY_PROTOCOL}");
+        builder.diagnostics.push(Diagnostic::warning(field, message).on(&held.key));
+    }
+    accepts
+}
+
+/// The virtual hosts of a port's HTTP, joined with those of what else is served there.
+fn http_port(
+    builder: &mut Builder<'_>,
+    number: u16,
+    port: &Port<'_>,
+    mut streams: BTreeMap<String, VirtualHost>,
+) {
     let mesh = builder.mesh;
     let mut domains: BTreeMap<String, Domain> = BTreeMap::new();
-    for (held, _, server) in &port.servers {
+    let is_http = |server: &Server| port.protocol == PortProtocol::Http || carries_http(server);
+    for (held, _, server) in port.servers.iter().filter(|(_, _, server)| is_http(server)) {
         let name = full_name(held);
         if server.tls.as_ref().is_some_and(|it| it.https_redirect) {
             for pattern in &server.hosts {
@@ -187,9 +232,12 @@ fn http_port(builder: &mut Builder<'_>, number: u16, port: &Port<'_>) {
     }
     let mut cache: BTreeMap<Part, Vec<HttpRule>> = BTreeMap::new();
     for (domain, content) in domains {
-        let virtual_host = virtual_host(builder, number, domain, content, &mut cache);
+        let stream = streams.remove(&domain).unwrap_or_default();
+        let mut virtual_host = virtual_host(builder, number, domain, content, &mut cache);
+        (virtual_host.tls, virtual_host.tcp) = (stream.tls, stream.tcp);
         builder.virtual_hosts.push(virtual_host);
     }
+    builder.virtual_hosts.extend(streams.into_values());
 }
 
 fn virtual_host(

@@ -139,8 +139,8 @@ fn https_redirects_come_before_the_rules() {
 }
 
 #[test]
-fn tls_servers_are_not_opened_and_tcp_servers_relay() {
-    let servers = "{port: {number: 443, protocol: HTTPS}, tls: {mode: SIMPLE}, hosts: ['*']}, {port: {number: 5432, protocol: TCP}, hosts: ['*']}";
+fn tcp_servers_relay() {
+    let servers = "{port: {number: 5432, protocol: TCP}, hosts: ['*']}";
     let tcp = "{hosts: ['*'], gateways: [istio-system/g], tcp: [{match: [{port: 5432}], route: [{destination: {host: db}}]}, {match: [{port: 1}], route: [{destination: {host: db}}]}]}";
     let found = view(&[
         gate("g", servers),

@@ -12,12 +12,14 @@ use crate::diagnostic::Diagnostic;
 use crate::mesh::Mesh;
 use crate::objects::ObjectSet;
 
+mod client_tls;
 mod destination;
 mod gateway;
 #[cfg(test)]
 mod gateway_tests;
 mod http;
 mod identity;
+mod pods;
 mod policy;
 mod proxy;
 mod rate_limit;
@@ -26,8 +28,12 @@ mod sidecar;
 mod tcp;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;
 
-pub(crate) use gateway::{served, server_protocol};
+pub(crate) use gateway::{
+    PROXY_PROTOCOL, carries_http, credential, credential_names, served, server_protocol, wants_proxy_protocol,
+};
 pub(crate) use http::is_authority;
 pub(crate) use policy::Effective;
 pub(crate) use rate_limit::{direction as rate_limit_direction, hosts as rate_limit_hosts};
@@ -74,6 +80,8 @@ struct Builder<'a> {
     rate_limits: Vec<model::RateLimit>,
     /// By name; none: asked for and found missing.
     destinations: BTreeMap<String, Option<(model::Destination, model::Endpoints)>>,
+    /// By name; only what is referred to.
+    credentials: BTreeMap<String, model::Credential>,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -87,6 +95,7 @@ impl<'a> Builder<'a> {
             virtual_hosts: Vec::new(),
             rate_limits: Vec::new(),
             destinations: BTreeMap::new(),
+            credentials: BTreeMap::new(),
             diagnostics: Vec::new(),
         }
     }
@@ -97,10 +106,26 @@ impl<'a> Builder<'a> {
         if let Some(known) = self.destinations.get(&name) {
             return known.is_some();
         }
-        let found = destination::build(self.mesh, self.identity.client(), host, port, subset);
+        let found = destination::build(self.mesh, self.identity, host, port, subset);
+        let found = found.map(|built| {
+            self.diagnostics.extend(built.diagnostics);
+            built.credential.into_iter().for_each(|it| self.credential(it));
+            (built.destination, built.endpoints)
+        });
         let exists = found.is_some();
         self.destinations.insert(name, found);
         exists
+    }
+
+    /// Makes a credential part of the view. Where one of its name is, asked for other parts, the new parts are added.
+    fn credential(&mut self, credential: model::Credential) {
+        let known = self.credentials.entry(credential.name.clone()).or_insert_with(|| credential.clone());
+        if known.cert_chain.is_empty() {
+            (known.cert_chain, known.key) = (credential.cert_chain, credential.key);
+        }
+        if known.ca.is_empty() {
+            (known.ca, known.crl) = (credential.ca, credential.crl);
+        }
     }
 
     fn finish(mut self) -> View {
@@ -120,6 +145,7 @@ impl<'a> Builder<'a> {
         let (destinations, endpoints): (Vec<_>, Vec<_>) = found.into_iter().unzip();
         let mut resources =
             Vec::with_capacity(1 + 2 * destinations.len() + self.virtual_hosts.len() + self.hosts.len());
+        resources.extend(self.credentials.into_values().map(Resource::Credential));
         resources.push(Resource::Proxy(self.proxy));
         resources.extend(endpoints.into_iter().map(Resource::Endpoints));
         resources.extend(destinations.into_iter().map(Resource::Destination));

@@ -3,8 +3,10 @@
 use dromon_core::config::model::{self, Balancer, Outlier};
 
 use crate::api::destination_rule::{
-    ConnectionPool, LoadBalancer, OutlierDetection, RetryBudget, SimpleLb, TrafficPolicy,
+    ClientTls, ConnectionPool, H2UpgradePolicy, LoadBalancer, OutlierDetection, ProxyProtocol, RetryBudget,
+    SimpleLb, TrafficPolicy,
 };
+use crate::api::mesh_config::MeshConfig;
 use crate::api::scalar::Span;
 
 /// The parts that hold for one port of one subset.
@@ -14,6 +16,35 @@ pub struct Effective<'a> {
     connection_pool: Option<&'a ConnectionPool>,
     outlier_detection: Option<&'a OutlierDetection>,
     retry_budget: Option<&'a RetryBudget>,
+    tls: Option<(&'a ClientTls, TlsPlace)>,
+    proxy_protocol: Option<&'a ProxyProtocol>,
+}
+
+/// Where TLS settings stand in a DestinationRule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TlsPlace {
+    in_subset: bool,
+    /// Position in `portLevelSettings`.
+    at_port: Option<usize>,
+}
+
+impl TlsPlace {
+    /// The subset's settings.
+    pub fn of_subset(self) -> bool {
+        self.in_subset
+    }
+
+    /// The field's path; `subset` is the subset's position in the object.
+    pub fn field(self, subset: Option<usize>) -> String {
+        let policy = match self.in_subset {
+            true => format!("spec.subsets[{}].trafficPolicy", subset.unwrap_or_default()),
+            false => "spec.trafficPolicy".to_owned(),
+        };
+        match self.at_port {
+            Some(at) => format!("{policy}.portLevelSettings[{at}].tls"),
+            None => format!("{policy}.tls"),
+        }
+    }
 }
 
 impl<'a> Effective<'a> {
@@ -24,7 +55,11 @@ impl<'a> Effective<'a> {
         port: u16,
     ) -> Effective<'a> {
         let mut effective = Effective::default();
-        for policy in [top, subset].into_iter().flatten() {
+        for (policy, in_subset) in [(top, false), (subset, true)] {
+            let Some(policy) = policy else { continue };
+            let place = TlsPlace { in_subset, at_port: None };
+            effective.tls = policy.tls.as_ref().map(|it| (it, place)).or(effective.tls);
+            effective.proxy_protocol = policy.proxy_protocol.as_ref().or(effective.proxy_protocol);
             effective.load_balancer = policy.load_balancer.as_ref().or(effective.load_balancer);
             effective.connection_pool = policy.connection_pool.as_ref().or(effective.connection_pool);
             effective.outlier_detection = policy.outlier_detection.as_ref().or(effective.outlier_detection);
@@ -32,7 +67,10 @@ impl<'a> Effective<'a> {
             let of_port = |it: &&crate::api::destination_rule::PortTrafficPolicy| {
                 it.port.is_some_and(|selector| selector.number == port)
             };
-            if let Some(settings) = policy.port_level_settings.iter().find(of_port) {
+            let settings = policy.port_level_settings.iter().enumerate();
+            if let Some((at, settings)) = { settings }.find(|(_, it)| of_port(it)) {
+                let place = TlsPlace { in_subset, at_port: Some(at) };
+                effective.tls = settings.tls.as_ref().map(|it| (it, place));
                 effective.load_balancer = settings.load_balancer.as_ref();
                 effective.connection_pool = settings.connection_pool.as_ref();
                 effective.outlier_detection = settings.outlier_detection.as_ref();
@@ -68,6 +106,34 @@ impl<'a> Effective<'a> {
     /// Ejection of bad endpoints.
     pub fn outlier(&self) -> Option<Outlier> {
         self.outlier_detection.map(outlier)
+    }
+
+    /// TLS settings, where a rule has some.
+    pub fn tls(&self) -> Option<(&'a ClientTls, TlsPlace)> {
+        self.tls
+    }
+
+    /// Whether HTTP/1.1 is carried as HTTP/2; the mesh's word where the rule has none.
+    pub fn h2_upgrade(&self, mesh: &MeshConfig) -> bool {
+        let own = self.connection_pool.and_then(|it| it.http.as_ref()?.h2_upgrade_policy);
+        match own {
+            Some(H2UpgradePolicy::Upgrade) => true,
+            Some(H2UpgradePolicy::DoNotUpgrade) => false,
+            Some(H2UpgradePolicy::Default) | None => mesh.h2_upgrade_policy.as_deref() == Some("UPGRADE"),
+        }
+    }
+
+    /// Whether requests keep the protocol that the client spoke.
+    pub fn use_client_protocol(&self) -> bool {
+        self.connection_pool.and_then(|it| it.http.as_ref()?.use_client_protocol) == Some(true)
+    }
+
+    /// The PROXY protocol header to send.
+    pub fn proxy_protocol(&self) -> Option<model::ProxyProtocol> {
+        self.proxy_protocol.map(|it| match it.version.as_str() {
+            "V2" => model::ProxyProtocol::V2,
+            _ => model::ProxyProtocol::V1,
+        })
     }
 
     /// Retry budget.

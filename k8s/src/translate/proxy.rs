@@ -38,7 +38,7 @@ pub fn proxy(mesh: &Mesh, identity: &ProxyIdentity) -> model::Proxy {
         access_log: access_log(mesh, identity),
         default_retries: Some(retries.unwrap_or_else(retry::default_policy)),
         expose_reason: role == Role::Sidecar,
-        trust_domain: mesh.config.trust_domain.clone(),
+        trust_domain: mesh.config.trust_domain().to_owned(),
         trust_domain_aliases: mesh.config.trust_domain_aliases.clone().unwrap_or_default(),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 
 use dromon_core::config::model::{
-    self, Host, HostPort, HttpAction, HttpRule, Listener, ListenerKind, MtlsMode, Protocol, TcpRule,
+    self, Host, HostPort, HttpAction, HttpRule, Listener, ListenerKind, Protocol, TcpMatch, TcpRule, TlsRule,
     VirtualHost, WeightedDestination,
 };
 
@@ -23,6 +23,8 @@ use super::proxy::sidecar_of;
 const PLACE: Place<'static> = Place { gateway: MESH_GATEWAY, port: None };
 /// The port of hosts that no service has and whose rules name no port.
 const HTTP_PORT: u16 = 80;
+/// As [`HTTP_PORT`], for rules of TLS.
+const HTTPS_PORT: u16 = 443;
 
 /// Builds the sidecar's part of a view.
 pub(super) fn build(builder: &mut Builder<'_>, sidecar: &SidecarIdentity) {
@@ -33,6 +35,7 @@ pub(super) fn build(builder: &mut Builder<'_>, sidecar: &SidecarIdentity) {
         builder.proxy.listeners.push(listener);
     }
     outbound(builder);
+    super::pods::own(builder, sidecar);
     for client in &sidecar.clients {
         let service = builder.mesh.service(&client.host, &builder.identity.namespace);
         let protocol = service.and_then(|it| it.port(client.port)).map(|it| it.protocol).unwrap_or_default();
@@ -72,6 +75,7 @@ fn inbound(builder: &mut Builder<'_>, sidecar: &SidecarIdentity) {
     }
     let own = sidecar_of(builder.mesh, builder.identity)
         .and_then(|it| it.rule.spec.inbound_connection_pool.as_ref());
+    let (mtls, identity) = (&builder.mesh.peer_authentications, builder.identity);
     for (number, arrival) in ports {
         let pool = match own {
             Some(pool) => policy::connection_pool(pool),
@@ -85,7 +89,7 @@ fn inbound(builder: &mut Builder<'_>, sidecar: &SidecarIdentity) {
             target: SocketAddr::new(sidecar.application, number),
             service: arrival.service.map(|(service, _)| service.facts()),
             pool,
-            mtls: MtlsMode::default(),
+            mtls: mtls.of(&identity.namespace, &identity.labels, number).mode,
         };
         let address = SocketAddr::new(sidecar.address, number);
         builder.proxy.listeners.push(Listener::new(format!("inbound/{number}"), address, number, kind));
@@ -132,6 +136,9 @@ fn outbound(builder: &mut Builder<'_>) {
             builder.destination(&service.host, port.number, "");
         }
         builder.hosts.push(index(service, namespace, routed));
+        if service.is_headless {
+            super::pods::of_service(builder, service);
+        }
     }
     for (host, virtual_service) in &rules.exact {
         let is_visible = egress.shows(&virtual_service.held.key.namespace, host);
@@ -170,6 +177,7 @@ fn index(service: &Service, namespace: &str, routed: bool) -> Host {
 fn virtual_host(builder: &mut Builder<'_>, service: &Service, virtual_service: &HeldVirtualService) -> bool {
     let spec = &virtual_service.held.rule.spec;
     let mut http = builder.http_rules(virtual_service, PLACE);
+    let tls = builder.tls_rules(virtual_service, PLACE);
     let mut tcp = builder.tcp_rules(virtual_service, PLACE);
     let is_any = |kind: fn(Protocol) -> bool| service.ports.iter().any(|it| kind(it.protocol));
     // What the rules say nothing about goes where it would have gone without them.
@@ -182,12 +190,25 @@ fn virtual_host(builder: &mut Builder<'_>, service: &Service, virtual_service: &
     }
     if spec.tcp.is_empty() && is_any(protocol::may_be_tcp) {
         let origin = format!("{} default", service.origin);
-        tcp.push(TcpRule { origin, matches: Vec::new(), destinations: to_itself(service) });
+        let matches = ports_without_tls_rules(service, &tls);
+        // Where TLS rules hold for every port, there is no default: as in Istio, what none of them takes is closed.
+        if tls.is_empty() || !matches.is_empty() {
+            tcp.push(TcpRule { origin, matches, destinations: to_itself(service) });
+        }
     }
     let origins = vec![virtual_service.held.key.to_string()];
     let name = service.host.clone();
-    builder.virtual_hosts.push(VirtualHost { name, origins, http, tcp, ..VirtualHost::default() });
+    builder.virtual_hosts.push(VirtualHost { name, origins, http, tls, tcp, ..VirtualHost::default() });
     true
+}
+
+/// The ports on which a service's own default holds beside TLS rules: those of no TLS. Empty without such rules: all.
+fn ports_without_tls_rules(service: &Service, tls: &[TlsRule]) -> Vec<TcpMatch> {
+    if tls.is_empty() {
+        return Vec::new();
+    }
+    let others = service.ports.iter().filter(|it| it.protocol != Protocol::Tls);
+    others.map(|it| TcpMatch { port: Some(it.number), ..TcpMatch::default() }).collect()
 }
 
 fn to_itself(service: &Service) -> Vec<WeightedDestination> {
@@ -197,12 +218,16 @@ fn to_itself(service: &Service) -> Vec<WeightedDestination> {
 /// A host that only a VirtualService speaks of: it exists for HTTP, on the ports that its rules lead to.
 fn pure_virtual_host(builder: &mut Builder<'_>, host: &str, virtual_service: &HeldVirtualService) {
     let http = builder.http_rules(virtual_service, PLACE);
+    let tls = builder.tls_rules(virtual_service, PLACE);
     let tcp = builder.tcp_rules(virtual_service, PLACE);
-    if http.is_empty() && tcp.is_empty() {
+    if http.is_empty() && tcp.is_empty() && tls.is_empty() {
         return;
     }
     let mut ports = BTreeMap::from([(HTTP_PORT, Protocol::Http)]);
     let spec = &virtual_service.held.rule.spec;
+    for condition in tls.iter().flat_map(|it| &it.matches) {
+        ports.insert(condition.port.unwrap_or(HTTPS_PORT), Protocol::Tls);
+    }
     let destinations = spec.http.iter().flat_map(|it| &it.route).filter_map(|it| it.destination.port);
     let matched = spec.http.iter().flat_map(|it| &it.matches).filter_map(|it| it.port);
     for port in destinations.map(|it| it.number).chain(matched) {
@@ -217,6 +242,7 @@ fn pure_virtual_host(builder: &mut Builder<'_>, host: &str, virtual_service: &He
         name: name.clone(),
         origins,
         http,
+        tls,
         tcp,
         ..VirtualHost::default()
     });

@@ -35,7 +35,8 @@ pub enum TlsMode {
     IstioMutual,
     /// Passed on unread, by the server name of its ClientHello ([`TlsRule`]).
     Passthrough,
-    /// Passed on unread to the destination that the server name spells (`outbound_.PORT_.SUBSET_.HOST`).
+    /// Passed on unread to the destination that the server name spells ([`mesh_server_name`]), without TLS of our own
+    /// around it: it is the mesh's already.
     AutoPassthrough,
 }
 
@@ -74,8 +75,8 @@ pub struct ServerTls {
     pub mode: TlsMode,
     /// What is spoken inside, where TLS ends here: `Http` (HTTP/1.1 or HTTP/2, by ALPN) or `Tcp`.
     pub protocol: Protocol,
-    /// Names of [`Credential`]s, one for each kind of key. One that is not here serves no handshake: these hosts only are
-    /// down.
+    /// Names of [`Credential`]s, one for each kind of key. Without any that is here no handshake is served: these hosts
+    /// only are down.
     pub credentials: Vec<String>,
     /// None: TLS 1.2.
     pub min_version: Option<TlsVersion>,

@@ -3,8 +3,7 @@
 use std::collections::HashSet;
 
 use crate::api::destination_rule::{
-    ClientTls, ClientTlsMode, ConnectionPool, DestinationRule, H2UpgradePolicy, LoadBalancer,
-    OutlierDetection, TrafficPolicy,
+    ClientTls, ClientTlsMode, ConnectionPool, DestinationRule, LoadBalancer, OutlierDetection, TrafficPolicy,
 };
 
 use super::Report;
@@ -58,10 +57,13 @@ fn traffic_policy(report: &mut Report, path: &str, policy: &TrafficPolicy) {
             (&port.load_balancer, &port.connection_pool, &port.outlier_detection, &port.tls),
         );
     }
-    report.not_yet_if(
-        path,
-        &[("tunnel", policy.tunnel.is_some()), ("proxyProtocol", policy.proxy_protocol.is_some())],
-    );
+    report.not_yet_if(path, &[("tunnel", policy.tunnel.is_some())]);
+    if let Some(proxy_protocol) = &policy.proxy_protocol
+        && !matches!(proxy_protocol.version.as_str(), "" | "V1" | "V2")
+    {
+        let message = format!("`{}` is not a version of the PROXY protocol", proxy_protocol.version);
+        report.error(format!("{path}.proxyProtocol.version"), message, "V1 or V2");
+    }
     if let Some(budget) = &policy.retry_budget {
         let path = format!("{path}.retryBudget");
         if let Some(percent) = budget.percent {
@@ -83,25 +85,61 @@ fn parts(report: &mut Report, path: &str, (balancer, pool, outlier, tls): Parts<
         load_balancer(report, &format!("{path}.loadBalancer"), balancer);
     }
     if let Some(http) = pool.as_ref().and_then(|it| it.http.as_ref()) {
-        let upgrades = http.h2_upgrade_policy == Some(H2UpgradePolicy::Upgrade);
-        let not_yet = [
-            ("h2UpgradePolicy", upgrades),
-            ("useClientProtocol", http.use_client_protocol == Some(true)),
-            ("maxConcurrentStreams", http.max_concurrent_streams.is_some()),
-            ("http2KeepAlive", http.http2_keep_alive.is_some()),
-        ];
+        let not_yet = [("http2KeepAlive", http.http2_keep_alive.is_some())];
         report.not_yet_if(&format!("{path}.connectionPool.http"), &not_yet);
     }
     if let Some(outlier) = outlier {
         outlier_detection(report, &format!("{path}.outlierDetection"), outlier);
     }
-    if let Some(tls) = tls.as_ref().filter(|it| it.mode != ClientTlsMode::Disable) {
-        let message = format!(
-            "TLS to the destination ({:?}) is not carried out yet: traffic goes in plaintext",
-            tls.mode
-        );
-        report.warning(format!("{path}.tls.mode"), message, super::RULES_PAGE);
+    if let Some(tls) = tls {
+        client_tls(report, &format!("{path}.tls"), tls);
     }
+}
+
+fn client_tls(report: &mut Report, path: &str, tls: &ClientTls) {
+    let outside = matches!(tls.mode, ClientTlsMode::Simple | ClientTlsMode::Mutual);
+    let named = tls.credential_name.as_ref().is_some_and(|it| !it.is_empty());
+    if tls.mode == ClientTlsMode::Mutual && !named {
+        let files = tls.client_certificate.is_some() || tls.private_key.is_some();
+        let (message, hint) = match files {
+            true => (
+                "the certificate is not read from files: nothing is sent to the destination",
+                "put it into a Secret and name that in `credentialName`",
+            ),
+            false => ("mode MUTUAL needs a certificate", "name a Secret with `tls.crt` and `tls.key`"),
+        };
+        match files {
+            true => report.warning(format!("{path}.clientCertificate"), message, hint),
+            false => report.error(format!("{path}.credentialName"), message, hint),
+        }
+    }
+    if tls.ca_certificates.as_deref().is_some_and(|it| outside && !named && it != "system") {
+        let message = "CAs are not read from files: the system's are used";
+        report.warning(
+            format!("{path}.caCertificates"),
+            message,
+            "put them into a Secret and name that in `credentialName`",
+        );
+    }
+    let ignored = [
+        ("credentialName", named),
+        ("insecureSkipVerify", tls.insecure_skip_verify == Some(true)),
+        ("clientCertificate", tls.client_certificate.is_some()),
+        ("privateKey", tls.private_key.is_some()),
+        ("caCertificates", tls.ca_certificates.is_some()),
+    ];
+    for (name, _) in ignored.iter().filter(|(_, is_set)| *is_set && !outside) {
+        let message = format!("`{name}` has no effect in mode {:?}", tls.mode);
+        report.warning(format!("{path}.{name}"), message, "the mesh's own certificates are used");
+    }
+    if tls.insecure_skip_verify == Some(true) && outside {
+        let message = "any certificate is taken, whoever shows it";
+        report.warning(format!("{path}.insecureSkipVerify"), message, "name the CAs in `credentialName`");
+    }
+    if let Some(sni) = tls.sni.as_ref().filter(|it| !it.is_empty()) {
+        report.host(format!("{path}.sni"), sni);
+    }
+    report.not_yet_if(path, &[("caCrl", tls.ca_crl.is_some())]);
 }
 
 fn load_balancer(report: &mut Report, path: &str, balancer: &LoadBalancer) {

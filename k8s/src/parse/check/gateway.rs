@@ -1,6 +1,6 @@
 //! Gateway and Sidecar.
 
-use crate::api::gateway::{Gateway, Server};
+use crate::api::gateway::{Gateway, Server, ServerTls, ServerTlsMode};
 use crate::api::sidecar::Sidecar;
 use crate::parse::spelling::nearest;
 
@@ -24,9 +24,9 @@ fn check_server(report: &mut Report, path: &str, server: &Server) {
     let field = format!("{path}.port.protocol");
     match protocol.as_str() {
         "" => report.error(field, "the protocol is missing", "`HTTP` or `TCP`"),
-        "HTTPS" | "TLS" => {
-            let message = format!("{protocol} servers are not carried out yet; the port is not opened");
-            report.warning(field, message, super::RULES_PAGE);
+        "HTTPS" | "TLS" if server.tls.is_none() => {
+            let message = format!("a server of protocol {protocol} needs `tls`");
+            report.error(format!("{path}.tls"), message, "as in `{mode: SIMPLE, credentialName: my-cert}`");
         }
         known if PROTOCOLS.contains(&known) => {}
         other => {
@@ -51,10 +51,91 @@ fn check_server(report: &mut Report, path: &str, server: &Server) {
         let message = format!("TLS settings have no effect on a server of protocol {protocol}");
         report.warning(format!("{path}.tls"), message, "use protocol HTTPS");
     }
+    if let Some(tls) = server.tls.as_ref().filter(|_| !matches!(protocol.as_str(), "HTTP" | "HTTP2" | "GRPC"))
+    {
+        server_tls(report, &format!("{path}.tls"), tls);
+    }
     report.not_yet_if(
         path,
         &[("bind", !server.bind.is_empty()), ("defaultEndpoint", !server.default_endpoint.is_empty())],
     );
+}
+
+fn server_tls(report: &mut Report, path: &str, tls: &ServerTls) {
+    let named = !crate::translate::credential_names(tls).is_empty();
+    let files = tls.server_certificate.is_some() || tls.tls_certificates.is_some();
+    let own =
+        matches!(tls.mode, ServerTlsMode::Simple | ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual);
+    match (own, named) {
+        (true, false) if files => {
+            let message = "certificates are not read from files: no handshake is served";
+            report.warning(
+                format!("{path}.serverCertificate"),
+                message,
+                "put it into a Secret and name that",
+            );
+        }
+        (true, false) => {
+            let message = format!("mode {:?} needs a certificate", tls.mode);
+            report.error(
+                format!("{path}.credentialName"),
+                message,
+                "name a Secret with `tls.crt` and `tls.key`",
+            );
+        }
+        (false, true) => {
+            let message = format!("mode {:?} serves no certificate of its own", tls.mode);
+            report.warning(format!("{path}.credentialName"), message, "SIMPLE ends TLS at the gateway");
+        }
+        _ => {}
+    }
+    if tls.https_redirect {
+        let message = "a server of TLS has nothing to redirect";
+        report.warning(format!("{path}.httpsRedirect"), message, "set it on the HTTP server of port 80");
+    }
+    versions(report, path, tls);
+    let asks = matches!(
+        tls.mode,
+        ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual | ServerTlsMode::IstioMutual
+    );
+    if !asks && tls.subject_alt_names.as_ref().is_some_and(|it| !it.is_empty()) {
+        let message = format!("clients show no certificate in mode {:?}", tls.mode);
+        report.warning(format!("{path}.subjectAltNames"), message, "use MUTUAL");
+    }
+    let not_yet = [
+        ("caCertificates", tls.ca_certificates.is_some()),
+        ("caCrl", tls.ca_crl.is_some()),
+        ("verifyCertificateSpki", tls.verify_certificate_spki.as_ref().is_some_and(|it| !it.is_empty())),
+        ("verifyCertificateHash", tls.verify_certificate_hash.as_ref().is_some_and(|it| !it.is_empty())),
+    ];
+    report.not_yet_if(path, &not_yet);
+}
+
+const VERSIONS: &[&str] = &["TLS_AUTO", "TLSV1_0", "TLSV1_1", "TLSV1_2", "TLSV1_3"];
+
+fn versions(report: &mut Report, path: &str, tls: &ServerTls) {
+    let place =
+        |text: &Option<String>| text.as_deref().map(|it| VERSIONS.iter().position(|known| *known == it));
+    let (min, max) = (place(&tls.min_protocol_version), place(&tls.max_protocol_version));
+    for (name, found) in [("minProtocolVersion", min), ("maxProtocolVersion", max)] {
+        if found == Some(None) {
+            report.error(format!("{path}.{name}"), "not a version of TLS", &VERSIONS.join(", "));
+        }
+    }
+    if matches!(min, Some(Some(1 | 2))) {
+        let message = "TLS 1.0 and 1.1 are not spoken (RFC 8996); the least is 1.2";
+        report.warning(format!("{path}.minProtocolVersion"), message, "TLSV1_2");
+    }
+    if matches!(max, Some(Some(1 | 2))) {
+        let message = "no version is left: the least that is spoken is 1.2 (RFC 8996)";
+        report.error(format!("{path}.maxProtocolVersion"), message, "TLSV1_2 or TLSV1_3");
+    }
+    if let (Some(Some(min)), Some(Some(max))) = (min, max)
+        && max > 0
+        && min > max
+    {
+        report.error(format!("{path}.minProtocolVersion"), "is over maxProtocolVersion", "swap them");
+    }
 }
 
 /// Looks a Sidecar over.

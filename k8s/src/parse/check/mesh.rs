@@ -12,6 +12,19 @@ pub fn config(report: &mut Report, spec: &MeshConfig) {
         let message = "with encoding JSON, the format is a JSON object of names and operators";
         report.error("data.mesh.accessLogFormat", message, "as in `{\"path\": \"%REQ(:PATH)%\"}`");
     }
+    for (field, domain) in std::iter::once(("trustDomain", spec.trust_domain.as_str()))
+        .chain(spec.trust_domain_aliases.iter().flatten().map(|it| ("trustDomainAliases", it.as_str())))
+    {
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._".contains(&b);
+        if !domain.bytes().all(allowed) || domain.len() > 255 {
+            let message = format!("`{domain}` is not a SPIFFE trust domain");
+            report.error(
+                format!("data.mesh.{field}"),
+                message,
+                "lower-case letters, digits, `.`, `-` and `_`",
+            );
+        }
+    }
     let tracing = spec.enable_tracing == Some(true);
     let not_yet = [
         ("rootNamespace", spec.root_namespace.is_some()),
@@ -21,7 +34,6 @@ pub fn config(report: &mut Report, spec: &MeshConfig) {
         ("tcpKeepalive", spec.tcp_keepalive.is_some()),
         ("dnsRefreshRate", spec.dns_refresh_rate.is_some()),
         ("localityLbSetting", spec.locality_lb_setting.is_some()),
-        ("h2UpgradePolicy", spec.h2_upgrade_policy.as_deref() == Some("UPGRADE")),
         ("defaultProviders", spec.default_providers.is_some()),
         ("discoverySelectors", spec.discovery_selectors.is_some()),
         ("pathNormalization", spec.path_normalization.is_some()),
@@ -30,7 +42,6 @@ pub fn config(report: &mut Report, spec: &MeshConfig) {
         ("certificates", spec.certificates.is_some()),
         ("meshMTLS", spec.mesh_mtls.is_some()),
         ("tlsDefaults", spec.tls_defaults.is_some()),
-        ("trustDomainAliases", spec.trust_domain_aliases.is_some()),
         ("ingressService", spec.ingress_service.is_some()),
         ("ingressClass", spec.ingress_class.is_some()),
         ("ingressSelector", spec.ingress_selector.is_some()),

@@ -12,6 +12,7 @@ mod destination_rule;
 mod gateway;
 mod http_route;
 mod mesh;
+mod peer_authentication;
 mod policy;
 mod service;
 mod service_entry;
@@ -32,6 +33,7 @@ pub fn object(object: &Object) -> Vec<Diagnostic> {
         Object::ServiceEntry(it) => service_entry::check(&mut report, &it.spec),
         Object::WorkloadEntry(it) => service_entry::workload(&mut report, "spec", &it.spec),
         Object::Sidecar(it) => gateway::sidecar(&mut report, &it.spec),
+        Object::PeerAuthentication(it) => peer_authentication::check(&mut report, &it.spec),
         Object::Telemetry(it) => mesh::telemetry(&mut report, &it.spec),
         Object::RateLimit(it) => policy::rate_limit(&mut report, &it.spec),
         Object::Process(it) => policy::process(&mut report, &it.spec),

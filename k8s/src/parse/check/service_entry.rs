@@ -40,7 +40,6 @@ pub fn check(report: &mut Report, spec: &ServiceEntry) {
         }
     }
     resolution(report, spec, has_selector);
-    report.not_yet_if("spec", &[("subjectAltNames", spec.subject_alt_names.is_some())]);
 }
 
 fn hosts(report: &mut Report, spec: &ServiceEntry) {

@@ -1,3 +1,5 @@
+mod tls;
+
 use crate::diagnostic::Severity;
 use crate::parse;
 use crate::testing::told;
@@ -241,10 +243,6 @@ fn destination_rules() {
         &["Warning spec.trafficPolicy.loadBalancer.consistentHash: not carried out yet"],
     );
     rule(
-        "{host: a, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}",
-        &["Warning spec.trafficPolicy.tls.mode: not carried out yet"],
-    );
-    rule(
         "{host: a, trafficPolicy: {portLevelSettings: [{loadBalancer: {simple: RANDOM}}]}}",
         &["Error spec.trafficPolicy.portLevelSettings[0].port: missing"],
     );
@@ -263,8 +261,8 @@ fn gateways() {
     );
     gateway("{port: {protocol: HTTP}, hosts: ['*']}", &["Error spec.servers[0].port.number: not a port"]);
     gateway(
-        "{port: {number: 443, protocol: HTTPS}, tls: {mode: SIMPLE}, hosts: ['*']}",
-        &["Warning spec.servers[0].port.protocol: not carried out yet"],
+        "{port: {number: 443, protocol: HTTPS}, hosts: ['*']}",
+        &["Error spec.servers[0].tls: needs `tls`"],
     );
     gateway(
         "{port: {number: 80, protocol: HTTP}, hosts: ['a/b:80']}",

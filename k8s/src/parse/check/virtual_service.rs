@@ -1,7 +1,8 @@
 //! VirtualService.
 
-use crate::api::virtual_service::{RouteDestination, TcpRoute, VirtualService};
+use crate::api::virtual_service::{RouteDestination, TcpRoute, TlsRoute, VirtualService};
 use crate::mesh::MESH_GATEWAY;
+use crate::mesh::host::covers;
 
 use super::{Report, http_route};
 
@@ -23,7 +24,7 @@ pub fn check(report: &mut Report, spec: &VirtualService) {
         report.error("spec.hosts", "no host is named", "without hosts and gateways it can be delegated to");
     }
     if spec.http.is_empty() && spec.tcp.is_empty() && spec.tls.is_empty() {
-        report.error("spec", "no route is given", "give `http` or `tcp` routes");
+        report.error("spec", "no route is given", "give `http`, `tls` or `tcp` routes");
     }
     for (at, route) in spec.http.iter().enumerate() {
         http_route::check(report, &format!("spec.http[{at}]"), route);
@@ -32,8 +33,12 @@ pub fn check(report: &mut Report, spec: &VirtualService) {
             known_gateways(report, field, spec, &condition.gateways);
         }
     }
-    for at in 0..spec.tls.len() {
-        report.not_yet(format!("spec.tls[{at}]"));
+    for (at, route) in spec.tls.iter().enumerate() {
+        tls(report, &format!("spec.tls[{at}]"), route, &spec.hosts);
+        for (alternative, condition) in route.matches.iter().enumerate() {
+            let field = format!("spec.tls[{at}].match[{alternative}].gateways");
+            known_gateways(report, field, spec, &condition.gateways);
+        }
     }
     for (at, route) in spec.tcp.iter().enumerate() {
         tcp(report, &format!("spec.tcp[{at}]"), route);
@@ -51,6 +56,42 @@ fn known_gateways(report: &mut Report, field: String, spec: &VirtualService, gat
     for (at, name) in gateways.iter().enumerate().filter(|(_, name)| !is_known(name)) {
         let message = format!("`{name}` is not among the object's gateways, so this never matches");
         report.warning(format!("{field}[{at}]"), message, "add it to `spec.gateways`");
+    }
+}
+
+/// Istio's rules: a route of TLS names the server names it is for, each among the object's hosts.
+fn tls(report: &mut Report, path: &str, route: &TlsRoute, hosts: &[String]) {
+    if route.route.is_empty() {
+        report.error(format!("{path}.route"), "no destination is given", "give at least one");
+    }
+    destinations(report, &format!("{path}.route"), &route.route);
+    if route.matches.is_empty() {
+        report.error(
+            format!("{path}.match"),
+            "no server name is given",
+            "as in `[{sniHosts: [a.example.com]}]`",
+        );
+    }
+    for (at, condition) in route.matches.iter().enumerate() {
+        let path = format!("{path}.match[{at}]");
+        if condition.sni_hosts.is_empty() {
+            report.error(format!("{path}.sniHosts"), "no server name is given", "one of the object's hosts");
+        }
+        for (at, name) in condition.sni_hosts.iter().enumerate() {
+            let field = format!("{path}.sniHosts[{at}]");
+            report.host(field.clone(), name);
+            let lower = name.to_ascii_lowercase();
+            if !hosts.iter().any(|host| covers(&host.to_ascii_lowercase(), &lower)) {
+                let message = format!("`{name}` is not among the object's hosts");
+                report.error(field, message, "add it to `spec.hosts`");
+            }
+        }
+        for (at, subnet) in condition.destination_subnets.iter().enumerate() {
+            report.subnet(format!("{path}.destinationSubnets[{at}]"), subnet);
+        }
+        if let Some(port) = condition.port {
+            report.port(format!("{path}.port"), port);
+        }
     }
 }
 

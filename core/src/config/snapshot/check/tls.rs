@@ -23,9 +23,6 @@ pub(super) fn listener(listener: &model::Listener) -> Result<(), String> {
 fn server_tls(server: &model::ServerTls) -> Result<(), String> {
     at_most(server.hosts.len(), SERVER_NAMES_MAX, "hosts")?;
     server.hosts.iter().try_for_each(|host| domain_name(host, "hosts"))?;
-    if server.mode.needs_credential() && server.credentials.is_empty() {
-        return Err("credentials: none is named".into());
-    }
     if server.mode.terminates() && !matches!(server.protocol, Protocol::Http | Protocol::Tcp) {
         return Err(format!("protocol: {:?} where only HTTP or TCP can come out of TLS", server.protocol));
     }

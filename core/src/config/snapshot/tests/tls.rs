@@ -37,12 +37,13 @@ fn client(tls: ClientTls) -> Resource {
 
 #[test]
 fn tls_settings_that_cannot_be_carried_out_are_refused() {
-    let why = refusal(server(|it| it.credentials.clear()));
-    assert_eq!(why, "listener gateway/443: Gateway/default/shop spec.servers[0]: credentials: none is named");
     let why = refusal(server(|it| {
         (it.min_version, it.max_version) = (Some(TlsVersion::V1_3), Some(TlsVersion::V1_2));
     }));
-    assert!(why.contains("minVersion is over maxVersion"), "{why}");
+    assert_eq!(
+        why,
+        "listener gateway/443: Gateway/default/shop spec.servers[0]: minVersion is over maxVersion"
+    );
     assert!(refusal(server(|it| it.hosts = vec!["A b".into()])).contains("hosts: \"A b\""));
     assert!(refusal(server(|it| it.protocol = model::Protocol::Tls)).contains("protocol: Tls"));
     assert!(refusal(server(|it| it.subject_alt_names = vec!["x".into()])).contains("subjectAltNames"));
