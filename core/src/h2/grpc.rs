@@ -89,3 +89,6 @@ pub fn timeout_value(left: Duration) -> String {
     let (number, unit) = fitting.unwrap_or((TIMEOUT_MAX, 'H'));
     format!("{number}{unit}")
 }
+
+#[cfg(test)]
+mod tests;

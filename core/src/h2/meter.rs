@@ -241,3 +241,6 @@ fn skip<'a>(bytes: &'a [u8], left: &mut usize) -> &'a [u8] {
     *left -= count;
     bytes.get(count..).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

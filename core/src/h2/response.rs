@@ -56,3 +56,6 @@ pub fn trailers_to_h1(fields: &HeaderMap, accepted: bool, out: &mut Vec<u8>) {
     }
     h1::trailers(&section, accepted, out);
 }
+
+#[cfg(test)]
+mod tests;
