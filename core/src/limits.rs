@@ -71,6 +71,8 @@ pub const H2_STREAMS_MAX: u32 = 100;
 pub const H2_REQUESTS_PER_CONNECTION_MAX: u64 = 10_000;
 /// What HPACK's table of a client may hold, in bytes.
 pub const H2_HEADER_TABLE_BYTES: u32 = 4 * 1024;
+/// Time for a new upstream connection's SETTINGS to come where a request depends on them, in milliseconds.
+pub const H2_SETTINGS_WAIT_MS: u64 = 1_000;
 /// What a client may send ahead on one stream, in bytes.
 pub const H2_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 /// What a client may send ahead on all streams of a connection, in bytes.

@@ -12,10 +12,17 @@ pub fn from_h1(head: &ResponseHead, bytes: &[u8]) -> Option<Response<()>> {
     let mut response = Response::new(());
     *response.status_mut() =
         StatusCode::from_u16(head.status()).ok().filter(|status| status.as_u16() != 101)?;
+    *response.headers_mut() = fields(head, bytes);
+    if matches!(head.body(), Body::Chunked | Body::UntilClose) {
+        response.headers_mut().remove(CONTENT_LENGTH);
+    }
+    Some(response)
+}
+
+fn fields(head: &ResponseHead, bytes: &[u8]) -> HeaderMap {
     // One copy for all values.
     let shared = Bytes::copy_from_slice(bytes.get(..usize::from(head.fields().end)).unwrap_or_default());
-    let fields = response.headers_mut();
-    fields.reserve(head.fields().iter().len());
+    let mut fields = HeaderMap::with_capacity(head.fields().iter().len());
     for field in head.fields().iter().filter(|field| !field.hop && !h1::is_hop_by_hop(field.known)) {
         let Ok(name) = HeaderName::from_bytes(field.name.of_bytes(bytes)) else { continue };
         let range = field.value.start()..field.value.end();
@@ -25,9 +32,20 @@ pub fn from_h1(head: &ResponseHead, bytes: &[u8]) -> Option<Response<()>> {
         let Ok(value) = HeaderValue::from_maybe_shared(shared.slice(range)) else { continue };
         let _ = fields.try_append(name, value);
     }
-    if matches!(head.body(), Body::Chunked | Body::UntilClose) {
-        fields.remove(CONTENT_LENGTH);
+    fields
+}
+
+/// A 101 as the answer to an extended CONNECT (RFC 8441, 5): a 200 without what HTTP/1 says of the switch. None where it
+/// switches to another protocol than was asked for (R26).
+pub fn from_switch(head: &ResponseHead, bytes: &[u8], protocol: &str) -> Option<Response<()>> {
+    let mut chosen = head.fields().values("upgrade", bytes);
+    let same = chosen.next().is_some_and(|it| it.eq_ignore_ascii_case(protocol.as_bytes()));
+    if !same || chosen.next().is_some() {
+        return None;
     }
+    let mut response = Response::new(());
+    *response.headers_mut() = fields(head, bytes);
+    response.headers_mut().remove("sec-websocket-accept");
     Some(response)
 }
 

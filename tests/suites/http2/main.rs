@@ -55,6 +55,7 @@ tests! {
     trailers_and_interim_answers_pass = requests::trailers_and_interim;
     a_reset_cancels_upstream_at_once = requests::cancelled;
     an_upstream_that_breaks_off_is_never_a_clean_end = requests::truncated;
+    websockets_pass_as_extended_connect = requests::websocket;
     a_drain_says_goaway_and_finishes_what_is_under_way = requests::drain;
     curl_nghttp_and_h2load_are_served = clients::real_clients;
     large_bodies_pass_both_ways = clients::large_bodies;

@@ -209,3 +209,69 @@ pub fn drain(driver: &str) {
     assert!(idle.until(|frame| frame.kind == kind::GOAWAY).is_some(), "{driver}: idle clients are told too");
     eventually("the proxy to end", || proxy.process.ended());
 }
+
+/// RFC 8441: to a service of HTTP/1 as an upgrade, and before that through a second proxy as it is.
+pub fn websocket(driver: &str) {
+    let upstream = Scripted::start();
+    upstream.answer(|seen| match seen.header("upgrade") {
+        Some("websocket") => Answer {
+            bytes: "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\
+                    Sec-WebSocket-Accept: x\r\nSec-WebSocket-Protocol: chat\r\n\r\nearly"
+                .into(),
+            then: Then::Echo,
+        },
+        _ => Answer::keep("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n"),
+    });
+    let (_near, near) = start(driver, upstream.address, Protocol::Http, |_| {});
+    let (_far, far) = start(driver, near, Protocol::Http2, |_| {});
+    for front in [near, far] {
+        let mut frames = Frames::open(front);
+        let settings =
+            frames.until(|frame| frame.kind == kind::SETTINGS && frame.flags == 0).expect("SETTINGS");
+        let allowed = [0, 8, 0, 0, 0, 1];
+        assert!(settings.payload.chunks(6).any(|setting| setting == allowed), "{driver}: SETTINGS say so");
+        let connect = [
+            (":method", "CONNECT"),
+            (":protocol", "websocket"),
+            (":scheme", "http"),
+            (":path", "/chat"),
+            (":authority", "a"),
+            ("sec-websocket-version", "13"),
+        ];
+        frames.send(kind::HEADERS, END_HEADERS, 1, &block(&connect)).expect("open");
+        let head = frames.until(|frame| frame.stream == 1).expect("an answer");
+        assert_eq!(
+            (head.kind, head.payload.first()),
+            (kind::HEADERS, Some(&0x88)),
+            "{driver} {front}: {head:?}"
+        );
+        let heard = |frames: &mut Frames, expected: &[u8]| {
+            let mut bytes = Vec::new();
+            while bytes.len() < expected.len() {
+                bytes.extend(frames.until(|it| it.kind == kind::DATA).expect("more comes back").payload);
+            }
+            assert_eq!(bytes, expected, "{driver} {front}");
+        };
+        heard(&mut frames, b"early");
+        for word in ["hello", "world"] {
+            frames.send(kind::DATA, 0, 1, word.as_bytes()).expect("open");
+            heard(&mut frames, word.as_bytes());
+        }
+        frames.send(kind::DATA, END_STREAM, 1, b"bye").expect("open");
+        heard(&mut frames, b"bye");
+        assert!(
+            frames.until(|frame| frame.stream == 1 && frame.flags & END_STREAM != 0).is_some(),
+            "{driver}"
+        );
+        let seen = upstream.seen().pop().expect("it came");
+        assert!(seen.head.starts_with("GET /chat HTTP/1.1\r\n"), "{driver}: {}", seen.head);
+        assert_eq!(seen.header("sec-websocket-key").map(str::len), Some(24));
+        assert_eq!(seen.header("connection"), Some("upgrade"));
+    }
+    // Another answer than 101 is an answer; another protocol than asked for is the service's mistake.
+    let mut frames = Frames::open(near);
+    let other = [PSEUDO[1], PSEUDO[2], PSEUDO[3], (":protocol", "chess"), (":method", "CONNECT")];
+    frames.send(kind::HEADERS, END_HEADERS, 1, &block(&other)).expect("open");
+    let head = frames.until(|frame| frame.stream == 1).expect("an answer");
+    assert_eq!((head.kind, head.payload.first() == Some(&0x88)), (kind::HEADERS, false), "{driver}: 403");
+}

@@ -30,6 +30,18 @@ fn a_head_loses_what_belongs_to_its_connection() {
 }
 
 #[test]
+fn a_switch_answers_an_extended_connect() {
+    let text = "HTTP/1.1 101 Switching\r\nUpgrade: WebSocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: x\r\n\
+                Sec-WebSocket-Protocol: chat\r\n\r\n";
+    let mut head = ResponseHead::new();
+    head.parse(text.as_bytes(), false).unwrap();
+    let answer = from_switch(&head, text.as_bytes(), "websocket").unwrap();
+    assert_eq!((answer.status().as_u16(), answer.headers().len()), (200, 1));
+    assert_eq!(answer.headers()["sec-websocket-protocol"], "chat");
+    assert!(from_switch(&head, text.as_bytes(), "other").is_none());
+}
+
+#[test]
 fn there_is_no_101() {
     assert!(response("HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n").is_none());
 }

@@ -16,6 +16,7 @@ mod server;
 mod source;
 mod stream;
 mod unchunk;
+mod upgrade;
 
 use dromon_core::h2::PREFACE;
 

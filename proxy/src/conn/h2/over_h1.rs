@@ -6,10 +6,11 @@ use std::io;
 use std::pin::pin;
 use std::task::Poll;
 
+use bytes::Bytes;
 use dromon_core::exchange::{Attempt, End, Exchange, Input, Step};
 use dromon_core::fault::Reason;
 use dromon_core::h1::{ChunkHeader, Interim, LAST_CHUNK, Progress, ResponseHead, Version, interim};
-use dromon_core::h2::{Line, Sending, edit, from_h1, to_h1, trailers_to_h1};
+use dromon_core::h2::{Line, Sending, edit, from_h1, from_switch, to_h1, trailers_to_h1};
 use dromon_core::limits::{
     BODY_BUFFER_BYTES, BODY_BUFFER_BYTES_MAX, EXPECT_WAIT_MS, H2_SEND_BUFFER_BYTES, HEAD_BYTES_MAX,
 };
@@ -24,6 +25,8 @@ use super::reply::{Cut, Reply};
 use super::source::{self, Piece, Source};
 use super::stream::{Tried, Work};
 use super::unchunk::Unchunk;
+use super::upgrade;
+use crate::conn::tunnel;
 use crate::io::{Either, Interrupted, race, write_all};
 use crate::pool::Upstream;
 use crate::sys::buffer::Buffer;
@@ -56,7 +59,8 @@ pub(super) async fn run(
     let reused = upstream.served > 0;
     let mut out = shard.buffers.take(0);
     let mut progress = source::Progress::default();
-    let mut invited = Cell::new(!work.call.checked.expects_continue);
+    // What follows a switch is for the protocol switched to.
+    let mut invited = Cell::new(!work.call.checked.expects_continue && work.call.protocol.is_none());
     let mut ended = encode(&work.call, exchange, attempt, &mut out);
     if *invited.get_mut() && !ended {
         match at_hand(work, &mut progress, &mut out).await {
@@ -79,7 +83,17 @@ pub(super) async fn run(
         let uploaded = Cell::new(ended);
         // What the answer needs to know of the upload, which holds the source while it runs.
         let repeatable = Cell::new(replayable(source, reply));
-        let path = Path { call, upstream: &upstream, attempt, invited: &invited, repeatable: &repeatable };
+        let body_by = if call.protocol.is_some() { Tick::NEVER } else { attempt.finish_by };
+        let moved = Cell::new(Tick::ZERO);
+        let path = Path {
+            call,
+            upstream: &upstream,
+            attempt,
+            body_by,
+            invited: &invited,
+            repeatable: &repeatable,
+            moved: &moved,
+        };
         let mut down = pin!(receive(&path, reply, exchange));
         let received = if ended {
             down.await
@@ -115,8 +129,13 @@ pub(super) async fn run(
 
 /// Appends the head; true if nothing follows it.
 fn encode(call: &Call, exchange: &Exchange, attempt: &Attempt, out: &mut Buffer) -> bool {
-    let outgoing = Outgoing::new(call, exchange, attempt);
+    let mut outgoing = Outgoing::new(call, exchange, attempt);
+    let upgrade = call.protocol.as_ref().map(|protocol| protocol.as_str().as_bytes());
+    if upgrade.is_some() {
+        upgrade::ask(call, &mut outgoing.fields);
+    }
     let body = match (call.bodiless, call.checked.length) {
+        _ if upgrade.is_some() => Sending::Empty,
         (true, None) => Sending::Empty,
         (true, Some(_)) => Sending::Length(0),
         (false, Some(length)) => Sending::Length(length),
@@ -124,15 +143,15 @@ fn encode(call: &Call, exchange: &Exchange, attempt: &Attempt, out: &mut Buffer)
     };
     let pool = exchange.destination().map(|destination| &destination.model.pool);
     let line = Line {
-        method: call.parts.method.as_str().as_bytes(),
+        method: if upgrade.is_some() { b"GET" } else { call.parts.method.as_str().as_bytes() },
         path: &outgoing.path,
         authority: &outgoing.authority,
         body,
-        upgrade: None,
+        upgrade,
         close: pool.is_some_and(|pool| pool.max_requests_per_connection == Some(1)),
     };
     to_h1(&line, &outgoing.fields, out.vec());
-    call.bodiless
+    call.bodiless && upgrade.is_none()
 }
 
 /// Appends what is here of the body; true if that is all of it.
@@ -161,7 +180,7 @@ async fn at_hand(
 
 /// Appends a part of the body as it goes; true if it was the last.
 fn frame(call: &Call, piece: Piece, out: &mut Buffer) -> bool {
-    let chunked = call.checked.length.is_none();
+    let chunked = call.checked.length.is_none() && call.protocol.is_none();
     match piece {
         Piece::Data(bytes) if chunked => {
             out.extend(ChunkHeader::new(bytes.len()).as_bytes());
@@ -194,10 +213,14 @@ struct Path<'a> {
     call: &'a Call,
     upstream: &'a Upstream,
     attempt: &'a Attempt,
+    /// When its bodies must be over; [`Tick::NEVER`] for a protocol of its own.
+    body_by: Tick,
     /// The client may send its body: it did not ask, or was told so (R28).
     invited: &'a Cell<bool>,
     /// What was sent of the body is all here.
     repeatable: &'a Cell<bool>,
+    /// When bytes went up last.
+    moved: &'a Cell<Tick>,
 }
 
 /// Why an upload ended early.
@@ -239,7 +262,7 @@ async fn upload(
                 }
             }
         });
-        let filled = path.call.alarm.within(path.attempt.finish_by, filled).await;
+        let filled = path.call.alarm.within(path.body_by, filled).await;
         path.repeatable.set(source.is_replayable());
         let last = match filled {
             Ok(Ok(last)) => last,
@@ -252,7 +275,11 @@ async fn upload(
             return Err(Stopped::Upstream);
         }
         source.sent_on();
+        path.moved.set(clock::coarse());
         if last {
+            if path.call.protocol.is_some() {
+                path.upstream.stream.shutdown_write();
+            }
             uploaded.set(true);
             return Ok(());
         }
@@ -286,7 +313,10 @@ async fn receive(path: &Path<'_>, reply: &mut Reply, exchange: &mut Exchange) ->
                 Step::Forward => {
                     reply.answered = now;
                     reply.grpc_status = grpc_status;
-                    forward(path, reply, exchange, &head, head_bytes, &mut buffer).await
+                    match head.status() {
+                        101 => switch(path, reply, exchange, &head, head_bytes, &mut buffer).await,
+                        _ => forward(path, reply, exchange, &head, head_bytes, &mut buffer).await,
+                    }
                 }
                 Step::Discard(inner) => Received::Again(inner),
                 other => Received::Again(Box::new(other)),
@@ -323,6 +353,7 @@ async fn final_head(
                 }
             }
             Interim::Drop => {}
+            Interim::Switch if path.call.protocol.is_some() => return Ok(head_bytes),
             // Nobody has asked for another protocol.
             Interim::Switch => return Err(PROTOCOL),
         }
@@ -415,6 +446,57 @@ async fn forward(
         client.shard.gauges.upstream_connections_poisoned.add(1);
     }
     Received::Complete { reusable: head.keep_alive() && !extra_bytes }
+}
+
+/// Sends a 101 on as the answer to an extended CONNECT, then what comes behind it, until the upstream has ended or neither
+/// side has spoken for too long.
+async fn switch(
+    path: &Path<'_>,
+    reply: &mut Reply,
+    exchange: &Exchange,
+    head: &ResponseHead,
+    head_bytes: usize,
+    buffer: &mut Buffer,
+) -> Received {
+    let Path { call, upstream, .. } = path;
+    let protocol = call.protocol.as_ref().map_or("", h2::ext::Protocol::as_str);
+    let Some(mut response) = from_switch(head, buffer.filled(), protocol) else {
+        return Received::Failed { reason: Reason::UpstreamProtocol, begun: true };
+    };
+    onward::log_head(reply, &call.conn().client, response.headers());
+    let changes: SmallVec<[&Changes; 2]> = exchange.response_changes().into_iter().rev().flatten().collect();
+    edit(response.headers_mut(), &changes);
+    buffer.consume(head_bytes);
+    if let Err(cut) = reply.head(response, false) {
+        return Received::Cut(cut);
+    }
+    path.invited.set(true);
+    let idle_ms = tunnel::idle_ms(exchange);
+    path.moved.set(clock::coarse());
+    loop {
+        if !buffer.is_empty() {
+            let bytes = Bytes::copy_from_slice(buffer.filled());
+            buffer.clear();
+            if let Err(cut) = reply.data(call, bytes, false, Tick::NEVER).await {
+                return Received::Cut(cut);
+            }
+            path.moved.set(clock::coarse());
+        }
+        let idle_at = path.moved.get().plus_millis(idle_ms);
+        match fill(call, reply, upstream, idle_at, buffer).await {
+            Ok(true) => {}
+            Ok(false) => {
+                return match reply.end(None) {
+                    Ok(()) => Received::Complete { reusable: false },
+                    Err(cut) => Received::Cut(cut),
+                };
+            }
+            Err(Broken::Client(Cut::Late)) if clock::now() < path.moved.get().plus_millis(idle_ms) => {}
+            Err(Broken::Client(Cut::Late)) => return Received::Aborted(End::TimedOut),
+            Err(Broken::Client(cut)) => return Received::Cut(cut),
+            Err(Broken::Upstream) => return Received::Aborted(End::UpstreamAborted),
+        }
+    }
 }
 
 /// Why a body did not come through.

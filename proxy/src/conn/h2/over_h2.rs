@@ -10,10 +10,10 @@ use dromon_core::exchange::{Attempt, End, Exchange, Input, Step};
 use dromon_core::fault::Reason;
 use dromon_core::h1::{Interim, Version, interim};
 use dromon_core::h2::{edit, grpc};
-use dromon_core::limits::WRITE_STALL_MS;
+use dromon_core::limits::{DETECT_LOOK_MS, H2_SETTINGS_WAIT_MS, WRITE_STALL_MS};
 use dromon_core::route::rule::Changes;
 use dromon_core::time::Tick;
-use h2::client::ResponseFuture;
+use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
 use http::header::EXPECT;
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -66,6 +66,9 @@ pub(super) async fn run(
         }
     }
     work.call.sent.set(work.call.conn().client.shard.now_for_log());
+    if work.call.protocol.is_some() && !connects(&work.call, &send).await {
+        return work.failed(exchange, Reason::UpstreamProtocol, false, reused);
+    }
     let (response, to) = match send.send_request(request, work.call.bodiless) {
         Ok(opened) => opened,
         Err(error) => return work.failed(exchange, reason_of(&error), false, reused),
@@ -75,7 +78,9 @@ pub(super) async fn run(
     let received = {
         let Work { call, source, reply } = &mut *work;
         let repeatable = Cell::new(source.is_replayable());
-        let path = Path { call, attempt, repeatable: &repeatable };
+        // A protocol of its own, once begun, is not bound to a request's time.
+        let body_by = if call.protocol.is_some() { Tick::NEVER } else { attempt.finish_by };
+        let path = Path { call, attempt, body_by, repeatable: &repeatable };
         let mut down = pin!(receive(&path, reply, exchange, response));
         if call.bodiless {
             down.await
@@ -97,6 +102,16 @@ pub(super) async fn run(
         Received::Cut(cut) => work.cut(cut),
         Received::ClientGone => Tried::ClientGone,
     }
+}
+
+/// Whether the upstream takes extended CONNECTs; a new connection may still have to say so.
+async fn connects(call: &Call, send: &SendRequest<Bytes>) -> bool {
+    let patience = clock::now().plus_millis(H2_SETTINGS_WAIT_MS);
+    while !send.is_extended_connect_protocol_enabled() && clock::now() < patience {
+        let look_again = clock::now().plus_millis(DETECT_LOOK_MS);
+        let _ = call.alarm.within(look_again, std::future::pending::<()>()).await;
+    }
+    send.is_extended_connect_protocol_enabled()
 }
 
 /// The head as it goes up; none where a rule has made a path or an authority of it that cannot be said.
@@ -141,6 +156,8 @@ fn code_of(error: &h2::Error) -> h2::Reason {
 struct Path<'a> {
     call: &'a Call,
     attempt: &'a Attempt,
+    /// When its bodies must be over; [`Tick::NEVER`] for a protocol of its own.
+    body_by: Tick,
     /// What was sent of the body is all here.
     repeatable: &'a Cell<bool>,
 }
@@ -163,7 +180,7 @@ async fn upload(
     let alarm = &path.call.alarm;
     loop {
         let next = poll_fn(|context| source.poll(&mut progress, context));
-        let piece = alarm.within(path.attempt.finish_by, next).await;
+        let piece = alarm.within(path.body_by, next).await;
         path.repeatable.set(source.is_replayable());
         match piece {
             Ok(Ok(Piece::Data(mut bytes))) => {
@@ -183,8 +200,7 @@ async fn upload(
                         }
                     });
                     let stalls_at = clock::coarse().plus_millis(WRITE_STALL_MS);
-                    let Ok(Some(room)) = alarm.within(stalls_at.min(path.attempt.finish_by), room).await
-                    else {
+                    let Ok(Some(room)) = alarm.within(stalls_at.min(path.body_by), room).await else {
                         return Err(Stopped::Upstream(to));
                     };
                     let part = bytes.split_to(room.min(bytes.len()));
@@ -284,7 +300,7 @@ async fn forward(
     parts: http::response::Parts,
     mut from: RecvStream,
 ) -> Received {
-    let Path { call, attempt, .. } = path;
+    let Path { call, body_by: deadline, .. } = *path;
     let changes: SmallVec<[&Changes; 2]> = exchange.response_changes().into_iter().rev().flatten().collect();
     let mut head = Response::new(());
     *head.status_mut() = parts.status;
@@ -297,8 +313,6 @@ async fn forward(
     if end {
         return Received::Complete;
     }
-    // A protocol of its own, once begun, is not bound to a request's time.
-    let deadline = if call.protocol.is_some() { Tick::NEVER } else { attempt.finish_by };
     loop {
         let next = poll_fn(|context| poll_piece(&mut from, context));
         let sent = match call.watch(deadline, reply, next).await {
