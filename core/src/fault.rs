@@ -81,6 +81,8 @@ reasons! {
     ConnectFailed = "upstream_connect_failed", 503, "UF", Upstream, NotProcessed;
     /// A connection to an endpoint was not made in time.
     ConnectTimeout = "upstream_connect_timeout", 503, "UF", Upstream, NotProcessed;
+    /// The TLS handshake with an endpoint failed: either side refused the other.
+    TlsFailed = "upstream_tls_failed", 503, "UF", Upstream, NotProcessed;
     /// A cap on connections, pending requests or requests was reached.
     UpstreamOverflow = "upstream_overflow", 503, "UO", Local, Never;
     /// The upstream closed or reset the connection before its answer was complete.

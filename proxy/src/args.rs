@@ -22,6 +22,9 @@ pub struct Args {
     /// Where the last good configuration is kept, to start from when the controller is away
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+    /// This workload's certificate: cert-chain.pem, key.pem and root-cert.pem in this directory, read again when they change
+    #[arg(long, value_name = "DIR")]
+    pub certs: Option<PathBuf>,
     /// How shards do their I/O: auto (io_uring where the kernel allows it, else epoll), io_uring or epoll
     #[arg(long, default_value = "auto", value_parser = Driver::parse)]
     pub driver: Driver,

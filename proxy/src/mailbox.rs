@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::net::{IpAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -17,6 +17,7 @@ use dromon_core::time::Tick;
 use thiserror::Error;
 
 use crate::shard::stats::ShardStats;
+use crate::tls::TlsTable;
 
 /// Number of a shard, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,7 +28,7 @@ pub struct ShardId(pub usize);
 pub enum ToShard {
     /// The table in force from now on. Answered by [`FromShard::Ack`]; the one before travels back in
     /// [`FromShard::Dropped`].
-    Table(Arc<Table>),
+    Table(Arc<Table>, Arc<TlsTable>),
     /// Accept on this socket (listening, `SO_REUSEPORT`, one per shard) for the listener of that name. Sent after the
     /// table that holds the listener. Answered by [`FromShard::Listening`].
     Listen {
@@ -128,7 +129,9 @@ pub enum FromShard {
     /// Rendered access-log lines.
     AccessLog(Vec<u8>),
     /// A table no longer in use by this shard, to be freed away from it.
-    Dropped(Arc<Table>),
+    Dropped(Arc<Table>, Arc<TlsTable>),
+    /// A TLS handshake failed.
+    HandshakeFailed(Box<HandshakeFailed>),
     /// No exchange is open any more, or the deadline of [`ToShard::Drain`] has passed.
     Drained {
         /// Which.
@@ -139,6 +142,41 @@ pub enum FromShard {
         /// Which.
         shard: ShardId,
     },
+}
+
+/// Which end of this proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Side {
+    /// Towards clients.
+    Downstream,
+    /// Towards upstreams.
+    Upstream,
+}
+
+impl Side {
+    /// As a metric's label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Side::Downstream => "downstream",
+            Side::Upstream => "upstream",
+        }
+    }
+}
+
+/// A handshake that failed.
+#[derive(Clone, Debug, Error)]
+#[error("{} {peer} ({at}): {reason}: {detail}", match side { Side::Downstream => "from", Side::Upstream => "to" })]
+pub struct HandshakeFailed {
+    /// Where.
+    pub side: Side,
+    /// With whom.
+    pub peer: SocketAddr,
+    /// The listener's or the destination's name.
+    pub at: Box<str>,
+    /// The kind, a metric's label.
+    pub reason: &'static str,
+    /// For an operator.
+    pub detail: String,
 }
 
 /// What a shard's runtime stands on.

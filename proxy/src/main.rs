@@ -9,6 +9,7 @@ mod relay;
 mod shard;
 mod steward;
 mod sys;
+mod tls;
 
 use std::process::ExitCode;
 

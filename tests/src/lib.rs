@@ -2,7 +2,9 @@
 //!
 //! Everything is a real process on loopback addresses: `dromonctl run` with the binaries of the same build.
 
+pub mod certs;
 pub mod frames;
+pub mod fuzz;
 pub mod http;
 pub mod load;
 pub mod mesh;

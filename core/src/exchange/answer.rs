@@ -89,6 +89,7 @@ impl Exchange {
         let detail = match reason {
             Reason::ConnectFailed => format!("no connection to {whom}{endpoint}{tries}"),
             Reason::ConnectTimeout => format!("no connection in time to {whom}{endpoint}{tries}"),
+            Reason::TlsFailed => format!("no TLS session with {whom}{endpoint}{tries}"),
             Reason::UpstreamReset => {
                 format!("{whom}{endpoint} closed the connection before its answer{tries}")
             }

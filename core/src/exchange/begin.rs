@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::state::Phase;
-use super::{Arrival, Exchange, Local, RequestView, Step, Target};
+use super::{Arrival, Exchange, Local, RequestView, Step, Target, TcpArrival};
 use crate::config::model::{Balancer, Discovery, FaultRule, Kind, ListenerKind};
 use crate::config::table::{Destination, Table};
 use crate::fault::Reason;
@@ -72,20 +72,16 @@ impl Exchange {
     }
 
     /// Begins a TCP connection. Until the first [`Step::Forward`] the steps are those of an HTTP exchange; a
-    /// [`Step::Respond`] means that the connection is to be reset. `arrived` is when the client connected, also where this
-    /// is run again on a newer table.
-    pub fn begin_tcp(
-        table: &Table,
-        listener: usize,
-        original_destination: Option<SocketAddr>,
-        peer: SocketAddr,
-        arrived: Tick,
-        now: Tick,
-        rng: &mut Rng,
-    ) -> (Exchange, Step) {
+    /// [`Step::Respond`] means that the connection is to be reset.
+    pub fn begin_tcp(table: &Table, arrival: &TcpArrival<'_>, now: Tick, rng: &mut Rng) -> (Exchange, Step) {
+        let &TcpArrival { listener, original_destination, peer, hello, arrived } = arrival;
         let mut exchange = Exchange::new(arrived, Method { idempotent: false, tunnel: true }, false);
         exchange.tcp = true;
-        let step = match table.route_tcp(listener, original_destination, peer) {
+        let routed = match hello {
+            Some(server_name) => table.route_tls(listener, original_destination, peer, server_name),
+            None => table.route_tcp(listener, original_destination, peer),
+        };
+        let step = match routed {
             RoutedTcp::Route(route) => match route.choose(table, rng) {
                 Some(Lookup::Here(destination)) => {
                     exchange.destination = Some(Arc::clone(destination));

@@ -68,6 +68,21 @@ pub struct Arrival {
     pub shard: usize,
 }
 
+/// What is known of a TCP connection when it arrives.
+#[derive(Clone, Copy, Debug)]
+pub struct TcpArrival<'a> {
+    /// Index of the listener in the table.
+    pub listener: usize,
+    /// Where the client thought it was connecting to (`SO_ORIGINAL_DST`).
+    pub original_destination: Option<SocketAddr>,
+    /// The client.
+    pub peer: SocketAddr,
+    /// The server name of the ClientHello that the connection begins with, where it does and is passed on unread.
+    pub hello: Option<Option<&'a [u8]>>,
+    /// When the client connected, also where this is run again on a newer table.
+    pub arrived: Tick,
+}
+
 /// What to do next.
 #[derive(Debug)]
 pub enum Step {

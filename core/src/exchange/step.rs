@@ -119,7 +119,9 @@ impl Exchange {
             Reason::ConnectTimeout | Reason::PerTryTimeout | Reason::RequestTimeout => {
                 self.account(Outcome::TimedOut, now);
             }
-            Reason::ConnectFailed | Reason::UpstreamReset | Reason::UpstreamProtocol if !stale => {
+            Reason::ConnectFailed | Reason::TlsFailed | Reason::UpstreamReset | Reason::UpstreamProtocol
+                if !stale =>
+            {
                 self.account(Outcome::Broken, now);
             }
             _ => {}

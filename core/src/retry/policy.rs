@@ -101,7 +101,9 @@ fn covers(on: &RetryOn, reason: Reason) -> bool {
     let unanswered = on.server_error || on.gateway_error || on.reset;
     let unnamed = unnamed(on);
     match reason {
-        Reason::ConnectFailed | Reason::ConnectTimeout => unanswered || unnamed || on.connect_failure,
+        Reason::ConnectFailed | Reason::ConnectTimeout | Reason::TlsFailed => {
+            unanswered || unnamed || on.connect_failure
+        }
         Reason::UpstreamRefused => unanswered || unnamed || on.refused_stream,
         Reason::UpstreamReset | Reason::UpstreamProtocol | Reason::PerTryTimeout => unanswered,
         _ => false,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use dromon_core::balance::{ConnectionToken, DestinationState, EndpointState, PendingToken};
 use dromon_core::config::table::{Destination, Table};
-use dromon_core::exchange::{Arrival, Attempt, End, Exchange, Input, RequestView, Step, Target};
+use dromon_core::exchange::{Arrival, Attempt, End, Exchange, Input, RequestView, Step, Target, TcpArrival};
 use dromon_core::fault::Reason;
 use dromon_core::rng::Rng;
 use dromon_core::time::Tick;
@@ -337,7 +337,12 @@ impl World {
     fn begin(&mut self, arrival: &Arrival, request: &Request, shard: usize) -> (Exchange, Step) {
         let (now, rng, table) = (self.now(shard), &mut self.shards[shard], &self.table);
         match arrival.listener {
-            TCP => Exchange::begin_tcp(table, TCP, None, arrival.peer, arrival.arrived, now, rng),
+            TCP => {
+                let Arrival { peer, arrived, .. } = *arrival;
+                let arrival =
+                    TcpArrival { listener: TCP, original_destination: None, peer, hello: None, arrived };
+                Exchange::begin_tcp(table, &arrival, now, rng)
+            }
             _ => Exchange::begin(table, arrival, request, request.path, now, rng),
         }
     }

@@ -97,7 +97,12 @@ fn log_tcp(
         ..Record::default()
     };
     let destination = exchange.and_then(Exchange::destination);
+    let upstream_failure = upstream_failure(client, exchange);
+    let opening = client.opening.borrow();
+    let asked_for = opening.as_deref().and_then(|opening| opening.hello.server_name.as_deref());
     let details = Details {
+        upstream_failure: &upstream_failure,
+        server_name: asked_for.or(client.stream.sni()).unwrap_or_default(),
         bytes_received: up_bytes,
         bytes_sent: down_bytes,
         connection_termination: flags.reason().map_or("", |reason| reason.facts().label),
@@ -113,6 +118,14 @@ fn log_tcp(
     shard.telemetry.log(shard, &record, &NoMessage, &NoMessage, details);
 }
 
+/// Why the upstream connection failed in TLS, if that is why there is no answer.
+fn upstream_failure(client: &Client, exchange: Option<&Exchange>) -> Box<str> {
+    match exchange.and_then(Exchange::reason) {
+        Some(Reason::TlsFailed) => client.transport_failure.borrow().clone(),
+        _ => Box::default(),
+    }
+}
+
 /// The sides of what was not routed.
 pub(super) fn nowhere(client: &Client) -> Sides<'static> {
     Sides { reporter: reporter(client), ..Sides::default() }
@@ -125,7 +138,11 @@ pub(super) fn sides<'a>(client: &Client, exchange: &'a Exchange) -> Sides<'a> {
         destination: exchange.destination().map(|destination| &destination.model),
         endpoint: exchange.endpoint().map(|endpoint| &endpoint.model),
         peer: None,
-        security: if client.port.inbound { Security::None } else { Security::Unknown },
+        security: match client.port.inbound {
+            true if client.stream.peer_identity().is_some() => Security::MutualTls,
+            true => Security::None,
+            false => Security::Unknown,
+        },
     }
 }
 
@@ -139,6 +156,7 @@ fn log(client: &Client, work: &Work, exchange: Option<&Exchange>, rule: Option<R
     let since = |tick: Tick| (tick != Tick::ZERO).then(|| tick.0.saturating_sub(times.arrived.0));
     let id = work.request.id.as_ref().map(|id| ("x-request-id", id.as_slice()));
     let destination = exchange.and_then(Exchange::destination);
+    let upstream_failure = upstream_failure(client, exchange);
     let details = Details {
         protocol: match (rule, work.request.head.version()) {
             (Some(_), _) => "",
@@ -155,6 +173,8 @@ fn log(client: &Client, work: &Work, exchange: Option<&Exchange>, rule: Option<R
             .filter(|_| times.sent != Tick::ZERO),
         upstream_host: exchange.and_then(Exchange::endpoint).map(|endpoint| endpoint.address),
         upstream_cluster: destination.map_or("", |destination| destination.model.name.as_str()),
+        upstream_failure: &upstream_failure,
+        server_name: client.stream.sni().unwrap_or_default(),
         downstream_local: client.stream.socket().local_address().ok(),
         downstream_remote: Some(client.peer),
         route_name: exchange.map_or("", Exchange::route_name),

@@ -8,6 +8,7 @@ use dromon_core::exchange::{Attempt, End, Exchange, Input, Step, Target};
 use dromon_core::fault::Reason;
 use dromon_core::h1::encode::{self, Forwarded, RequestRewrite};
 use dromon_core::h1::{Body, Reject};
+use dromon_core::proxy_protocol::Addresses;
 use dromon_core::route::rule::Changes;
 use dromon_core::time::Tick;
 use http::HeaderValue;
@@ -23,7 +24,7 @@ use super::tunnel::Switched;
 use super::upload;
 use super::work::{Request, Work};
 use crate::io::{Either, race, write_all};
-use crate::pool::{Offer, Upstream, Wanted};
+use crate::pool::{Offer, Upstream, Wanted, refused};
 use crate::relay::Ahead;
 use crate::sys::clock;
 
@@ -75,6 +76,11 @@ pub(super) async fn run(client: &Client, work: &mut Work, exchange: &mut Exchang
     work.answer.out = out;
     work.answer.out.clear();
     if written.is_err() {
+        // The alert that says why may have come.
+        upstream.stream.peek();
+        if let Some(reason) = late_refusal(client, work, exchange, &upstream) {
+            return failed(client, work, exchange, reason, false, false);
+        }
         return failed(client, work, exchange, Reason::UpstreamReset, sent, reused);
     }
     let received = match converse(client, work, exchange, &upstream).await {
@@ -84,6 +90,17 @@ pub(super) async fn run(client: &Client, work: &mut Work, exchange: &mut Exchang
     };
     client.shard.buffers.give(std::mem::take(&mut work.answer.buffer));
     settle(client, work, exchange, upstream, received, reused)
+}
+
+/// Whether a new connection ended because its server does not take this end's certificate: with TLS 1.3 it says so after
+/// this end has sent its request, which it has not looked at.
+fn late_refusal(client: &Client, work: &Work, exchange: &Exchange, upstream: &Upstream) -> Option<Reason> {
+    if upstream.served > 0 || work.answer.begun {
+        return None;
+    }
+    let failure = upstream.stream.tls()?.failure()?;
+    let wanted = wanted(client, exchange, work.attempt.as_ref()?, upstream.address);
+    Some(refused(&client.shard, wanted, failure))
 }
 
 /// Tells the exchange how the try ended, and gives the connection back where it can serve again.
@@ -101,6 +118,9 @@ fn settle(
     };
     match received {
         Received::Failed(reason) => {
+            if let Some(reason) = late_refusal(client, work, exchange, &upstream) {
+                return failed(client, work, exchange, reason, false, false);
+            }
             // An answer that has begun is no race with an idle connection's end (R40).
             failed(client, work, exchange, reason, true, reused && !work.answer.begun)
         }
@@ -152,7 +172,8 @@ pub(super) async fn reach(
 ) -> Result<Upstream, Reason> {
     let shard = &client.shard;
     let address = address(client, attempt).await?;
-    let wanted = Wanted { fresh, ..wanted(client, exchange, attempt, address) };
+    let offer = if fresh { Offer::Tcp } else { Offer::Http1 };
+    let wanted = Wanted { fresh, offer, ..wanted(client, exchange, attempt, address) };
     // Who stands in line or connects for a client that is gone would hold a place that others wait for.
     match client.alarm.watch(Tick::NEVER, &client.stream, shard.pools.checkout(shard, wanted)).await {
         Ok(reached) => reached,
@@ -178,7 +199,7 @@ pub(super) async fn address(client: &Client, attempt: &Attempt) -> Result<Socket
 
 /// What a try needs a connection for.
 pub(super) fn wanted<'a>(
-    client: &Client,
+    client: &'a Client,
     exchange: &'a Exchange,
     attempt: &Attempt,
     address: SocketAddr,
@@ -191,7 +212,18 @@ pub(super) fn wanted<'a>(
         careful: client.requests.get() <= 1,
         fresh: false,
         offer: Offer::Http1,
+        mtls: exchange.endpoint().is_some_and(|endpoint| endpoint.model.mtls),
+        client: client_addresses(client, exchange),
+        failure: Some(&client.transport_failure),
     }
+}
+
+/// Between whom the client's connection is, where the destination wants to be told.
+fn client_addresses<'a>(client: &'a Client, exchange: &Exchange) -> Option<&'a Addresses> {
+    exchange.destination()?.model.proxy_protocol?;
+    let to = || client.original.or_else(|| client.stream.socket().local_address().ok());
+    let between = || Some(Box::new(Addresses { source: client.peer, destination: to()? }));
+    client.addresses.get_or_init(between).as_deref()
 }
 
 /// An address outside the index, unless it is this proxy's own: a request sent there would come back for ever.

@@ -1,17 +1,20 @@
 //! A client's connection as all its exchanges see it.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
 use dromon_core::limits::DOWNSTREAM_IDLE_MS;
+use dromon_core::proxy_protocol::Addresses;
 use dromon_core::time::Tick;
 
 use super::http::STRAY;
+use crate::io::tls::Opening;
 use crate::io::{Alarm, Stream};
 use crate::shard::{ListenerHandle, Shard};
 use crate::sys::buffer::Buffer;
 use crate::sys::clock;
+use crate::sys::socket::Socket;
 
 /// What the listener is for, as far as a request's treatment depends on it.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +25,13 @@ pub(super) struct Port {
     pub(super) inbound: bool,
     /// Requests come from outside the mesh.
     pub(super) gateway: bool,
+}
+
+/// Where a client was connecting to, if a REDIRECT brought it to a port that asks.
+pub(super) fn original_destination(socket: &Socket, port: Port) -> Option<SocketAddr> {
+    // Without a REDIRECT some kernels answer with the address that was really connected to.
+    let redirected = |address: &SocketAddr| Some(*address) != socket.local_address().ok();
+    if port.outbound { socket.original_destination().filter(redirected) } else { None }
 }
 
 /// One client connection.
@@ -40,6 +50,12 @@ pub(super) struct Client {
     pub(super) alarm: Alarm,
     /// Requests it has sent.
     pub(super) requests: Cell<u64>,
+    /// Why the latest upstream connection that failed in TLS did; empty before one has.
+    pub(super) transport_failure: RefCell<Box<str>>,
+    /// Between whom the connection is, once an upstream wants to know.
+    pub(super) addresses: OnceCell<Option<Box<Addresses>>>,
+    /// A ClientHello that was read and is not answered here: its connection is passed on as it is.
+    pub(super) opening: RefCell<Option<Box<Opening>>>,
 }
 
 impl Client {
@@ -50,10 +66,7 @@ impl Client {
         peer: SocketAddr,
         port: Port,
     ) -> Client {
-        // Without a REDIRECT some kernels answer with the address that was really connected to.
-        let redirected = |address: &SocketAddr| Some(*address) != stream.socket().local_address().ok();
-        let original =
-            if port.outbound { stream.socket().original_destination().filter(redirected) } else { None };
+        let original = original_destination(stream.socket(), port);
         Client {
             shard,
             listener,
@@ -64,6 +77,9 @@ impl Client {
             opened: clock::coarse(),
             alarm: Alarm::default(),
             requests: Cell::new(0),
+            transport_failure: RefCell::default(),
+            addresses: OnceCell::new(),
+            opening: RefCell::default(),
         }
     }
 

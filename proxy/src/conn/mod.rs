@@ -1,6 +1,7 @@
 //! Client connections: what a listener does with one, from accept to close.
 
 mod account;
+mod admission;
 mod answer;
 mod attempt;
 mod body;
@@ -25,42 +26,47 @@ use dromon_core::config::model::{ListenerKind, Protocol};
 
 use crate::shard::{ListenerHandle, Shard};
 use crate::sys::socket::Socket;
+use admission::{Asked, Newcomer};
 use client::{Client, Port};
+use inspect::Sorted;
 pub use work::SpareWork;
-
-/// How a connection is to be treated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Treatment {
-    Http,
-    Tcp,
-    /// Whichever side speaks first decides.
-    Detect,
-}
 
 /// Serves one client connection to its end.
 pub async fn serve(shard: Rc<Shard>, listener: Rc<ListenerHandle>, socket: Socket, peer: SocketAddr) {
     let held = shard.clone();
     let _open = held.gauges.downstream_connections_active.hold();
-    let Some((treatment, port)) = treatment(&shard, &listener) else { return };
-    let client = Client::new(shard, listener, socket.into(), peer, port);
-    // Boxed: what a relay needs would weigh on every HTTP connection.
-    let http = match treatment {
-        Treatment::Http => true,
-        Treatment::Detect => Box::pin(inspect::is_http(&client)).await,
-        Treatment::Tcp => {
-            Box::pin(tcp::serve(&client)).await;
-            false
+    let Some((asked, declared, port)) = terms(&shard, &listener, &socket) else { return };
+    let client = if asked.nothing() && declared == Protocol::Http {
+        Client::new(shard, listener, socket.into(), peer, port)
+    } else {
+        let newcomer = Newcomer { shard, listener, socket, peer, port, declared };
+        // Boxed: what a relay or a handshake needs would weigh on every HTTP connection.
+        match Box::pin(admitted(newcomer, asked)).await {
+            Some(client) => client,
+            None => return,
         }
     };
-    if http && let Some(first) = http::serve(&client).await {
-        h2::serve(client, first).await;
+    if let Some(first) = http::serve(&client).await {
+        Box::pin(h2::serve(client, first)).await;
     }
 }
 
-/// What the listener's configuration says, none if it is gone.
-fn treatment(shard: &Shard, listener: &ListenerHandle) -> Option<(Treatment, Port)> {
+/// Takes a connection to where it speaks HTTP; none where it does not, and is over.
+async fn admitted(newcomer: Newcomer, asked: Asked) -> Option<Client> {
+    match admission::admit(newcomer, asked).await? {
+        Sorted::Http(client) => Some(client),
+        Sorted::Tcp(client, connected) => {
+            tcp::serve(&client, connected).await;
+            None
+        }
+    }
+}
+
+/// What the listener's configuration says of a connection, none if it is gone.
+fn terms(shard: &Shard, listener: &ListenerHandle, socket: &Socket) -> Option<(Asked, Protocol, Port)> {
     let table = shard.table()?;
-    let listener = table.listeners.get(listener.index(&table)?)?;
+    let index = listener.index(&table)?;
+    let listener = table.listeners.get(index)?;
     let kind = &listener.model.kind;
     let gateway = matches!(kind, ListenerKind::GatewayHttp | ListenerKind::GatewayTcp);
     let port = Port {
@@ -68,18 +74,12 @@ fn treatment(shard: &Shard, listener: &ListenerHandle) -> Option<(Treatment, Por
         inbound: matches!(kind, ListenerKind::Inbound { .. }),
         gateway,
     };
-    let treatment = match kind {
-        ListenerKind::GatewayHttp => Treatment::Http,
-        ListenerKind::GatewayTcp => Treatment::Tcp,
-        ListenerKind::Outbound => Treatment::Detect,
-        ListenerKind::Inbound { protocol, .. } | ListenerKind::Service { protocol, .. } => match protocol {
-            // Of either version: the first bytes tell which.
-            Protocol::Http | Protocol::Http2 | Protocol::Grpc => Treatment::Http,
-            Protocol::Auto => Treatment::Detect,
-            Protocol::Tcp | Protocol::Tls => Treatment::Tcp,
-        },
+    let declared = match table.protocol(index, client::original_destination(socket, port)) {
+        // Of either version: the first bytes tell which.
+        Protocol::Http2 | Protocol::Grpc => Protocol::Http,
+        declared => declared,
     };
-    Some((treatment, port))
+    Some((Asked::by(listener, declared), declared, port))
 }
 
 #[cfg(test)]

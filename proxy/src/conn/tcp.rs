@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use dromon_core::exchange::{Attempt, End, Exchange, Input, Step};
+use dromon_core::exchange::{Attempt, End, Exchange, Input, Step, TcpArrival};
 
 use super::account;
 use super::attempt;
@@ -24,10 +24,14 @@ pub(super) struct Connected {
 /// A TCP connection that leads nowhere. The exchange knows why; without one there is no configuration for the listener.
 pub(super) struct Unconnected(Option<Box<Exchange>>);
 
-/// Serves a connection of a TCP listener.
-pub(super) async fn serve(client: &Client) {
+/// Serves a connection that is relayed as it is, to an upstream that may be connected already.
+pub(super) async fn serve(client: &Client, connected: Option<Box<Connected>>) {
     let _under_way = client.shard.gauges.requests_active.hold();
-    match connect(client).await {
+    let connected = match connected {
+        Some(connected) => Ok(*connected),
+        None => connect(client).await,
+    };
+    match connected {
         Ok(connected) => relay(client, connected).await,
         Err(unconnected) => refuse(client, &unconnected),
     }
@@ -55,8 +59,14 @@ pub(super) async fn relay(client: &Client, connected: Connected) {
     let flow = shard.telemetry.tcp_opened(&account::sides(client, &exchange));
     let local = upstream.stream.socket().local_address().ok();
     let (alarm, idle_ms) = (&client.alarm, idle_ms(&exchange));
-    let end =
-        relay::run(shard, alarm, &client.stream, &upstream.stream, Ahead::default(), idle_ms, &flow.carried);
+    let from_client = client
+        .opening
+        .borrow_mut()
+        .as_mut()
+        .map(|opening| std::mem::take(&mut opening.bytes))
+        .unwrap_or_default();
+    let ahead = Ahead { from_client, ..Ahead::default() };
+    let end = relay::run(shard, alarm, &client.stream, &upstream.stream, ahead, idle_ms, &flow.carried);
     let end = end.await;
     over(client, exchange, local, &flow, end);
 }
@@ -106,9 +116,16 @@ fn begin(client: &Client) -> Option<(Exchange, Step)> {
     let shard = &client.shard;
     let table = shard.table()?;
     let listener = client.listener.index(&table)?;
-    let (original, peer, opened) = (client.original, client.peer, client.opened);
+    let opening = client.opening.borrow();
+    let arrival = TcpArrival {
+        listener,
+        original_destination: client.original,
+        peer: client.peer,
+        hello: opening.as_deref().map(|opening| opening.hello.server_name.as_deref().map(str::as_bytes)),
+        arrived: client.opened,
+    };
     let mut rng = shard.rng.borrow_mut();
-    Some(Exchange::begin_tcp(&table, listener, original, peer, opened, shard.now(), &mut rng))
+    Some(Exchange::begin_tcp(&table, &arrival, shard.now(), &mut rng))
 }
 
 async fn try_connect(client: &Client, exchange: &Exchange, attempt: &Attempt) -> Result<Upstream, Input> {

@@ -11,7 +11,7 @@ use crate::sys::runtime::ShardRuntime;
 use dromon_core::settings::Driver;
 
 /// The future of a connection is what an idle one costs beside its socket; buffers and heads are pooled.
-const CONNECTION_FUTURE_BYTES_MAX: usize = 2560;
+const CONNECTION_FUTURE_BYTES_MAX: usize = 3072;
 
 #[test]
 fn the_future_of_a_connection_is_small() {

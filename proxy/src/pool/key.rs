@@ -1,22 +1,27 @@
-//! Which connections may serve which requests: those of one destination to one address.
+//! Which connections may serve which requests: those of one destination, with its TLS settings, to one address.
 
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::Wanted;
 use dromon_core::balance::DestinationState;
 use dromon_core::config::model::Discovery;
 use dromon_core::config::table::Destination;
 
-/// A destination, by its state, which outlives configuration versions, and an address.
+/// A destination, by its state, which outlives configuration versions, an address, and how it is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key {
     destination: usize,
     address: SocketAddr,
+    /// The destination as configured, by its address, where it has TLS settings: others are for new connections.
+    settings: usize,
+    mtls: bool,
 }
 
 impl Key {
-    pub(super) fn new(destination: Option<&Arc<Destination>>, address: SocketAddr) -> Key {
+    pub(super) fn of(wanted: &Wanted<'_>) -> Key {
+        let &Wanted { destination, address, mtls, .. } = wanted;
         // A new DNS answer is for new connections: those to the one before serve on (Envoy's logical host).
         let logical =
             |it: &Arc<Destination>| it.model.discovery == Discovery::DnsRoundRobin && it.endpoints.len() == 1;
@@ -24,7 +29,13 @@ impl Key {
             true => SocketAddr::from(([0; 4], 0)),
             false => address,
         };
-        Key { destination: destination.map_or(0, |destination| id(&destination.state)), address }
+        let settings = destination.filter(|it| it.model.tls.is_some());
+        Key {
+            destination: destination.map_or(0, |destination| id(&destination.state)),
+            address,
+            settings: settings.map_or(0, |it| Arc::as_ptr(&it.model) as usize),
+            mtls: mtls && settings.is_some(),
+        }
     }
 
     pub(super) fn belongs_to(&self, state: &Arc<DestinationState>) -> bool {

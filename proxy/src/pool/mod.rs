@@ -7,6 +7,7 @@
 mod h2;
 mod key;
 mod queue;
+mod secure;
 mod upstream;
 
 use std::cell::{Cell, RefCell};
@@ -22,15 +23,17 @@ use dromon_core::config::table::Destination;
 use dromon_core::exchange::Speak;
 use dromon_core::fault::Reason;
 use dromon_core::limits::{POOL_IDLE_PER_ENDPOINT_MAX, POOL_SHARE_LOOK_MS, UPSTREAM_IDLE_MS};
+use dromon_core::proxy_protocol::Addresses;
 use dromon_core::time::Tick;
 
 use crate::io::within;
 use crate::shard::Shard;
 use crate::sys::clock;
-use crate::sys::socket::{Peek, Socket};
+use crate::sys::socket::Peek;
 pub use h2::{H2Call, Opened, reason_of};
 use key::{Key, KeyHasher};
 use queue::Queue;
+pub use secure::refused;
 pub use upstream::Upstream;
 
 /// What a request needs a connection for.
@@ -51,14 +54,22 @@ pub struct Wanted<'a> {
     pub fresh: bool,
     /// What the connection is to speak.
     pub offer: Offer,
+    /// The endpoint has a sidecar that takes mutual TLS.
+    pub mtls: bool,
+    /// Between whom the client's connection is, for destinations that want to be told.
+    pub client: Option<&'a Addresses>,
+    /// Where it is told why a connection could not be made.
+    pub failure: Option<&'a RefCell<Box<str>>>,
 }
 
 /// What a new connection may speak.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Offer {
-    /// HTTP/1.1, or no HTTP at all.
+    /// HTTP/1.1.
     #[default]
     Http1,
+    /// No HTTP: bytes as they come.
+    Tcp,
     /// HTTP/2.
     Http2,
     /// HTTP/2 or else HTTP/1.1, as the peer chooses (ALPN); HTTP/1.1 where nothing is negotiated.
@@ -121,7 +132,7 @@ impl Pools {
     ///
     /// # Errors
     /// [`Reason::UpstreamOverflow`] at a cap, [`Reason::PerTryTimeout`] where no place under one came free in time,
-    /// [`Reason::ConnectFailed`] and [`Reason::ConnectTimeout`].
+    /// [`Reason::ConnectFailed`], [`Reason::ConnectTimeout`] and [`Reason::TlsFailed`].
     pub async fn checkout(&self, shard: &Rc<Shard>, wanted: Wanted<'_>) -> Result<Upstream, Reason> {
         let queue = wanted.destination.and_then(|destination| self.queue(destination));
         let fair = queue.as_ref().is_none_or(|queue| queue.is_empty());
@@ -178,7 +189,11 @@ impl Pools {
         if shard.draining() || (requests_max > 0 && upstream.served >= requests_max) {
             return;
         }
-        let key = Key::new(destination, upstream.address);
+        // Who was told about one client cannot serve another.
+        if destination.is_some_and(|it| it.model.proxy_protocol.is_some()) {
+            return;
+        }
+        let key = upstream.key;
         let queue = upstream.queue.clone();
         if let Some(queue) = &queue {
             if queue.others_turn() {
@@ -264,7 +279,7 @@ impl Pools {
         if wanted.fresh {
             return None;
         }
-        let key = Key::new(wanted.destination, wanted.address);
+        let key = Key::of(&wanted);
         let now = clock::coarse();
         loop {
             let (idle, times) = {
@@ -322,8 +337,10 @@ impl Pools {
                     // The connection works without probes, only its death is noticed later.
                     let _ = socket.keepalive(probes.time_s, probes.interval_s, probes.probes);
                 }
-                let state = wanted.destination.map(|destination| destination.state.clone());
-                return Ok(Upstream::new(shard, socket.into(), wanted.address, token, queue, state));
+                match secure::secure(shard, socket, wanted, connect_by).await {
+                    Ok(stream) => return Ok(Upstream::new(shard, stream, &wanted, token, queue)),
+                    Err(reason) => reason,
+                }
             }
             Ok(Err(_)) => Reason::ConnectFailed,
             Err(_) => Reason::ConnectTimeout,

@@ -4,11 +4,14 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use dromon_auth::alpn;
 use dromon_core::balance::{ConnectionToken, DestinationState};
+use dromon_core::config::model;
 use dromon_core::time::Tick;
 
-use super::Offer;
+use super::key::Key;
 use super::queue::Queue;
+use super::{Offer, Wanted};
 use crate::io::Stream;
 use crate::shard::Shard;
 
@@ -25,6 +28,10 @@ pub struct Upstream {
     token: Option<ConnectionToken>,
     /// Keeps the address by which the pool knows the destination from being taken by another.
     _state: Option<Arc<DestinationState>>,
+    /// Keeps the address by which the pool knows its TLS settings.
+    _model: Option<Arc<model::Destination>>,
+    /// Which requests it may serve.
+    pub(super) key: Key,
     shard: Rc<Shard>,
 }
 
@@ -32,14 +39,24 @@ impl Upstream {
     pub(super) fn new(
         shard: &Rc<Shard>,
         stream: Stream,
-        address: SocketAddr,
+        wanted: &Wanted<'_>,
         token: Option<ConnectionToken>,
         queue: Option<Rc<Queue>>,
-        state: Option<Arc<DestinationState>>,
     ) -> Upstream {
         shard.gauges.upstream_connections_active.add(1);
         let opened = shard.now();
-        Upstream { stream, address, served: 0, opened, queue, token, _state: state, shard: shard.clone() }
+        Upstream {
+            stream,
+            address: wanted.address,
+            served: 0,
+            opened,
+            queue,
+            token,
+            _state: wanted.destination.map(|destination| destination.state.clone()),
+            _model: wanted.destination.map(|destination| destination.model.clone()),
+            key: Key::of(wanted),
+            shard: shard.clone(),
+        }
     }
 }
 
@@ -47,7 +64,14 @@ impl Upstream {
     /// Whether it speaks HTTP/2, after what was offered; none if it speaks what was not offered. Nothing is negotiated
     /// in plaintext: HTTP/2 then begins by prior knowledge (RFC 9113, 3.3) or not at all.
     pub(super) fn speaks_http2(&self, offer: Offer) -> Option<bool> {
-        Some(offer == Offer::Http2)
+        let Some(tls) = self.stream.tls() else { return Some(offer == Offer::Http2) };
+        match tls.alpn() {
+            Some(alpn::MESH_H2 | alpn::H2) => Some(true),
+            // A server without ALPN speaks what it is declared to.
+            None => Some(offer == Offer::Http2),
+            Some(_) if offer == Offer::Http2 => None,
+            Some(_) => Some(false),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use dromon_core::time::Tick;
 use super::accept::{self, Accepting};
 use super::state::Shard;
 use crate::mailbox::{FromShard, Receiver, ToShard};
+use crate::tls::TlsTable;
 
 /// Serves the mailbox until told to stop, or until the steward is gone.
 pub(super) async fn run(shard: Rc<Shard>, mut inbox: Receiver<ToShard>) {
@@ -20,7 +21,7 @@ pub(super) async fn run(shard: Rc<Shard>, mut inbox: Receiver<ToShard>) {
     let mut listeners: HashMap<Arc<str>, Accepting> = HashMap::new();
     while let Some(message) = inbox.recv().await {
         match message {
-            ToShard::Table(table) => install(&shard, table).await,
+            ToShard::Table(table, tls) => install(&shard, table, tls).await,
             ToShard::Listen { listener, socket } => listen(&shard, &mut listeners, listener, socket).await,
             ToShard::Unlisten { listener } => match listeners.remove(&listener) {
                 Some(accepting) => accepting.stop(),
@@ -43,10 +44,10 @@ pub(super) async fn run(shard: Rc<Shard>, mut inbox: Receiver<ToShard>) {
     tell(&shard, FromShard::Stopped { shard: shard.id }).await;
 }
 
-async fn install(shard: &Rc<Shard>, table: Arc<Table>) {
+async fn install(shard: &Rc<Shard>, table: Arc<Table>, tls: Arc<TlsTable>) {
     let version = table.version;
-    if let Some(before) = shard.swap(table) {
-        tell(shard, FromShard::Dropped(before)).await;
+    if let (Some(table), tls) = shard.swap(table, tls) {
+        tell(shard, FromShard::Dropped(table, tls)).await;
     }
     tell(shard, FromShard::Ack { shard: shard.id, version }).await;
 }
@@ -95,5 +96,6 @@ async fn sweep(shard: Rc<Shard>) {
         shard.pools.sweep(&shard);
         shard.buffers.trim();
         shard.works.trim();
+        shard.tls_scratch.trim();
     }
 }

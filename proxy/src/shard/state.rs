@@ -14,10 +14,12 @@ use super::notify::{Notify, Roster};
 use super::stats::{Gauges, ShardStats};
 use super::telemetry::Telemetry;
 use crate::conn::SpareWork;
+use crate::io::tls::Scratch;
 use crate::mailbox::{FromShard, Sender, ShardId};
 use crate::pool::Pools;
 use crate::sys::clock;
 use crate::sys::congestion::LocalHops;
+use crate::tls::{self, TlsTable};
 
 /// A shard's state. Everything is for one thread: `Cell` and `RefCell`, borrowed for a moment and never across an await.
 pub struct Shard {
@@ -47,7 +49,12 @@ pub struct Shard {
     pub table_changed: Notify,
     /// Connections that a drain is to wake.
     pub roster: Roster,
+    /// Client configurations of the table in force.
+    pub tls_clients: tls::Clients,
+    /// What TLS connections work with.
+    pub tls_scratch: Rc<Scratch>,
     table: RefCell<Option<Arc<Table>>>,
+    tls: RefCell<Arc<TlsTable>>,
     draining: Cell<bool>,
 }
 
@@ -68,7 +75,10 @@ impl Shard {
             names: Names::default(),
             table_changed: Notify::default(),
             roster: Roster::default(),
+            tls_clients: tls::Clients::default(),
+            tls_scratch: Rc::default(),
             table: RefCell::new(None),
+            tls: RefCell::default(),
             draining: Cell::new(false),
         })
     }
@@ -94,12 +104,19 @@ impl Shard {
         self.table.borrow().as_deref().map(look)
     }
 
+    /// The TLS side of the table in force.
+    pub fn tls(&self) -> Arc<TlsTable> {
+        self.tls.borrow().clone()
+    }
+
     /// Puts a table in force. Gives back the one before, to be freed elsewhere.
-    pub fn swap(&self, table: Arc<Table>) -> Option<Arc<Table>> {
+    pub fn swap(&self, table: Arc<Table>, tls: Arc<TlsTable>) -> (Option<Arc<Table>>, Arc<TlsTable>) {
+        self.tls_clients.forget();
+        let tls_before = self.tls.replace(tls);
         self.telemetry.table_changed(&table.proxy);
         let before = self.table.replace(Some(table));
         self.table_changed.notify_all();
-        before
+        (before, tls_before)
     }
 
     /// Whether the shard is going away.

@@ -107,6 +107,10 @@ numbers! {
         upstream_connections_stale,
         /// Upstream connections closed because bytes came that no request had asked for (R24).
         upstream_connections_poisoned,
+        /// TLS handshakes with clients that were completed.
+        downstream_tls_handshakes_total,
+        /// TLS handshakes with upstreams that were completed.
+        upstream_tls_handshakes_total,
         /// Requests and connections refused because too many waited for rules.
         route_waits_refused,
         /// Access-log bytes dropped because the mailbox was full.

@@ -3,14 +3,15 @@
 //! An event changes the state, then [`Control::advance`] starts whatever the state calls for. A table is made of all that
 //! has come while the one before was compiled and rolled out, so a burst of changes costs two tables, not one each.
 
+mod certified;
 mod configure;
 mod ending;
 mod feeding;
 mod reports;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -35,9 +36,10 @@ use super::handle::{Handle, Shared};
 use super::log::Log;
 use super::status::{FeedStatus, ShardStatus, Status};
 use super::store::Store;
-use super::{Settings, Shards, Source, admin, disk, feed, lifecycle, static_config};
-use crate::mailbox::{FromShard, Receiver, Sender, ShardId, ToShard};
+use super::{Settings, Shards, Source, admin, certs, disk, feed, lifecycle, static_config};
+use crate::mailbox::{FromShard, Receiver, Sender, ShardId, Side, ToShard};
 use crate::sys::memory;
+use crate::tls::{Credentials, TlsTable};
 
 /// Time between two looks at whether the shards' threads live.
 const SUPERVISION: Duration = Duration::from_millis(500);
@@ -64,6 +66,14 @@ struct Control {
 
     phase: Phase,
     versions: u64,
+    /// The proxy's own certificate, and what is remembered of handshakes.
+    credentials: Credentials,
+    /// The newest table was made with another certificate.
+    credentials_changed: bool,
+    /// Failed handshakes that were told of lately.
+    told_handshakes: HashMap<(Side, &'static str, IpAddr), Instant>,
+    /// The TLS side of the newest table.
+    tls: Arc<TlsTable>,
     /// DNS may have other answers than the newest table was made of.
     names_changed: bool,
     answers: Arc<Answers>,
@@ -130,6 +140,9 @@ pub async fn run(settings: Settings, shards: Shards, rng: Rng, log: Log) -> Exit
     };
     let mut control = Control::new(handle.clone(), shards, events);
     control.load_copy();
+    if let Some(dir) = &handle.settings.certs {
+        spawn_local(certs::watch(dir.clone(), sender.clone()));
+    }
     match &handle.settings.source {
         Source::Feed(path) => spawn_local(feed::run(path.clone(), rng, sender)),
         Source::File(path) => spawn_local(static_config::watch(path.clone(), sender)),
@@ -173,6 +186,10 @@ impl Control {
             awaiting: Vec::new(),
             phase: Phase::Idle,
             versions: 0,
+            credentials: Credentials::default(),
+            credentials_changed: false,
+            told_handshakes: HashMap::new(),
+            tls: Arc::default(),
             names_changed: false,
             answers: Arc::default(),
             held_since: None,
@@ -210,9 +227,10 @@ impl Control {
             Event::Feed(event) => self.fed(event),
             Event::Static(loaded) => self.loaded(loaded),
             Event::NamesChanged => self.names_changed = true,
-            Event::Compiled { table, answers } => {
+            Event::Certificates(loaded) => self.certified(loaded),
+            Event::Compiled { table, tls, answers } => {
                 self.answers = answers;
-                self.roll_out(table).await;
+                self.roll_out(table, tls).await;
             }
             Event::Saved(result) => self.saved(result),
             Event::Scrape(reply) => self.scrape(reply).await,

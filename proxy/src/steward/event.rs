@@ -7,7 +7,9 @@ use dromon_core::config::table::Table;
 use dromon_core::config::wire::{DeltaRequest, DeltaResponse};
 use tokio::sync::{mpsc, oneshot};
 
+use super::certs;
 use super::static_config::Loaded;
+use crate::tls::TlsTable;
 
 /// Something happened that the control loop decides about.
 #[derive(Debug)]
@@ -16,12 +18,16 @@ pub enum Event {
     Feed(FeedEvent),
     /// The configuration file was read.
     Static(Loaded),
+    /// The workload's certificate was read.
+    Certificates(certs::Loaded),
     /// DNS has a first or a different answer for a destination's name.
     NamesChanged,
     /// The helper thread has compiled a table.
     Compiled {
         /// The table.
         table: Arc<Table>,
+        /// Its TLS side.
+        tls: Arc<TlsTable>,
         /// The answers that it was made of.
         answers: Arc<Answers>,
     },

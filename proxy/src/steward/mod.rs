@@ -8,6 +8,7 @@
 mod access_log;
 mod admin;
 mod apply;
+mod certs;
 mod control;
 mod disk;
 mod dns;
@@ -58,6 +59,8 @@ pub struct Settings {
     pub source: Source,
     /// Where the last good configuration is kept.
     pub state_dir: Option<PathBuf>,
+    /// Where the workload's certificate is, if it has one.
+    pub certs: Option<PathBuf>,
     /// Admin endpoints.
     pub admin_addr: SocketAddr,
     /// Merged metrics, readiness, quitting.
@@ -113,6 +116,7 @@ impl TryFrom<&crate::args::Args> for Settings {
             id: args.id.clone(),
             source,
             state_dir: args.state_dir.clone(),
+            certs: args.certs.clone(),
             admin_addr: args.admin_addr,
             metrics_addr: args.metrics_addr,
             health_addr: args.health_addr,

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use dromon_auth::report::Report;
 use dromon_core::config::table::Table;
 use serde::Serialize;
 
-use crate::mailbox::DriverReport;
+use crate::mailbox::{DriverReport, Side};
 
 /// The state of everything, now.
 #[derive(Debug, Default)]
@@ -26,6 +27,10 @@ pub struct Status {
     pub refused: Vec<String>,
     /// Why the first table is not in force yet, or the current one not everywhere.
     pub pending: Option<String>,
+    /// The proxy's own certificate.
+    pub certificates: Report,
+    /// Handshakes that failed: at which end, why, how many.
+    pub handshakes_failed: BTreeMap<(Side, &'static str), u64>,
     /// Draining has begun.
     pub draining: bool,
     /// What is counted here.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::config::model::{Outlier, Retries, RetryBudget, RetryOn};
+use crate::exchange::TcpArrival;
 
 fn retries(change: impl FnOnce(&mut Retries)) -> Bench {
     Mesh::with(|mesh| {
@@ -220,8 +221,9 @@ fn inbound_requests_go_to_the_application() {
 fn tcp_connects_elsewhere_when_refused_and_relays_once_connected() {
     let mut bench = Mesh::with(|_| ());
     let peer = "10.9.9.9:4000".parse().unwrap();
-    let (mut exchange, step) =
-        Exchange::begin_tcp(&bench.table, 2, None, peer, bench.now, bench.now, &mut bench.rng);
+    let arrival =
+        TcpArrival { listener: 2, original_destination: None, peer, hello: None, arrived: bench.now };
+    let (mut exchange, step) = Exchange::begin_tcp(&bench.table, &arrival, bench.now, &mut bench.rng);
     let first = endpoint(&attempt(step));
     let step = bench.handle(&mut exchange, refused());
     let step = bench.wait(&mut exchange, step);

@@ -14,6 +14,7 @@ use dromon_core::limits::{
     H2_CONNECTION_WINDOW_BYTES, H2_HEADER_TABLE_BYTES, H2_SEND_BUFFER_BYTES, H2_STREAM_WINDOW_BYTES,
     H2_STREAMS_PER_CONNECTION_MAX, HEAD_BYTES_MAX, POOL_SHARE_LOOK_MS, UPSTREAM_IDLE_MS,
 };
+use dromon_core::proxy_protocol::Addresses;
 use dromon_core::time::Tick;
 use h2::client::{Builder, SendRequest};
 
@@ -163,6 +164,8 @@ struct Order {
     address: SocketAddr,
     connect_ms: u64,
     offer: Offer,
+    mtls: bool,
+    client: Option<Addresses>,
 }
 
 /// Makes a connection for a lane, in a task of its own.
@@ -172,6 +175,8 @@ pub(super) fn make(shard: &Rc<Shard>, lane: &Rc<Lane>, wanted: Wanted<'_>) {
         address: wanted.address,
         connect_ms: wanted.connect_ms,
         offer: wanted.offer,
+        mtls: wanted.mtls,
+        client: wanted.client.copied(),
     };
     monoio::spawn(carry(shard.clone(), lane.clone(), order));
 }
@@ -191,6 +196,9 @@ async fn carry(shard: Rc<Shard>, lane: Rc<Lane>, order: Order) {
         careful: false,
         fresh: true,
         offer: order.offer,
+        mtls: order.mtls,
+        client: order.client.as_ref(),
+        failure: None,
     };
     let upstream = match pools.connect(&shard, wanted, token, queue.clone()).await {
         Ok(upstream) => upstream,

@@ -57,7 +57,7 @@ impl Pools {
     }
 
     fn lane(&self, wanted: Wanted<'_>) -> Rc<Lane> {
-        let key = Key::new(wanted.destination, wanted.address);
+        let key = Key::of(&wanted);
         let state = || wanted.destination.map(|destination| destination.state.clone());
         self.lanes.borrow_mut().entry(key).or_insert_with(|| Rc::new(Lane::new(state()))).clone()
     }

@@ -55,13 +55,14 @@ enum Page {
     Stats,
     Prometheus,
     Ready,
+    Certs,
     Explain,
     Drain,
     Quit,
     Help,
 }
 
-const PAGES: [(&str, Page, Method, &[Face], &str); 9] = [
+const PAGES: [(&str, Page, Method, &[Face], &str); 10] = [
     ("/config", Page::Config, Method::GET, &[Face::Admin], "the configuration in force, as JSON"),
     ("/stats", Page::Stats, Method::GET, &[Face::Admin], "numbers for people; ?format=json"),
     (
@@ -73,6 +74,7 @@ const PAGES: [(&str, Page, Method, &[Face], &str); 9] = [
     ),
     ("/ready", Page::Ready, Method::GET, &[Face::Admin], "200 when traffic can flow, else 503 and why"),
     ("/healthz/ready", Page::Ready, Method::GET, &[Face::Admin, Face::Metrics, Face::Health], "the same"),
+    ("/certs", Page::Certs, Method::GET, &[Face::Admin], "the proxy's own certificate, as JSON"),
     (
         "/explain",
         Page::Explain,
@@ -135,6 +137,10 @@ pub async fn answer(face: Face, peer: IpAddr, request: Request<Incoming>, handle
         Page::Ready => match handle.status.borrow().ready() {
             Ok(()) => text(StatusCode::OK, "ready\n".into()),
             Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
+        },
+        Page::Certs => match serde_json::to_string_pretty(&handle.status.borrow().certificates) {
+            Ok(page) => json(page + "\n"),
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
         },
         Page::Explain => explain(request, wants_json, handle).await,
         Page::Drain => order(handle, Event::Drain, "draining\n").await,

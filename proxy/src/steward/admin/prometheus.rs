@@ -4,6 +4,8 @@ use dromon_core::config::table::{Destination, Table};
 use dromon_core::limits::DESTINATION_METRICS_MAX;
 use dromon_core::telemetry::{Family, FamilyKind};
 
+use rustls::pki_types::UnixTime;
+
 use super::super::status::Status;
 use super::super::totals::Totals;
 use super::stats::NUMBERS;
@@ -41,7 +43,26 @@ fn own(status: &Status, totals: &Totals) -> Vec<Family> {
                 .with(&[("shard", &number), ("driver", report.driver), ("reason", &report.reason)], 1.0);
         }
     }
+    let mut failed = Family::empty(
+        "dromon_tls_handshakes_failed_total",
+        "TLS handshakes that failed, and clients refused for speaking plaintext, by reason.",
+        FamilyKind::Counter,
+    );
+    for ((side, reason), count) in &status.handshakes_failed {
+        failed = failed.with(&[("side", side.name()), ("reason", reason)], *count as f64);
+    }
+    let mut expiry = Family::empty(
+        "dromon_certificate_expiry_seconds",
+        "Time until the proxy's own certificate expires.",
+        FamilyKind::Gauge,
+    );
+    if let Some(held) = &status.certificates.identity {
+        let left = held.not_after as f64 - UnixTime::now().as_secs() as f64;
+        expiry = expiry.with(&[("id", &held.id)], left);
+    }
     vec![
+        failed,
+        expiry,
         Family::gauge("dromon_ready", "1 when traffic can flow.", flag(status.ready().is_ok())),
         Family::gauge("dromon_draining", "1 once draining has begun.", flag(status.draining)),
         Family::gauge("dromon_config_version", "Version of the table in force.", version as f64),

@@ -81,7 +81,7 @@ macro_rules! number {
 }
 
 /// A shard's numbers.
-pub const NUMBERS: [Number; 14] = [
+pub const NUMBERS: [Number; 16] = [
     number!(
         downstream_connections_active,
         "dromon_downstream_connections_active",
@@ -141,6 +141,18 @@ pub const NUMBERS: [Number; 14] = [
         "dromon_upstream_connections_poisoned_total",
         Counter,
         "Pooled connections closed because of bytes that nobody had asked for."
+    ),
+    number!(
+        downstream_tls_handshakes_total,
+        "dromon_downstream_tls_handshakes_total",
+        Counter,
+        "TLS handshakes with clients that were completed."
+    ),
+    number!(
+        upstream_tls_handshakes_total,
+        "dromon_upstream_tls_handshakes_total",
+        Counter,
+        "TLS handshakes with upstreams that were completed."
     ),
     number!(requests_active, "dromon_requests_active", Gauge, "Exchanges and relays under way now."),
     number!(

@@ -8,6 +8,7 @@ use dromon_core::config::table::Table;
 use tokio::sync::mpsc;
 
 use crate::steward::event::Event;
+use crate::tls::{Credentials, TlsTable};
 
 /// All that a table is made of.
 #[derive(Debug)]
@@ -18,6 +19,10 @@ pub struct Inputs {
     pub snapshot: Snapshot,
     /// What DNS says.
     pub answers: Arc<Answers>,
+    /// The proxy's own certificate, and what is remembered of handshakes.
+    pub credentials: Credentials,
+    /// The TLS side of the table before.
+    pub tls_before: Arc<TlsTable>,
     /// The table before, whose unchanged parts are kept.
     pub before: Option<Arc<Table>>,
     /// The process's random number.
@@ -34,7 +39,8 @@ pub fn start(inputs: Inputs, events: mpsc::Sender<Event>) {
             previous: inputs.before.as_deref(),
             seed: inputs.seed,
         });
+        let tls = Arc::new(TlsTable::build(&table, &inputs.credentials, &inputs.tls_before));
         // The steward may end while this runs.
-        let _ = events.blocking_send(Event::Compiled { table, answers: inputs.answers });
+        let _ = events.blocking_send(Event::Compiled { table, tls, answers: inputs.answers });
     });
 }

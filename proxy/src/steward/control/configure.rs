@@ -21,6 +21,7 @@ use crate::steward::feed::interest::Interest;
 use crate::steward::feed::session;
 use crate::steward::static_config::Loaded;
 use crate::steward::status::ListenerStatus;
+use crate::tls::TlsTable;
 
 /// How long rules wait for the destinations that they name before they are applied without.
 pub const HOLD_BACK_MAX: Duration = Duration::from_secs(2);
@@ -78,7 +79,7 @@ impl Control {
         }
         self.acknowledge();
         let other_answers = std::mem::take(&mut self.names_changed) && self.dns.answers() != self.answers;
-        if self.store.has_news() || other_answers {
+        if self.store.has_news() || other_answers || (self.credentials_changed && self.has_table()) {
             self.compile();
         }
     }
@@ -112,7 +113,12 @@ impl Control {
             });
             return;
         }
+        if let Some(missing) = self.uncertified() {
+            self.handle.status.borrow_mut().pending = Some(missing);
+            return;
+        }
         self.versions += 1;
+        self.credentials_changed = false;
         if self.handle.settings.role == Role::Gateway || self.has_file() {
             self.store.set_whole();
         }
@@ -121,22 +127,28 @@ impl Control {
         let budget = if self.has_table() { NEW_NAMES_MAX } else { FIRST_NAMES_MAX };
         let (before, seed) = (self.handle.status.borrow().table.clone(), self.handle.settings.seed);
         let (version, dns, events) = (self.versions, self.dns.clone(), self.handle.events.clone());
+        let (credentials, tls_before) = (self.credentials.clone(), self.tls.clone());
         self.phase = Phase::Compiling;
         tokio::task::spawn_local(async move {
             let answers = dns.answers_within(budget).await;
-            compiler::start(Inputs { version, snapshot, answers, before, seed }, events);
+            compiler::start(
+                Inputs { version, snapshot, answers, credentials, tls_before, before, seed },
+                events,
+            );
         });
     }
 
     /// Sends a table to every shard, and opens and closes sockets.
-    pub(super) async fn roll_out(&mut self, table: Arc<Table>) {
+    pub(super) async fn roll_out(&mut self, table: Arc<Table>, tls: Arc<TlsTable>) {
+        self.tls_problems(&tls);
+        self.tls = tls.clone();
         let names: BTreeSet<&str> = table.proxy.listeners.iter().map(|it| it.name.as_str()).collect();
         self.listener_errors.retain(|name, _| names.contains(&**name));
         let Plan { open, close, open_after_close } = listeners::plan(&self.open, &places(&table));
         let plan = Plan { open: Vec::new(), close, open_after_close };
         let mut rollout = Rollout::new(table.version, self.mailboxes.len(), &plan);
         for shard in self.shard_ids() {
-            self.tell(shard, ToShard::Table(table.clone())).await;
+            self.tell(shard, ToShard::Table(table.clone(), tls.clone())).await;
         }
         for name in plan.close {
             self.open.remove(&name);
@@ -246,7 +258,7 @@ impl Control {
     fn list_refused(&mut self) {
         let refused = self.rejections.iter().map(session::line);
         self.handle.status.borrow_mut().refused =
-            refused.chain(self.listener_errors.values().cloned()).collect();
+            refused.chain(self.listener_errors.values().cloned()).chain(self.tls.problems()).collect();
     }
 
     pub(super) fn rollout_is_slow(&mut self) {

@@ -76,9 +76,10 @@ impl Control {
                     self.dns.answer(mailbox.clone(), host);
                 }
             }
+            FromShard::HandshakeFailed(failed) => self.handshake_failed(&failed),
             FromShard::AccessLog(lines) => self.access_log.write(lines),
             // The last one to hold a table frees it: that is this thread, not a shard.
-            FromShard::Dropped(table) => drop(table),
+            FromShard::Dropped(table, tls) => drop((table, tls)),
             FromShard::Drained { shard } => self.drained(shard).await,
             FromShard::Stopped { shard } => self.stopped(shard),
         }

@@ -14,6 +14,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 fn dns(hosts: &Path) -> (Rc<Dns>, mpsc::Receiver<Event>) {
     let (events, inbox) = mpsc::channel(8);
     let settings = Settings {
+        certs: None,
         id: "sidecar~a.b".into(),
         role: dromon_core::config::model::Role::Sidecar,
         source: Source::File("/nonexistent".into()),

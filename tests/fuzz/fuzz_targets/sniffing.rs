@@ -1,0 +1,4 @@
+//! See `dromon_tests::fuzz`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dromon_tests::fuzz::sniffing(bytes));

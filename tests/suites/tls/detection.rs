@@ -1,0 +1,194 @@
+//! Protocols that nobody declares, and who a client is.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use dromon_core::config::model::{HttpRule, ListenerKind, MtlsMode, Protocol, ProxyProtocol, Resource};
+use dromon_tests::certs::{MeshCa, WebCa, run};
+use dromon_tests::origin::Origin;
+use dromon_tests::process::Process;
+use dromon_tests::proxy::{Proxy, gateway};
+use dromon_tests::scripted::{Answer, Scripted};
+use dromon_tests::{eventually, http};
+
+use crate::free_address;
+use crate::mesh::{HOST, client, metric, server, sidecar};
+
+/// A mail server as far as its greeting and farewell go: it speaks first.
+fn mail_server() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
+    let address = listener.local_addr().expect("bound");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || {
+                let _ = stream.write_all(b"220 mail.example ESMTP\r\n");
+                let mut lines = BufReader::new(stream.try_clone().expect("a socket")).lines();
+                while let Some(Ok(line)) = lines.next() {
+                    let answer: &[u8] = match line.as_str() {
+                        "QUIT" => b"221 Bye\r\n",
+                        _ => b"250 OK\r\n",
+                    };
+                    let _ = stream.write_all(answer);
+                    if line == "QUIT" {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+fn send_mail(to: SocketAddr) {
+    let mut stream = TcpStream::connect(to).expect("the sidecar listens");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket option");
+    let mut lines = BufReader::new(stream.try_clone().expect("a socket")).lines();
+    let mut next = || lines.next().expect("a line").expect("a line");
+    assert!(next().starts_with("220 "), "the server speaks first");
+    stream.write_all(b"HELO me\r\n").expect("open");
+    assert!(next().starts_with("250 "));
+    stream.write_all(b"QUIT\r\n").expect("open");
+    assert!(next().starts_with("221 "));
+    let mut rest = Vec::new();
+    assert_eq!(stream.read_to_end(&mut rest).expect("a clean end"), 0);
+}
+
+/// A server that speaks first works unnamed in every mode, and HTTP on the same kind of port is HTTP.
+pub fn server_first(driver: &str) {
+    let ca = MeshCa::new();
+    let (mail, web) = (mail_server(), Origin::start("application"));
+    for mode in [MtlsMode::Permissive, MtlsMode::Strict, MtlsMode::Disable] {
+        let mutual = mode != MtlsMode::Disable;
+        for (target, is_mail) in [(mail, true), (web.address, false)] {
+            let [front, inbound] = [(); 2].map(|()| free_address());
+            let (of_client, of_server) = (ca.folder("client"), ca.folder("server"));
+            let down = server(inbound, target, Protocol::Auto, mode);
+            let down = sidecar(driver, &down, of_server.path());
+            let mut up = client(front, inbound, Protocol::Auto, &ca.id("server"));
+            for resource in &mut up {
+                if let Resource::Endpoints(it) = resource {
+                    it.endpoints.iter_mut().for_each(|it| it.mtls = mutual);
+                }
+            }
+            let _up = sidecar(driver, &up, of_client.path());
+            if is_mail {
+                send_mail(front);
+                if mode == MtlsMode::Permissive {
+                    send_mail(inbound);
+                }
+            } else {
+                let answer = http::get(front, "/", &[("Host", HOST)]).expect("an answer");
+                assert_eq!((answer.status, answer.text().as_str()), (200, "application"), "{mode:?}");
+            }
+            let handshakes = metric(&down, &["dromon_downstream_tls_handshakes_total"]);
+            assert_eq!(handshakes >= 1.0, mutual, "{mode:?}");
+        }
+    }
+}
+
+/// An application that speaks TLS itself, through ports declared as TLS and as nothing.
+pub fn application_tls(driver: &str) {
+    let (ca, web) = (MeshCa::new(), WebCa::new());
+    web.issue("shop", "DNS:shop.example");
+    let target = free_address();
+    let (certificate, key) = (web.path("shop.crt"), web.path("shop.key"));
+    let _application = tls_server(target, &certificate, &key, &[]);
+    for protocol in [Protocol::Tls, Protocol::Auto] {
+        for mode in [MtlsMode::Permissive, MtlsMode::Strict] {
+            let [front, inbound] = [(); 2].map(|()| free_address());
+            let (of_client, of_server) = (ca.folder("client"), ca.folder("server"));
+            let down = server(inbound, target, protocol, mode);
+            let _down = sidecar(driver, &down, of_server.path());
+            let up = client(front, inbound, protocol, &ca.id("server"));
+            let _up = sidecar(driver, &up, of_client.path());
+            assert_shop(front, &web);
+            if mode == MtlsMode::Permissive {
+                assert_shop(inbound, &web);
+            }
+        }
+    }
+}
+
+fn assert_shop(front: SocketAddr, web: &WebCa) {
+    let ca = web.path("ca.crt").display().to_string();
+    let resolve = format!("shop.example:{}:127.0.0.1", front.port());
+    let url = format!("https://shop.example:{}/", front.port());
+    let output = run("curl", &["-sS", "-m", "20", "--cacert", &ca, "--resolve", &resolve, &url]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("s_server"), "{text} {error}");
+}
+
+/// `openssl s_server` answering HTTP with its own status page.
+pub fn tls_server(
+    address: SocketAddr,
+    certificate: &std::path::Path,
+    key: &std::path::Path,
+    arguments: &[&str],
+) -> Process {
+    let mut command = std::process::Command::new("openssl");
+    command.args(["s_server", "-www", "-accept", &address.to_string()]);
+    command.arg("-cert").arg(certificate).arg("-key").arg(key).args(arguments);
+    let process = Process::start(&mut command);
+    eventually("openssl to listen", || TcpStream::connect(address).ok().map(drop));
+    process
+}
+
+/// Both versions, from a client and towards an upstream.
+pub fn proxy_protocol(driver: &str) {
+    let upstream = Scripted::start();
+    upstream.answer(|_| Answer::keep("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+    let front = free_address();
+    let mut resources = gateway(front, &[upstream.address], HttpRule::default());
+    for resource in &mut resources {
+        if let Resource::Proxy(proxy) = resource {
+            proxy.listeners.iter_mut().for_each(|it| it.proxy_protocol = true);
+        }
+    }
+    let mut proxy = Proxy::start("gateway~ingress.default", driver, &resources, &["--shards", "1"]);
+    let v2 = [&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"[..], &[203, 0, 113, 9, 127, 0, 0, 1, 0x30, 0x39, 0, 80]]
+        .concat();
+    for header in [b"PROXY TCP4 203.0.113.9 127.0.0.1 12345 80\r\n".to_vec(), v2] {
+        let mut stream = TcpStream::connect(front).expect("the gateway listens");
+        // In two pieces, since nothing says that it comes in one.
+        let (first, rest) = header.split_at(9);
+        stream.write_all(first).expect("open");
+        std::thread::sleep(Duration::from_millis(20));
+        stream.write_all(rest).expect("open");
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").expect("open");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        let seen = upstream.seen();
+        assert_eq!(seen.last().expect("a request").header("x-forwarded-for"), Some("203.0.113.9"));
+    }
+    assert!(http::get(front, "/", &[]).is_err(), "who does not say who it is is turned away");
+    proxy.process.expect_stderr(&["proxy_protocol"]);
+    drop(proxy);
+    sends_proxy_protocol(driver);
+}
+
+/// The upstream is told the client before anything else.
+fn sends_proxy_protocol(driver: &str) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
+    let front = free_address();
+    let mut resources = gateway(front, &[listener.local_addr().expect("bound")], HttpRule::default());
+    for resource in &mut resources {
+        match resource {
+            Resource::Destination(it) => it.proxy_protocol = Some(ProxyProtocol::V1),
+            Resource::Proxy(it) => assert!(matches!(it.listeners[0].kind, ListenerKind::GatewayHttp)),
+            _ => {}
+        }
+    }
+    let _proxy = Proxy::start("gateway~ingress.default", driver, &resources, &["--shards", "1"]);
+    let mut client = TcpStream::connect(front).expect("the gateway listens");
+    client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("open");
+    let (upstream, _) = listener.accept().expect("a connection");
+    upstream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket option");
+    let mut line = String::new();
+    BufReader::new(&upstream).read_line(&mut line).expect("a line");
+    let port = client.local_addr().expect("connected").port();
+    assert_eq!(line, format!("PROXY TCP4 127.0.0.1 127.0.0.1 {port} {}\r\n", front.port()));
+    let _ = upstream.shutdown(Shutdown::Both);
+}

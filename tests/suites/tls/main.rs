@@ -1,0 +1,93 @@
+//! TLS against real peers, on both drivers: mutual TLS between two sidecars, gateways, origination, protocols that nobody
+//! declares.
+
+mod detection;
+mod gateway;
+mod mesh;
+mod origination;
+
+use std::net::SocketAddr;
+
+use dromon_tests::free_port;
+use dromon_tests::proxy::DRIVERS;
+
+/// A free loopback address.
+fn free_address() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], free_port()))
+}
+
+fn on_both_drivers(test: impl Fn(&str)) {
+    for driver in DRIVERS {
+        test(driver);
+    }
+}
+
+#[test]
+fn http_goes_between_sidecars_under_mutual_identity() {
+    on_both_drivers(mesh::http);
+}
+
+#[test]
+fn a_strict_port_refuses_plaintext_and_a_permissive_one_takes_both() {
+    on_both_drivers(mesh::modes);
+}
+
+#[test]
+fn a_server_with_another_identity_is_refused_with_the_reason_at_both_ends() {
+    on_both_drivers(mesh::wrong_identity);
+}
+
+#[test]
+fn a_client_of_another_ca_is_refused_with_the_reason_at_both_ends() {
+    on_both_drivers(mesh::wrong_ca);
+}
+
+#[test]
+fn a_new_certificate_is_taken_without_an_error_and_a_broken_one_is_not() {
+    on_both_drivers(mesh::rotation);
+}
+
+#[test]
+fn a_proxy_with_certificates_is_not_ready_before_they_are_in() {
+    on_both_drivers(mesh::readiness);
+}
+
+#[test]
+fn tcp_goes_between_sidecars_whoever_speaks_first() {
+    on_both_drivers(detection::server_first);
+}
+
+#[test]
+fn an_applications_own_tls_passes_through_as_it_is() {
+    on_both_drivers(detection::application_tls);
+}
+
+#[test]
+fn the_client_is_who_the_proxy_protocol_says() {
+    on_both_drivers(detection::proxy_protocol);
+}
+
+#[test]
+fn a_gateway_shows_each_host_its_certificate() {
+    on_both_drivers(gateway::certificates);
+}
+
+#[test]
+fn a_gateway_asks_for_client_certificates_as_told() {
+    on_both_drivers(gateway::client_certificates);
+}
+
+#[test]
+fn a_gateway_keeps_to_its_versions() {
+    on_both_drivers(gateway::versions);
+}
+
+#[test]
+fn a_gateway_passes_tls_on_by_server_name() {
+    on_both_drivers(gateway::passthrough);
+}
+
+#[test]
+fn http_leaves_the_mesh_by_tls() {
+    on_both_drivers(origination::simple_and_mutual);
+}

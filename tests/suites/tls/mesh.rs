@@ -1,0 +1,230 @@
+//! Two sidecars: a client's and a server's.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use dromon_core::config::model::{
+    AccessLog, ClientTls, ClientTlsMode, Host, HostPort, Listener, ListenerKind, MtlsMode, Protocol,
+    Resource, Role,
+};
+use dromon_tests::certs::MeshCa;
+use dromon_tests::eventually;
+use dromon_tests::http::get;
+use dromon_tests::origin::Origin;
+use dromon_tests::proxy::{Proxy, destination, listener, proxy};
+
+use crate::free_address;
+
+pub const HOST: &str = "web.default.svc.cluster.local";
+
+/// The resources of a server's sidecar.
+pub fn server(inbound: SocketAddr, target: SocketAddr, protocol: Protocol, mtls: MtlsMode) -> Vec<Resource> {
+    let kind = ListenerKind::Inbound { protocol, target, service: None, pool: Default::default(), mtls };
+    vec![logged(proxy(Role::Sidecar, vec![listener("inbound/80", inbound, kind)]))]
+}
+
+/// The resources of a client's sidecar: everything that comes to `front` goes to the server, whose account is `identity`.
+pub fn client(front: SocketAddr, inbound: SocketAddr, protocol: Protocol, identity: &str) -> Vec<Resource> {
+    let kind = ListenerKind::Service { host: HOST.into(), port: 80, protocol };
+    let listeners: Vec<Listener> = vec![listener("service/80", front, kind)];
+    let mut resources = vec![logged(proxy(Role::Sidecar, listeners))];
+    for mut resource in destination(HOST, &[inbound]) {
+        match &mut resource {
+            Resource::Destination(it) => {
+                it.protocol = protocol;
+                it.tls = Some(ClientTls {
+                    mode: ClientTlsMode::Auto,
+                    identities: vec![identity.into()],
+                    ..ClientTls::default()
+                });
+            }
+            Resource::Endpoints(it) => it.endpoints.iter_mut().for_each(|it| it.mtls = true),
+            _ => {}
+        }
+        resources.push(resource);
+    }
+    resources.push(Resource::Host(Host {
+        name: HOST.into(),
+        domains: vec![HOST.into()],
+        ports: vec![HostPort { number: 80, protocol }],
+        ..Host::default()
+    }));
+    resources
+}
+
+/// With an access log on standard output.
+fn logged(resource: Resource) -> Resource {
+    match resource {
+        Resource::Proxy(mut proxy) => {
+            proxy.access_log = Some(AccessLog { path: "/dev/stdout".into(), ..AccessLog::default() });
+            Resource::Proxy(proxy)
+        }
+        other => other,
+    }
+}
+
+/// A sidecar with the certificate in this folder.
+pub fn sidecar(driver: &str, resources: &[Resource], certs: &std::path::Path) -> Proxy {
+    let certs = certs.display().to_string();
+    Proxy::start("sidecar~app.default", driver, resources, &["--shards", "1", "--certs", &certs])
+}
+
+/// The sum of a metric's lines that contain all of `parts`.
+pub fn metric(proxy: &Proxy, parts: &[&str]) -> f64 {
+    let page = get(proxy.stats, "/stats/prometheus", &[]).expect("a page").text();
+    let lines = page.lines().filter(|line| parts.iter().all(|part| line.contains(part)));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+/// Plain requests become mutual TLS between the sidecars, and the server knows the client's account.
+pub fn http(driver: &str) {
+    let ca = MeshCa::new();
+    let origin = Origin::start("application");
+    let [front, inbound] = [(); 2].map(|()| free_address());
+    let (of_client, of_server) = (ca.folder("client"), ca.folder("server"));
+    let down = server(inbound, origin.address, Protocol::Http, MtlsMode::Strict);
+    let down = sidecar(driver, &down, of_server.path());
+    let up = client(front, inbound, Protocol::Http, &ca.id("server"));
+    let up = sidecar(driver, &up, of_client.path());
+    for _ in 0..5 {
+        let answer = get(front, "/", &[("Host", HOST)]).expect("an answer");
+        assert_eq!((answer.status, answer.text().as_str()), (200, "application"));
+    }
+    assert!(metric(&up, &["dromon_upstream_tls_handshakes_total"]) >= 1.0);
+    assert!(metric(&down, &["dromon_downstream_tls_handshakes_total"]) >= 1.0);
+    let mutual = ["istio_requests_total", "connection_security_policy=\"mutual_tls\""];
+    assert!(metric(&down, &mutual) >= 5.0, "{}", get(down.stats, "/stats/prometheus", &[]).unwrap().text());
+    let page = get(down.admin, "/certs", &[]).expect("a page").text();
+    assert!(page.contains(&ca.id("server")) && page.contains("notAfter"), "{page}");
+    assert!(!page.contains("PRIVATE"), "{page}");
+    let left = metric(&down, &["dromon_certificate_expiry_seconds"]);
+    assert!((3000.0..3601.0).contains(&left), "{left}");
+}
+
+/// Plaintext against each mode.
+pub fn modes(driver: &str) {
+    let ca = MeshCa::new();
+    let origin = Origin::start("application");
+    for (mode, plaintext) in
+        [(MtlsMode::Strict, false), (MtlsMode::Permissive, true), (MtlsMode::Disable, true)]
+    {
+        let [front, inbound] = [(); 2].map(|()| free_address());
+        let (of_client, of_server) = (ca.folder("client"), ca.folder("server"));
+        let resources = server(inbound, origin.address, Protocol::Http, mode);
+        let mut down = sidecar(driver, &resources, of_server.path());
+        let answer = get(inbound, "/", &[]);
+        assert_eq!(answer.is_ok_and(|it| it.status == 200), plaintext, "{mode:?}");
+        if mode == MtlsMode::Strict {
+            down.process.expect_stderr(&["plaintext", "mutual TLS only"]);
+            let failed =
+                ["dromon_tls_handshakes_failed_total", "reason=\"plaintext\"", "side=\"downstream\""];
+            assert!(metric(&down, &failed) >= 1.0);
+        }
+        if mode != MtlsMode::Disable {
+            let up = client(front, inbound, Protocol::Http, &ca.id("server"));
+            let _up = sidecar(driver, &up, of_client.path());
+            assert_eq!(get(front, "/", &[("Host", HOST)]).expect("an answer").status, 200, "{mode:?}");
+            assert!(metric(&down, &["dromon_downstream_tls_handshakes_total"]) >= 1.0, "{mode:?}");
+        }
+    }
+}
+
+/// Secure naming.
+pub fn wrong_identity(driver: &str) {
+    let ca = MeshCa::new();
+    let origin = Origin::start("application");
+    let [front, inbound] = [(); 2].map(|()| free_address());
+    let (of_client, of_server) = (ca.folder("client"), ca.folder("impostor"));
+    let down = server(inbound, origin.address, Protocol::Http, MtlsMode::Strict);
+    let mut down = sidecar(driver, &down, of_server.path());
+    let up = client(front, inbound, Protocol::Http, &ca.id("server"));
+    let mut up = sidecar(driver, &up, of_client.path());
+    let answer = get(front, "/", &[("Host", HOST)]).expect("an answer");
+    assert_eq!((answer.status, answer.header("x-dromon-reason")), (503, Some("upstream_tls_failed")));
+    up.process.expect_stderr(&["TLS to", "wrong_identity", &ca.id("impostor"), &ca.id("server")]);
+    down.process.expect_stderr(&["TLS from", "refused_by_peer"]);
+    assert_eq!(origin.served(), 0);
+    eventually("the access log to say why", || {
+        let lines = up.process.stdout();
+        lines.iter().any(|line| line.contains("UF") && line.contains("wrong_identity")).then_some(())
+    });
+    assert!(metric(&up, &["dromon_tls_handshakes_failed_total", "wrong_identity", "upstream"]) >= 1.0);
+}
+
+/// A client whose certificate nobody here vouches for.
+pub fn wrong_ca(driver: &str) {
+    let (ca, other) = (MeshCa::new(), MeshCa::new());
+    let origin = Origin::start("application");
+    let [front, inbound] = [(); 2].map(|()| free_address());
+    let of_server = ca.folder("server");
+    // It believes the mesh's CA and shows a certificate of another.
+    let of_client = other.folder("client");
+    let both = [of_server.path(), of_client.path()]
+        .map(|folder| std::fs::read_to_string(folder.join("root-cert.pem")).expect("written"))
+        .concat();
+    std::fs::write(of_client.path().join("root-cert.pem"), both).expect("writable");
+    let down = server(inbound, origin.address, Protocol::Http, MtlsMode::Strict);
+    let mut down = sidecar(driver, &down, of_server.path());
+    let up = client(front, inbound, Protocol::Http, &ca.id("server"));
+    let mut up = sidecar(driver, &up, of_client.path());
+    let answer = get(front, "/", &[("Host", HOST)]).expect("an answer");
+    assert_eq!((answer.status, answer.header("x-dromon-reason")), (503, Some("upstream_tls_failed")));
+    down.process.expect_stderr(&["TLS from", "unknown_ca"]);
+    up.process.expect_stderr(&["TLS to", "refused_by_peer", "unknown_ca"]);
+    assert_eq!(origin.served(), 0);
+}
+
+/// Certificates are replaced while requests flow.
+pub fn rotation(driver: &str) {
+    let ca = MeshCa::new();
+    let origin = Origin::start("application");
+    let [front, inbound] = [(); 2].map(|()| free_address());
+    let (of_client, of_server) = (ca.folder("client"), ca.folder("server"));
+    let down = server(inbound, origin.address, Protocol::Http, MtlsMode::Strict);
+    let mut down = sidecar(driver, &down, of_server.path());
+    let up = client(front, inbound, Protocol::Http, &ca.id("server"));
+    let _up = sidecar(driver, &up, of_client.path());
+    let request = || assert_eq!(get(front, "/", &[("Host", HOST)]).expect("an answer").status, 200);
+    let serial = || get(down.admin, "/certs", &[]).expect("a page").text();
+    request();
+    let before = serial();
+    ca.write(of_server.path(), "server");
+    eventually("the new certificate", || {
+        request();
+        (serial() != before).then_some(())
+    });
+    request();
+    let good = serial();
+    ca.write_expired(of_server.path(), "server");
+    eventually("the refusal", || {
+        request();
+        serial().contains("expired").then_some(())
+    });
+    down.process.expect_stderr(&["certificate refused", "expired", "stays in use"]);
+    let kept = get(down.admin, "/certs", &[]).expect("a page").text();
+    let line = |page: &str| page.lines().find(|line| line.contains("serial")).map(str::to_owned);
+    assert_eq!(line(&kept), line(&good));
+    request();
+}
+
+/// A proxy that is told to have a certificate waits for it.
+pub fn readiness(driver: &str) {
+    let ca = MeshCa::new();
+    let origin = Origin::start("application");
+    let inbound = free_address();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let resources = server(inbound, origin.address, Protocol::Http, MtlsMode::Strict);
+    let path = folder.path().to_owned();
+    let later = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(700));
+        assert!(TcpStream::connect(inbound).is_err(), "nothing listens before the certificate is in");
+        ca.write(&path, "server");
+    });
+    let mut down = sidecar(driver, &resources, folder.path());
+    later.join().expect("no listener");
+    down.process.expect_stderr(&["certified as", "sa/server"]);
+    let mut stream = TcpStream::connect(inbound).expect("it listens");
+    stream.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("open");
+    assert!(!matches!(stream.read(&mut [0; 1]), Ok(1..)), "plaintext is refused");
+}
