@@ -155,6 +155,8 @@ pub const ACCESS_LOG_BATCHES_MAX: usize = 64;
 pub const FEED_BACKOFF_MS_MIN: u64 = 50;
 /// Longest wait before another try to reach the controller, in milliseconds.
 pub const FEED_BACKOFF_MS_MAX: u64 = 5_000;
+/// Time without a request after which a sidecar asks for a host's rules and endpoints no longer, in seconds.
+pub const UNUSED_S: u64 = 900;
 /// Responses of the feed that are applied as one.
 pub const FEED_BATCH_MAX: usize = 64;
 /// Events that wait for the steward's loop before their senders wait too.

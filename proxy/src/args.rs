@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Parser;
+use dromon_core::limits;
 use dromon_core::settings::{Driver, Pin};
 
 /// The data plane of a Dromon mesh: one process beside a workload (sidecar) or at the mesh's edge (gateway).
@@ -52,6 +53,10 @@ pub struct Args {
     /// Count no HTTP requests, for measuring what metrics cost
     #[arg(long)]
     pub no_metrics: bool,
+    /// A sidecar forgets rules and endpoints that no request has needed for so long, and asks for them again when one does;
+    /// 0: never
+    #[arg(long, value_name = "SECONDS", default_value_t = limits::UNUSED_S)]
+    pub forget_after: u64,
     /// error, warn, info or debug
     #[arg(long, default_value = "info")]
     pub log_level: String,

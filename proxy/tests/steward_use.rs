@@ -240,3 +240,57 @@ async fn waits_for_rules_have_a_cap_beyond_which_requests_are_answered_at_once()
     let answer = within("the answer", answer).await.expect("no panic").expect("an answer");
     assert_eq!(answer, (200, "here".into()), "who waits is served");
 }
+
+#[tokio::test]
+async fn what_no_request_needs_for_long_is_forgotten_and_fetched_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let hosts = [host("details", false), host("ratings", false)];
+    let (process, _controller, mut link, outbound) =
+        sidecar(dir.path(), &["--forget-after", "1"], &hosts).await;
+    let upstream = origin("answer").await;
+    let of = |host: &str| format!("outbound|9080||{host}");
+    let provide = |link: &mut Link, host: &str, version: &str| {
+        let [endpoints, destination] = destination(&of(host), "STATIC", upstream);
+        link.send(Kind::Endpoints, version, &[endpoints], &[]);
+        link.send(Kind::Destination, version, &[destination], &[]);
+    };
+    for host in ["details", "ratings"] {
+        let answer = tokio::spawn(get_through(outbound, format!("{host}:9080")));
+        assert_eq!(link.asked(&[Kind::Destination, Kind::Endpoints]).await[&Kind::Destination], [of(host)]);
+        provide(&mut link, host, "1");
+        assert_eq!(within("the answer", answer).await.expect("no panic"), Some((200, "answer".into())));
+    }
+    // One goes on being used, the other does not.
+    let users = tokio::spawn(async move {
+        loop {
+            assert_eq!(get_through(outbound, "details:9080").await, Some((200, "answer".into())));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let mut left = std::collections::HashMap::new();
+    while left.len() < 2 {
+        let request = link.request().await;
+        assert_eq!(request.resource_names_subscribe, Vec::<String>::new(), "what is used stays");
+        if !request.resource_names_unsubscribe.is_empty() {
+            left.insert(
+                Kind::from_type_url(&request.type_url).expect("known"),
+                request.resource_names_unsubscribe,
+            );
+        }
+    }
+    assert_eq!(left[&Kind::Destination], [of("ratings")]);
+    assert_eq!(left[&Kind::Endpoints], [of("ratings")]);
+    let held = until("the objects to be gone", || async {
+        let config = process.config().await;
+        let held = config["destinations"].as_array()?.clone();
+        (held.len() == 1).then_some(held)
+    })
+    .await;
+    assert!(held[0].to_string().contains(&of("details")), "{held:?}");
+    let answer = tokio::spawn(get_through(outbound, "ratings:9080"));
+    assert_eq!(link.asked(&[Kind::Destination, Kind::Endpoints]).await[&Kind::Destination], [of("ratings")]);
+    provide(&mut link, "ratings", "2");
+    assert_eq!(within("the answer", answer).await.expect("no panic"), Some((200, "answer".into())));
+    assert!(!users.is_finished(), "and the other never missed anything");
+    users.abort();
+}

@@ -28,6 +28,8 @@ pub struct DestinationState {
     pub(crate) sweeping: AtomicBool,
     /// Endpoints ejected or still remembered as repeat offenders; sweeps stop when it is 0.
     pub(crate) watched: AtomicU32,
+    /// A request needed it since somebody last asked.
+    pub(crate) used: AtomicBool,
     /// When ejected endpoints are looked at next.
     pub(crate) sweep_at_ns: AtomicU64,
     pub(crate) ejections_total: AtomicU64,
@@ -59,6 +61,18 @@ impl DestinationState {
     /// Retries in flight.
     pub fn retries(&self) -> u32 {
         self.retries.load(Relaxed)
+    }
+
+    /// A request or connection needs the destination. Written only where that is news, so that shards share the line.
+    pub(crate) fn note_use(&self) {
+        if !self.used.load(Relaxed) {
+            self.used.store(true, Relaxed);
+        }
+    }
+
+    /// Whether a request needed the destination since this was last asked.
+    pub fn take_use(&self) -> bool {
+        self.used.load(Relaxed) && self.used.swap(false, Relaxed)
     }
 
     /// Ejections since the destination is known.

@@ -93,9 +93,11 @@ impl Exchange {
     /// Where the next try goes; counts it as an active request of its endpoint.
     fn target(&mut self, now: Tick, rng: &mut Rng) -> Option<Target> {
         if self.onward.is_some() {
+            self.destination.iter().for_each(|it| it.state.note_use());
             return self.onward.clone();
         }
         let destination = self.destination.as_deref()?;
+        destination.state.note_use();
         health::sweep(destination, now);
         let position = balance::pick(destination, &self.avoid, rng)?;
         let address = destination.endpoints.get(position)?.address;

@@ -32,6 +32,7 @@ use super::apply::rollout::Rollout;
 use super::dns::Dns;
 use super::event::Event;
 use super::feed::interest::{InUse, Interest};
+use super::feed::uses::Uses;
 use super::handle::{Handle, Shared};
 use super::log::Log;
 use super::status::{FeedStatus, ShardStatus, Status};
@@ -55,6 +56,7 @@ struct Control {
 
     store: Store,
     in_use: InUse,
+    uses: Uses,
     interest: Interest,
     /// The interest may have changed.
     interest_stale: bool,
@@ -179,6 +181,7 @@ impl Control {
             events,
             store: Store::default(),
             in_use: InUse::new(),
+            uses: Uses::new(handle.settings.forget_after, Instant::now()),
             interest: Interest::everything(),
             interest_stale: true,
             unwanted: false,
@@ -269,7 +272,8 @@ impl Control {
         let held = self.held_since.map(|since| since + configure::HOLD_BACK_MAX);
         let later =
             [held, self.save_at, self.first_answers_due()].into_iter().flatten().filter(|due| *due > now);
-        let dues = [self.retry_listeners, self.give_back_at, self.scraping.due(), self.ending.due()]
+        let uses = self.uses.due().filter(|_| self.stream.is_some());
+        let dues = [self.retry_listeners, self.give_back_at, self.scraping.due(), self.ending.due(), uses]
             .into_iter()
             .flatten();
         later.chain(dues).fold(now + SUPERVISION, Instant::min)
@@ -280,6 +284,7 @@ impl Control {
         self.scrape_timed_out();
         self.ending_timed_out().await;
         self.rollout_is_slow();
+        self.forget_unused();
         if self.give_back_at.is_some_and(|due| due <= Instant::now()) {
             self.give_back_at = None;
             memory::give_back();

@@ -71,6 +71,8 @@ pub struct Settings {
     pub stats_addr: Option<SocketAddr>,
     /// How long a drain may take.
     pub drain: Duration,
+    /// How long without use something stays in use; zero: always.
+    pub forget_after: Duration,
     /// Least important lines to print.
     pub log_level: String,
     /// Where random sequences start.
@@ -122,6 +124,7 @@ impl TryFrom<&crate::args::Args> for Settings {
             health_addr: args.health_addr,
             stats_addr: args.stats_addr,
             drain: Duration::from_secs(args.drain_seconds),
+            forget_after: Duration::from_secs(args.forget_after),
             log_level: args.log_level.clone(),
             seed: lifecycle::seed(),
         })

@@ -87,6 +87,8 @@ pub struct Counts {
     pub refused_objects: u64,
     /// Hosts asked for on first use.
     pub needs: u64,
+    /// Rules and destinations that nothing needed any more.
+    pub forgotten: u64,
     /// Names looked up.
     pub dns_lookups: u64,
     /// Lookups without an answer.

@@ -78,6 +78,7 @@ fn own(status: &Status, totals: &Totals) -> Vec<Family> {
         counter("dromon_feed_acks_total", "Responses acknowledged.", counts.acks),
         counter("dromon_feed_nacks_total", "Responses refused in part.", counts.nacks),
         counter("dromon_feed_needs_total", "Rules and destinations asked for on first use.", counts.needs),
+        counter("dromon_feed_forgotten_total", "Rules and destinations let go of, unused.", counts.forgotten),
         counter("dromon_dns_lookups_total", "Names looked up.", counts.dns_lookups),
         counter("dromon_dns_failures_total", "Lookups without an answer.", counts.dns_failures),
         counter(

@@ -1,10 +1,12 @@
 //! The feed's side of the loop: what a stream says, what is acknowledged when.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dromon_core::config::model::Kind;
 use dromon_core::config::snapshot::Rejection;
+use dromon_core::config::table::Destination;
 use dromon_core::config::wire::{DeltaRequest, DeltaResponse};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -212,6 +214,28 @@ impl Control {
         if self.in_use.insert((kind, name.to_owned())) {
             self.interest_stale = true;
             self.handle.status.borrow_mut().counts.needs += 1;
+            self.save_soon();
+        }
+    }
+
+    /// Lets go of what no request has needed for long, while somebody is there who would send it again.
+    pub(super) fn forget_unused(&mut self) {
+        let now = Instant::now();
+        if self.stream.is_none() || self.uses.due().is_none_or(|due| due > now) {
+            return;
+        }
+        let table = self.handle.status.borrow().table.clone();
+        let is_needed = |it: &&Arc<Destination>| {
+            let marked = it.state.take_use();
+            marked || it.endpoints.iter().any(|endpoint| endpoint.state.active() > 0)
+        };
+        let destinations = table.iter().flat_map(|table| table.destinations());
+        let needed = destinations.filter(is_needed).map(|it| it.model.name.clone()).collect();
+        for key in self.uses.look(&needed, &self.in_use, &self.store, now) {
+            self.log.debug(format_args!("{:?} {} is not in use any more", key.0, key.1));
+            self.in_use.remove(&key);
+            self.interest_stale = true;
+            self.handle.status.borrow_mut().counts.forgotten += 1;
             self.save_soon();
         }
     }

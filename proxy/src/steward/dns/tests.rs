@@ -24,6 +24,7 @@ fn dns(hosts: &Path) -> (Rc<Dns>, mpsc::Receiver<Event>) {
         health_addr: None,
         stats_addr: None,
         drain: Duration::ZERO,
+        forget_after: Duration::ZERO,
         log_level: "error".into(),
         seed: 1,
     };

@@ -4,11 +4,12 @@
 //! them (or from the copy on disk). With rules come all destinations that they name, with a destination its endpoints and
 //! the credential that it names.
 //! A host that is in use stays so when it gains rules or loses them: what it needs next is asked for before it is needed.
+//! What no request has needed for long leaves use again ([`super::uses`]), so memory follows use both ways.
 
 use std::collections::BTreeSet;
 
 use dromon_core::config::model::{
-    Destination, Host, HttpAction, Kind, Role, VirtualHost, WeightedDestination, destination_name,
+    Destination, Host, HttpAction, HttpRule, Kind, Role, VirtualHost, WeightedDestination, destination_name,
 };
 
 /// What is wanted of one type.
@@ -63,19 +64,9 @@ impl Interest {
         let mut virtual_hosts = BTreeSet::new();
         let mut destinations = BTreeSet::new();
         for (kind, name) in in_use {
-            let host_name = if *kind == Kind::Destination { host_of(name) } else { name };
-            let Some(host) = known.host(host_name) else { continue };
-            if *kind == Kind::Destination {
-                destinations.insert(name.clone());
-            }
-            if host.routed {
-                virtual_hosts.insert(host_name.to_owned());
-                if let Some(rules) = known.virtual_host(host_name) {
-                    destinations.extend(destinations_of(rules, host));
-                }
-            } else if *kind == Kind::VirtualHost {
-                destinations.extend(default_destinations(host));
-            }
+            let need = Need::of(*kind, name, known);
+            virtual_hosts.extend(need.rules);
+            destinations.extend(need.destinations);
         }
         let credentials = destinations.iter().filter_map(|name| credential_of(known.destination(name)?));
         let mut interest = Interest::everything();
@@ -89,6 +80,39 @@ impl Interest {
     /// What is wanted of this type.
     pub fn wanted(&self, kind: Kind) -> &Wanted {
         &self.wanted[kind as usize]
+    }
+}
+
+/// What it takes to serve the requests that brought something into use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Need {
+    /// The host, where it has rules.
+    pub rules: Option<String>,
+    /// Destinations, as far as they are known.
+    pub destinations: BTreeSet<String>,
+    /// The rules answer some requests themselves, or are still to come.
+    pub answers: bool,
+}
+
+impl Need {
+    /// What these rules or this destination in use need.
+    pub fn of(kind: Kind, name: &str, known: &impl Known) -> Need {
+        let mut need = Need::default();
+        let host_name = if kind == Kind::Destination { host_of(name) } else { name };
+        let Some(host) = known.host(host_name) else { return need };
+        if kind == Kind::Destination {
+            need.destinations.insert(name.to_owned());
+        }
+        if host.routed {
+            need.rules = Some(host_name.to_owned());
+            let rules = known.virtual_host(host_name);
+            need.destinations.extend(rules.into_iter().flat_map(|rules| destinations_of(rules, host)));
+            let answers = |rule: &HttpRule| !matches!(rule.action, HttpAction::Route { .. });
+            need.answers = rules.is_none_or(|rules| rules.http.iter().any(answers));
+        } else if kind == Kind::VirtualHost {
+            need.destinations.extend(default_destinations(host));
+        }
+        need
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod backoff;
 pub mod interest;
 pub mod session;
+pub mod uses;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
