@@ -109,6 +109,16 @@ impl Local {
         replace(&directory.join(FILE), &serde_json::to_vec(self)?)
     }
 
+    /// Whether this says the same as an earlier word, except for which processes are ready.
+    pub fn differs_in_readiness(&self, before: &Local) -> bool {
+        let mut same = before.clone();
+        same.revision = self.revision;
+        for (of, now) in same.workloads.iter_mut().zip(&self.workloads) {
+            of.ready = now.ready;
+        }
+        same == *self
+    }
+
     /// Reads the file's text.
     ///
     /// # Errors

@@ -56,6 +56,23 @@ impl View {
         Ok(view)
     }
 
+    /// As `previous`, with these resources in place of those of their names.
+    ///
+    /// # Errors
+    /// As of [`View::build`].
+    pub fn patch(version: u64, resources: &[Resource], previous: &View) -> Result<View, serde_json::Error> {
+        let mut view = View { version, ..previous.clone() };
+        for resource in resources {
+            let value = serialize(resource)?;
+            let bodies = &mut view.kinds[resource.kind() as usize];
+            if bodies.get(resource.name()).is_none_or(|body| body.value.as_ref() != value.as_slice()) {
+                let body = Body { version: fingerprint(&value), value: value.into() };
+                bodies.insert(resource.name().to_owned(), body);
+            }
+        }
+        Ok(view)
+    }
+
     /// One resource.
     pub fn get(&self, kind: Kind, name: &str) -> Option<&Body> {
         self.kinds[kind as usize].get(name)

@@ -1,9 +1,10 @@
 //! Files → objects, with the last good ones kept: a file that turns broken or empty, or an object that is refused, leaves
 //! what was in force in force. Only removing a file removes its objects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use dromon_k8s::api::Kind;
 use dromon_k8s::diagnostic::Diagnostic;
 use dromon_k8s::objects::{Key, ObjectSet, Sourced};
 use dromon_k8s::parse;
@@ -14,6 +15,8 @@ use crate::source::folder::{Batch, FileState};
 #[derive(Debug, Default)]
 pub struct Files {
     entries: BTreeMap<String, Entry>,
+    /// Kinds of the objects that are new, gone or others since they were last asked for.
+    changed: BTreeSet<Kind>,
 }
 
 #[derive(Debug, Default)]
@@ -37,30 +40,40 @@ impl Files {
         for change in &batch.changes {
             let file = change.file.as_str();
             if change.state == FileState::Removed {
-                if self.entries.remove(file).is_some() {
+                if let Some(entry) = self.entries.remove(file) {
                     set.remove_file(file);
+                    self.changed.extend(entry.objects.keys().map(|key| key.kind));
                 }
                 continue;
             }
             let known = self.entries.contains_key(file);
             let entry = self.entries.entry(file.to_owned()).or_default();
-            let before: Vec<Key> = entry.objects.keys().cloned().collect();
+            let before = entry.objects.clone();
             match &change.state {
                 FileState::Text(text) => entry.read(file, text),
                 FileState::Unreadable(reason) => entry.unreadable(file, reason),
                 FileState::Removed => {}
             }
             if known {
-                for key in before.iter().filter(|key| !entry.objects.contains_key(*key)) {
+                for key in before.keys().filter(|key| !entry.objects.contains_key(*key)) {
                     set.remove(key, file);
+                    self.changed.insert(key.kind);
                 }
             }
-            for object in entry.objects.values() {
+            for (key, object) in &entry.objects {
+                if before.get(key).is_none_or(|before| before.object != object.object) {
+                    self.changed.insert(key.kind);
+                }
                 set.insert(object.clone());
             }
             found.extend(entry.diagnostics.iter().cloned());
         }
         found
+    }
+
+    /// Kinds of the objects that have come, gone or changed since this was last asked.
+    pub fn take_changed(&mut self) -> BTreeSet<Kind> {
+        std::mem::take(&mut self.changed)
     }
 
     /// What is wrong with the files as they are.

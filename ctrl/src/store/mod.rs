@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use dromon_core::config::model::{self, split_destination_name};
+use dromon_k8s::api::Kind;
 use dromon_k8s::diagnostic::Diagnostic;
 use dromon_k8s::mesh::Mesh;
 use dromon_k8s::objects::{Key, ObjectSet};
@@ -40,7 +42,23 @@ pub struct Store {
     set: Arc<ObjectSet>,
     mesh: Option<Mesh>,
     views: BTreeMap<String, Arc<View>>,
+    /// The run has said more than which of its processes are ready.
+    run_changed: bool,
+    moved: Moved,
 }
+
+/// Hosts of which nothing but endpoints changed: views that are no older are brought up to date, not made anew.
+#[derive(Debug, Default)]
+struct Moved {
+    /// The version in which anything else changed last.
+    since: u64,
+    /// The version in which each host's endpoints changed last.
+    hosts: BTreeMap<String, u64>,
+}
+
+/// Kinds that say where endpoints are. What else they say is compared.
+const ENDPOINT_KINDS: [Kind; 6] =
+    [Kind::Service, Kind::ServiceEntry, Kind::EndpointSlice, Kind::Endpoints, Kind::WorkloadEntry, Kind::Pod];
 
 impl Store {
     /// Starts from what the folder holds. `last_good` is an earlier store's [`Store::last_good`]: it stands in for files that are
@@ -83,6 +101,7 @@ impl Store {
         for told in &local.workloads {
             self.base.insert_workload(identity::workload(told));
         }
+        self.run_changed |= self.local.as_ref().is_none_or(|before| !local.differs_in_readiness(before));
         self.local = Some(local);
     }
 
@@ -90,8 +109,18 @@ impl Store {
     pub fn rebuild(&mut self) -> u64 {
         self.version += 1;
         let mut set = self.base.clone();
-        self.mesh = Some(self.hold.apply(&mut set, &self.files));
+        let mesh = self.hold.apply(&mut set, &self.files);
         self.set = Arc::new(set);
+        let is_of_endpoints = self.files.take_changed().iter().all(|kind| ENDPOINT_KINDS.contains(kind));
+        let is_of_endpoints = !std::mem::take(&mut self.run_changed) && is_of_endpoints;
+        let before = self.mesh.as_ref().filter(|_| is_of_endpoints);
+        match before.and_then(|before| mesh.endpoints_since(before)) {
+            Some(hosts) => {
+                self.moved.hosts.extend(hosts.into_iter().map(|host| (host.to_owned(), self.version)));
+            }
+            None => self.moved = Moved { since: self.version, hosts: BTreeMap::new() },
+        }
+        self.mesh = Some(mesh);
         self.version
     }
 
@@ -102,9 +131,23 @@ impl Store {
         if let Some(view) = previous.filter(|view| view.version == self.version) {
             return Some(view.clone());
         }
-        let translated = translate::translate(mesh, &identity::identity(proxy, self.local.as_ref(), mesh)?);
-        let view = View::build(self.version, &translated.resources, previous.map(Arc::as_ref)).ok()?;
-        let view = Arc::new(view);
+        let identity = identity::identity(proxy, self.local.as_ref(), mesh)?;
+        let view = match previous.filter(|view| view.version >= self.moved.since) {
+            Some(previous) => {
+                let moved = |name: &&str| {
+                    let host = split_destination_name(name).map(|(host, ..)| host).unwrap_or_default();
+                    self.moved.hosts.get(host).is_some_and(|version| *version > previous.version)
+                };
+                let names = previous.all(model::Kind::Destination).map(|(name, _)| name).filter(moved);
+                let resources = translate::destinations(mesh, &identity, names);
+                View::patch(self.version, &resources, previous)
+            }
+            None => {
+                let translated = translate::translate(mesh, &identity);
+                View::build(self.version, &translated.resources, previous.map(Arc::as_ref))
+            }
+        };
+        let view = Arc::new(view.ok()?);
         self.views.insert(proxy.to_owned(), view.clone());
         Some(view)
     }

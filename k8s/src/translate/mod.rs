@@ -65,6 +65,21 @@ pub fn translate(mesh: &Mesh, identity: &ProxyIdentity) -> View {
     builder.finish()
 }
 
+/// The destinations of these names and their endpoints, as [`translate`] makes them; names of what does not exist are left
+/// out. What it takes after a change of endpoints alone ([`Mesh::endpoints_since`]).
+pub fn destinations<'n>(
+    mesh: &Mesh,
+    identity: &ProxyIdentity,
+    names: impl Iterator<Item = &'n str>,
+) -> Vec<Resource> {
+    let mut builder = Builder::new(mesh, identity);
+    for (host, port, subset) in names.filter_map(model::split_destination_name) {
+        builder.destination(host, port, subset);
+    }
+    let found = builder.destinations.into_values().flatten();
+    found.flat_map(|(of, endpoints)| [Resource::Endpoints(endpoints), Resource::Destination(of)]).collect()
+}
+
 /// As [`translate`], for a set that is asked once.
 pub fn translate_set(set: &ObjectSet, identity: &ProxyIdentity) -> View {
     translate(&Mesh::new(set), identity)

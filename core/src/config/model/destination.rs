@@ -41,6 +41,13 @@ pub fn destination_name(port: u16, subset: &str, host: &str) -> String {
     format!("outbound|{port}|{subset}|{host}")
 }
 
+/// A destination's name taken apart: host, port, subset.
+pub fn split_destination_name(name: &str) -> Option<(&str, u16, &str)> {
+    let (port, rest) = name.strip_prefix("outbound|")?.split_once('|')?;
+    let (subset, host) = rest.split_once('|')?;
+    Some((host, port.parse().ok()?, subset))
+}
+
 /// How a destination's endpoints are found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]

@@ -1,0 +1,63 @@
+//! What differs between two versions of a mesh, where that is endpoints and nothing else.
+
+use std::collections::BTreeSet;
+
+use super::Mesh;
+use super::service::{Endpoint, Service, ServicePort};
+
+impl Mesh {
+    /// The hosts whose endpoints differ from those of an earlier version; none where anything else about hosts does. Only
+    /// hosts are looked at: the caller knows that no rule has changed.
+    pub fn endpoints_since(&self, before: &Mesh) -> Option<BTreeSet<&str>> {
+        if self.services.len() != before.services.len() {
+            return None;
+        }
+        let mut changed = BTreeSet::new();
+        for (now, before) in self.services.iter().zip(&before.services) {
+            if !same_but_endpoints(now, before) {
+                return None;
+            }
+            let is_same = now
+                .ports
+                .iter()
+                .zip(&before.ports)
+                .all(|(now, before)| same(&now.endpoints, &before.endpoints));
+            if !is_same {
+                changed.insert(now.host.as_str());
+            }
+        }
+        Some(changed)
+    }
+}
+
+fn same_but_endpoints(now: &Service, before: &Service) -> bool {
+    // Taken apart in full, so that a field that is new is not forgotten here.
+    let Service { host, name, namespace, origin, export, addresses, ports, selector, is_kubernetes } = now;
+    *host == before.host
+        && *name == before.name
+        && *namespace == before.namespace
+        && *origin == before.origin
+        && *export == before.export
+        && *addresses == before.addresses
+        && *selector == before.selector
+        && *is_kubernetes == before.is_kubernetes
+        && ports.len() == before.ports.len()
+        && ports.iter().zip(&before.ports).all(|(now, before)| same_port_but_endpoints(now, before))
+}
+
+fn same_port_but_endpoints(now: &ServicePort, before: &ServicePort) -> bool {
+    let ServicePort { number, name, protocol, discovery, target, endpoints: _ } = now;
+    *number == before.number
+        && *name == before.name
+        && *protocol == before.protocol
+        && *discovery == before.discovery
+        && *target == before.target
+}
+
+fn same(now: &[Endpoint], before: &[Endpoint]) -> bool {
+    now.len() == before.len()
+        && now
+            .iter()
+            .zip(before)
+            .all(|(now, before)| now.model == before.model && now.labels == before.labels)
+}
