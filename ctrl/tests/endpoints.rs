@@ -50,7 +50,7 @@ fn world() -> Store {
     assert_eq!(found, []);
     let bind = [127, 0, 0, 1].into();
     let (name, namespace) = ("gateway".to_owned(), "default".to_owned());
-    let gateway = Gateway { name, namespace, bind, ports: [(80, 8080)].into(), refused_below: 0 };
+    let gateway = Gateway { name, namespace, bind, ports: [(80, 8080)].into(), refused_below: 0, admin: None };
     store.apply_local(Local { revision: 1, gateway: Some(gateway), ..Local::default() });
     store.rebuild();
     store
@@ -120,7 +120,7 @@ impl Small {
         rules += "---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: chosen}\nspec: {hosts: [chosen.example], resolution: STATIC, location: MESH_INTERNAL, ports: [{number: 80, name: http, protocol: HTTP}], workloadSelector: {labels: {app: entry}}}\n";
         let bind = [127, 0, 0, 1].into();
         let (name, namespace) = ("gateway".to_owned(), "default".to_owned());
-        let gateway = Gateway { name, namespace, bind, ports: [(80, 8080)].into(), refused_below: 0 };
+        let gateway = Gateway { name, namespace, bind, ports: [(80, 8080)].into(), refused_below: 0, admin: None };
         let workload = |at: u8| Workload {
             name: format!("s{}-{at}", at % 2),
             namespace: "default".into(),
@@ -134,6 +134,7 @@ impl Small {
             application: [127, 78, 0, at + 1].into(),
             ports: vec![Port { name: "http".into(), number: 8080 }],
             ready: true,
+            admin: None,
         };
         let workloads = (0..4).map(workload).collect();
         let local = Local { revision: 1, gateway: Some(gateway), workloads, service_ports: BTreeMap::new() };
