@@ -26,7 +26,7 @@ fn slice(service: usize, down: usize) -> String {
     );
     for copy in 0..ENDPOINTS_EACH {
         let address = std::net::Ipv4Addr::from_bits(0x0a00_0000 + (service * ENDPOINTS_EACH + copy) as u32);
-        writeln!(text, "- {{addresses: [{address}], conditions: {{ready: {}}}}}", copy >= down).unwrap();
+        writeln!(text, "- {{addresses: [{address}], conditions: {{ready: {}}}, targetRef: {{kind: Pod, name: p-{copy}}}}}", copy >= down).unwrap();
     }
     text
 }
@@ -50,7 +50,8 @@ fn world() -> Store {
     assert_eq!(found, []);
     let bind = [127, 0, 0, 1].into();
     let (name, namespace) = ("gateway".to_owned(), "default".to_owned());
-    let gateway = Gateway { name, namespace, bind, ports: [(80, 8080)].into(), refused_below: 0, admin: None };
+    let gateway =
+        Gateway { name, namespace, bind, ports: [(80, 8080)].into(), refused_below: 0, admin: None };
     store.apply_local(Local { revision: 1, gateway: Some(gateway), ..Local::default() });
     store.rebuild();
     store
@@ -108,7 +109,11 @@ impl Small {
             "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: gate}\nspec: {servers: [{port: {number: 80, protocol: HTTP}, hosts: ['*']}]}\n",
         );
         for at in 0..6 {
-            let selector = if at < 2 { format!("selector: {{app: s{at}}}, ") } else { String::new() };
+            let selector = match at {
+                0 | 1 => format!("selector: {{app: s{at}}}, "),
+                2 => "clusterIP: None, ".to_owned(),
+                _ => String::new(),
+            };
             write!(
                 rules,
                 "---\napiVersion: v1\nkind: Service\nmetadata: {{name: s{at}}}\nspec: {{{selector}ports: [{{name: http, port: 80, targetPort: 8080}}]}}\n---\n\
@@ -120,7 +125,8 @@ impl Small {
         rules += "---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: chosen}\nspec: {hosts: [chosen.example], resolution: STATIC, location: MESH_INTERNAL, ports: [{number: 80, name: http, protocol: HTTP}], workloadSelector: {labels: {app: entry}}}\n";
         let bind = [127, 0, 0, 1].into();
         let (name, namespace) = ("gateway".to_owned(), "default".to_owned());
-        let gateway = Gateway { name, namespace, bind, ports: [(80, 8080)].into(), refused_below: 0, admin: None };
+        let gateway =
+            Gateway { name, namespace, bind, ports: [(80, 8080)].into(), refused_below: 0, admin: None };
         let workload = |at: u8| Workload {
             name: format!("s{}-{at}", at % 2),
             namespace: "default".into(),
@@ -135,6 +141,7 @@ impl Small {
             ports: vec![Port { name: "http".into(), number: 8080 }],
             ready: true,
             admin: None,
+            mtls: at > 0,
         };
         let workloads = (0..4).map(workload).collect();
         let local = Local { revision: 1, gateway: Some(gateway), workloads, service_ports: BTreeMap::new() };

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Mesh;
-use super::service::{Endpoint, Service, ServicePort};
+use super::service::{Service, ServicePort};
 
 impl Mesh {
     /// The hosts whose endpoints differ from those of an earlier version; none where anything else about hosts does. Only
@@ -17,14 +17,16 @@ impl Mesh {
             if !same_but_endpoints(now, before) {
                 return None;
             }
-            let is_same = now
-                .ports
-                .iter()
-                .zip(&before.ports)
-                .all(|(now, before)| same(&now.endpoints, &before.endpoints));
-            if !is_same {
-                changed.insert(now.host.as_str());
+            let ports = now.ports.iter().zip(&before.ports);
+            let mut endpoints = ports.map(|(now, before)| (&now.endpoints, &before.endpoints));
+            if now.identities == before.identities && endpoints.all(|(now, before)| now == before) {
+                continue;
             }
+            // Each endpoint of a headless service is a host of its own.
+            if now.is_headless {
+                return None;
+            }
+            changed.insert(now.host.as_str());
         }
         Some(changed)
     }
@@ -32,7 +34,22 @@ impl Mesh {
 
 fn same_but_endpoints(now: &Service, before: &Service) -> bool {
     // Taken apart in full, so that a field that is new is not forgotten here.
-    let Service { host, name, namespace, origin, export, addresses, ports, selector, is_kubernetes } = now;
+    let Service {
+        host,
+        name,
+        namespace,
+        origin,
+        export,
+        addresses,
+        ports,
+        selector,
+        is_kubernetes,
+        is_headless,
+        is_external,
+        // Its endpoints' accounts are among them.
+        identities: _,
+        subject_alt_names,
+    } = now;
     *host == before.host
         && *name == before.name
         && *namespace == before.namespace
@@ -41,6 +58,9 @@ fn same_but_endpoints(now: &Service, before: &Service) -> bool {
         && *addresses == before.addresses
         && *selector == before.selector
         && *is_kubernetes == before.is_kubernetes
+        && *is_headless == before.is_headless
+        && *is_external == before.is_external
+        && *subject_alt_names == before.subject_alt_names
         && ports.len() == before.ports.len()
         && ports.iter().zip(&before.ports).all(|(now, before)| same_port_but_endpoints(now, before))
 }
@@ -52,12 +72,4 @@ fn same_port_but_endpoints(now: &ServicePort, before: &ServicePort) -> bool {
         && *protocol == before.protocol
         && *discovery == before.discovery
         && *target == before.target
-}
-
-fn same(now: &[Endpoint], before: &[Endpoint]) -> bool {
-    now.len() == before.len()
-        && now
-            .iter()
-            .zip(before)
-            .all(|(now, before)| now.model == before.model && now.labels == before.labels)
 }

@@ -14,7 +14,6 @@ use crate::api::virtual_service::VirtualService;
 use crate::api::{Kind, Object, Rule};
 use crate::objects::{Key, ObjectSet, Sourced};
 
-
 mod changes;
 pub mod credentials;
 mod delegate;

@@ -77,7 +77,7 @@ impl TargetPort {
 }
 
 /// An endpoint with the labels that subsets choose by.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Endpoint {
     /// As it travels.
     pub model: model::Endpoint,
