@@ -12,7 +12,7 @@ use super::origins::{ANSWER, CALL, MESSAGE};
 use super::setup::Setup;
 use super::tools::Tool;
 
-/// What a run of h2load saw.
+/// What h2load saw.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Outcome {
     /// Answers of status 2xx.
@@ -25,29 +25,63 @@ pub struct Outcome {
     pub seconds: f64,
 }
 
-/// How much is asked.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Amount {
-    /// So many requests.
-    Requests(u64),
-    /// As many as go through in this time.
-    Time(Duration),
+/// Requests of one run on one connection: below what any product takes on one before it asks for another, which h2load
+/// does not make.
+const REQUESTS_PER_CONNECTION: u64 = 8_000;
+/// Requests of one run.
+const REQUESTS_PER_RUN: u64 = 60_000;
+
+impl Outcome {
+    /// This and one more.
+    fn and(self, other: Outcome) -> Outcome {
+        let own_seconds =
+            |it: Outcome| if it.per_second > 0.0 { it.succeeded as f64 / it.per_second } else { 0.0 };
+        let succeeded = self.succeeded + other.succeeded;
+        let seconds = own_seconds(self) + own_seconds(other);
+        Outcome {
+            succeeded,
+            failed: self.failed + other.failed,
+            per_second: if seconds > 0.0 { succeeded as f64 / seconds } else { 0.0 },
+            seconds: self.seconds + other.seconds,
+        }
+    }
 }
 
-/// Runs h2load against a subject.
+/// Runs h2load against a subject, again and again for as long as `window`.
+pub fn load_for(
+    tool: &Tool,
+    running: &Running,
+    files: &Path,
+    shape: (usize, usize),
+    window: Duration,
+) -> Result<Outcome> {
+    let count = REQUESTS_PER_RUN.min(REQUESTS_PER_CONNECTION * shape.0 as u64);
+    let mut outcome = Outcome::default();
+    while outcome.seconds < window.as_secs_f64() {
+        outcome = outcome.and(load(tool, running, files, shape, count)?);
+    }
+    Ok(outcome)
+}
+
+/// Runs h2load once against a subject.
 pub fn load(
     tool: &Tool,
     running: &Running,
     files: &Path,
     (connections, streams): (usize, usize),
-    amount: Amount,
+    count: u64,
 ) -> Result<Outcome> {
     let mut command = tool.command();
-    match amount {
-        Amount::Requests(count) => command.args(["-n", &count.to_string()]),
-        Amount::Time(time) => command.args(["-D", &time.as_secs().max(1).to_string()]),
-    };
-    command.args(["-t", "1", "-c", &connections.to_string(), "-m", &streams.to_string()]);
+    command.args([
+        "-n",
+        &count.to_string(),
+        "-t",
+        "1",
+        "-c",
+        &connections.to_string(),
+        "-m",
+        &streams.to_string(),
+    ]);
     command.args(["-H", &format!(":authority: {}", Setup::host(0))]);
     let path = if running.setup.protocol == Protocol::Grpc {
         command.args(["-H", "content-type: application/grpc", "-H", "te: trailers", "-d"]);
@@ -62,7 +96,7 @@ pub fn load(
 
 /// One request; an error unless it is answered with 2xx.
 pub fn once(tool: &Tool, running: &Running, files: &Path) -> Result<()> {
-    let outcome = load(tool, running, files, (1, 1), Amount::Requests(1))?;
+    let outcome = load(tool, running, files, (1, 1), 1)?;
     if outcome.succeeded != 1 {
         bail!("h2load got no answer of status 2xx from {}", running.address);
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 
-use super::http2::{self, Amount};
+use super::http2;
 use super::launch::{Launcher, Running};
 use super::proc::{self, CpuTime, Processor};
 use super::result::Sample;
@@ -140,10 +140,10 @@ impl Bench<'_> {
         let tool = self.launcher.peers.h2load.as_ref().map_err(|error| anyhow!("h2load: {error:#}"))?;
         let files = &self.launcher.origins.files;
         let shape = (load.connections, load.streams);
-        http2::load(tool, running, files, shape, Amount::Requests(WARM_UP_REQUESTS))?;
+        http2::load(tool, running, files, shape, WARM_UP_REQUESTS)?;
         let pids = running.pids();
         let start = self.account(&pids);
-        let seen = http2::load(tool, running, files, shape, Amount::Time(load.window))?;
+        let seen = http2::load_for(tool, running, files, shape, load.window)?;
         let end = self.account(&pids);
         let memory = proc::memory(&pids);
         let mut put = |name: &str, value: f64| sample.metrics.insert(name.to_owned(), value);

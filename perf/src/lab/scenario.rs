@@ -79,7 +79,7 @@ pub struct Http2Load {
     pub connections: usize,
     /// Streams at once on each.
     pub streams: usize,
-    /// How long, in whole seconds.
+    /// How long at least.
     pub window: Duration,
 }
 
