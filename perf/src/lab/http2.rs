@@ -2,13 +2,14 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use dromon_core::config::model::Protocol;
 
 use super::launch::Running;
 use super::origins::{ANSWER, CALL, MESSAGE};
+use super::scenario::Http2Load;
 use super::setup::Setup;
 use super::tools::Tool;
 
@@ -28,8 +29,6 @@ pub struct Outcome {
 /// Requests of one run on one connection: below what any product takes on one before it asks for another, which h2load
 /// does not make.
 const REQUESTS_PER_CONNECTION: u64 = 8_000;
-/// Requests of one run.
-const REQUESTS_PER_RUN: u64 = 60_000;
 
 impl Outcome {
     /// This and one more.
@@ -47,17 +46,12 @@ impl Outcome {
     }
 }
 
-/// Runs h2load against a subject, again and again for as long as `window`.
-pub fn load_for(
-    tool: &Tool,
-    running: &Running,
-    files: &Path,
-    shape: (usize, usize),
-    window: Duration,
-) -> Result<Outcome> {
-    let count = REQUESTS_PER_RUN.min(REQUESTS_PER_CONNECTION * shape.0 as u64);
+/// Runs h2load against a subject, again and again for as long as the plan says.
+pub fn load_for(tool: &Tool, running: &Running, files: &Path, plan: &Http2Load) -> Result<Outcome> {
+    let count = plan.requests.min(REQUESTS_PER_CONNECTION * plan.connections as u64);
+    let shape = (plan.connections, plan.streams);
     let mut outcome = Outcome::default();
-    while outcome.seconds < window.as_secs_f64() {
+    while outcome.seconds < plan.window.as_secs_f64() {
         outcome = outcome.and(load(tool, running, files, shape, count)?);
     }
     Ok(outcome)

@@ -143,7 +143,7 @@ impl Bench<'_> {
         http2::load(tool, running, files, shape, WARM_UP_REQUESTS)?;
         let pids = running.pids();
         let start = self.account(&pids);
-        let seen = http2::load_for(tool, running, files, shape, load.window)?;
+        let seen = http2::load_for(tool, running, files, load)?;
         let end = self.account(&pids);
         let memory = proc::memory(&pids);
         let mut put = |name: &str, value: f64| sample.metrics.insert(name.to_owned(), value);

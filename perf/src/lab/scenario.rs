@@ -79,7 +79,9 @@ pub struct Http2Load {
     pub connections: usize,
     /// Streams at once on each.
     pub streams: usize,
-    /// How long at least.
+    /// Requests of one run of h2load.
+    pub requests: u64,
+    /// How long at least, by as many runs as it takes.
     pub window: Duration,
 }
 
@@ -121,8 +123,8 @@ impl Budget {
         let (warm_up, window) = match (self.quick, rate) {
             (true, Rate::Saturate) => (200, 800),
             (true, _) => (200, 1_500),
-            (false, Rate::Saturate) => (1_000, 3_000),
-            (false, _) => (1_000, 4_000),
+            (false, Rate::Saturate) => (500, 2_000),
+            (false, _) => (500, 4_000),
         };
         Load {
             answer,
@@ -138,15 +140,17 @@ impl Budget {
 
     /// Rounds of the mesh's scenarios, of which there are many.
     fn goal_rounds(&self) -> usize {
-        if self.quick { 1 } else { self.rounds }
+        if self.quick { 1 } else { (self.rounds * 2 / 3).max(2) }
     }
 
-    fn http2_window(&self) -> Duration {
-        Duration::from_secs(if self.quick { 1 } else { 3 })
+    /// How long HTTP/2 is loaded, and by how many requests at a time.
+    fn http2_load(&self, (connections, streams): (usize, usize)) -> Http2Load {
+        let (window_ms, requests) = if self.quick { (300, 20_000) } else { (2_000, 60_000) };
+        Http2Load { connections, streams, requests, window: Duration::from_millis(window_ms) }
     }
 
     fn fewer(&self) -> usize {
-        if self.quick { 1 } else { (self.rounds / 2).max(2) }
+        if self.quick { 1 } else { (self.rounds / 3).max(2) }
     }
 }
 
@@ -172,7 +176,8 @@ pub fn all(budget: &Budget) -> Vec<Scenario> {
 }
 
 /// Scenarios that a quick run leaves out, unless they are asked for.
-pub const NOT_QUICK: [&str; 6] = ["10k", "connect", "latency-1k", "latency-10k", "h2-64x1", "pair-80"];
+pub const NOT_QUICK: [&str; 7] =
+    ["10k", "connect", "latency-1k", "latency-10k", "mtls-up", "h2-64x1", "pair-80"];
 
 fn cells(subjects: &[Subject], load: &Load) -> Vec<Cell> {
     let cell =

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dromon_core::config::model::Protocol;
 
-use super::{Action, Budget, Cell, Http2Load, Load, Rate, Scenario};
+use super::{Action, Budget, Cell, Load, Rate, Scenario};
 use crate::lab::setup::{Place, Setup};
 use crate::lab::subject::Subject::{self, Direct, Dromon, DromonAgain, DromonEpoll, Envoy, Nghttpx, Relay};
 use crate::rig::schedule::Arrivals;
@@ -106,14 +106,15 @@ fn idle(budget: &Budget) -> Scenario {
 }
 
 fn http2(budget: &Budget, id: &'static str, shape: (usize, usize)) -> Scenario {
-    let (connections, streams) = shape;
-    let action = Action::Http2(Http2Load { connections, streams, window: budget.http2_window() });
+    let action = Action::Http2(budget.http2_load(shape));
     let setup = Setup { protocol: Protocol::Http2, ..Setup::default() };
     let silent = Setup { metrics: false, ..setup.clone() };
     let subjects: &[Subject] =
         if budget.quick { &[Dromon, Envoy, Nghttpx] } else { &[Direct, Dromon, Envoy, Nghttpx, DromonEpoll] };
     let mut all = cells(subjects, "", &setup, &action);
-    all.extend(cells(&[Dromon], NO_METRICS, &silent, &action));
+    if !budget.quick {
+        all.extend(cells(&[Dromon], NO_METRICS, &silent, &action));
+    }
     Scenario {
         id,
         title: match id {
@@ -127,7 +128,7 @@ fn http2(budget: &Budget, id: &'static str, shape: (usize, usize)) -> Scenario {
 }
 
 fn grpc(budget: &Budget) -> Scenario {
-    let action = Action::Http2(Http2Load { connections: 10, streams: 10, window: budget.http2_window() });
+    let action = Action::Http2(budget.http2_load((10, 10)));
     Scenario {
         id: "grpc-pair",
         title: "CPU per call of gRPC through a pair of sidecars under mutual TLS",
