@@ -291,6 +291,8 @@ pub const CLIENT_HELLO_BYTES_MAX: usize = 64 * 1024;
 pub const PROXY_HEADER_BYTES_MAX: usize = 4 * 1024;
 /// Time for a PROXY protocol header or a ClientHello to arrive, in milliseconds.
 pub const PREFACE_MS_MAX: u64 = 10_000;
+/// Peers of mutual TLS that a shard remembers by name.
+pub const PEERS_MAX: usize = 1_024;
 /// Session tickets that a server sends after a full handshake.
 pub const TLS_TICKETS: usize = 1;
 

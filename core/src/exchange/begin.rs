@@ -239,7 +239,11 @@ fn ask_limits<'t, R: RequestView>(
     if route.limits.is_empty() {
         return Ok(());
     }
-    let source = Source { address: asked.arrival.peer.ip(), principal: "", shard: asked.arrival.shard };
+    let source = Source {
+        address: asked.arrival.peer.ip(),
+        principal: asked.request.principal(),
+        shard: asked.arrival.shard,
+    };
     let mut taken: smallvec::SmallVec<[(&CompiledLimit, Taken); 4]> = smallvec::SmallVec::new();
     for limit in route.limits {
         if !limit.applies(asked.request, asked.path, route.port) {

@@ -40,6 +40,10 @@ pub trait RequestView {
     fn authority(&self) -> &[u8];
     /// `http` or `https`.
     fn scheme(&self) -> &[u8];
+    /// The SPIFFE id that the client has proved; empty for none.
+    fn principal(&self) -> &str {
+        ""
+    }
     /// The first value of a header; `name` is lower case.
     fn header(&self, name: &str) -> Option<&[u8]>;
     /// All values of a header; `name` is lower case.

@@ -298,17 +298,23 @@ pub struct RequestRef<'a> {
     bytes: &'a [u8],
     matched_path: Option<&'a [u8]>,
     scheme: &'a str,
+    principal: &'a str,
 }
 
 impl<'a> RequestRef<'a> {
     /// `bytes` are those that `head` was parsed from; `scheme` is the connection's (`http` or `https`).
     pub fn new(head: &'a RequestHead, bytes: &'a [u8], scheme: &'a str) -> RequestRef<'a> {
-        RequestRef { head, bytes, matched_path: None, scheme }
+        RequestRef { head, bytes, matched_path: None, scheme, principal: "" }
     }
 
     /// The same with the path that rules match, from [`RequestHead::normalized_path`].
     pub fn with_path(self, matched_path: Option<&'a [u8]>) -> RequestRef<'a> {
         RequestRef { matched_path, ..self }
+    }
+
+    /// The same of a client that has proved this SPIFFE id.
+    pub fn of(self, principal: &'a str) -> RequestRef<'a> {
+        RequestRef { principal, ..self }
     }
 
     /// The head.
@@ -344,6 +350,10 @@ impl RequestView for RequestRef<'_> {
             Form::Absolute => b"http",
             _ => self.scheme.as_bytes(),
         }
+    }
+
+    fn principal(&self) -> &str {
+        self.principal
     }
 
     fn header(&self, name: &str) -> Option<&[u8]> {

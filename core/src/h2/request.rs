@@ -122,7 +122,7 @@ pub struct Onward<'a> {
     pub request_id: Option<&'a [u8]>,
     /// Forwarding fields.
     pub forwarded: Forwarded,
-    /// Fields set by the proxy itself, replacing the client's.
+    /// Fields set by the proxy itself, replacing the client's; one without a value only takes the client's away.
     pub extra: &'a [(&'static str, &'a [u8])],
 }
 
@@ -138,7 +138,9 @@ pub fn fields(parts: &Parts, onward: &Onward<'_>) -> HeaderMap {
     }
     super::edit(&mut fields, onward.changes);
     for (name, value) in onward.extra {
-        if let Ok(value) = HeaderValue::from_bytes(value) {
+        if value.is_empty() {
+            fields.remove(*name);
+        } else if let Ok(value) = HeaderValue::from_bytes(value) {
             fields.insert(HeaderName::from_static(name), value);
         }
     }

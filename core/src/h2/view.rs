@@ -12,17 +12,23 @@ pub struct PartsRef<'a> {
     parts: &'a Parts,
     matched_path: Option<&'a [u8]>,
     scheme: &'a str,
+    principal: &'a str,
 }
 
 impl<'a> PartsRef<'a> {
     /// `scheme` is the connection's (`http` or `https`): what the client says of it is not its to choose, as for HTTP/1.
     pub fn new(parts: &'a Parts, scheme: &'a str) -> PartsRef<'a> {
-        PartsRef { parts, matched_path: None, scheme }
+        PartsRef { parts, matched_path: None, scheme, principal: "" }
     }
 
     /// The same with the path and query that rules match, normalised by [`crate::h1::normalize`].
     pub fn with_path(self, matched_path: Option<&'a [u8]>) -> PartsRef<'a> {
         PartsRef { matched_path, ..self }
+    }
+
+    /// The same of a client that has proved this SPIFFE id.
+    pub fn of(self, principal: &'a str) -> PartsRef<'a> {
+        PartsRef { principal, ..self }
     }
 
     /// Path and query exactly as sent, for logs; `/` for a CONNECT without one.
@@ -34,6 +40,10 @@ impl<'a> PartsRef<'a> {
 impl RequestView for PartsRef<'_> {
     fn method(&self) -> &[u8] {
         self.parts.method.as_str().as_bytes()
+    }
+
+    fn principal(&self) -> &str {
+        self.principal
     }
 
     fn path_and_query(&self) -> &[u8] {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::record::{Protocol, Reporter, Security, Sides};
+use super::record::{Principals, Protocol, Reporter, Security, Sides};
 use crate::config::model::{ServiceRef, Workload};
 use crate::exchange::Flags;
 use crate::fault::Reason;
@@ -78,22 +78,22 @@ fn between(own: &Workload, sides: &Sides<'_>, outcome: &Outcome) -> String {
     };
     let mut text = String::with_capacity(768);
     label(&mut text, "reporter", reporter(sides.reporter));
-    workload(&mut text, "source", source);
-    workload(&mut text, "destination", destination);
+    let principal = |of: fn(&Principals) -> &str| sides.principals.map_or("", |it| of(it));
+    workload(&mut text, "source", source, principal(|it| &it.source));
+    workload(&mut text, "destination", destination, principal(|it| &it.destination));
     label(&mut text, "destination_service", &service.host);
     label(&mut text, "destination_service_name", service_name);
     label(&mut text, "destination_service_namespace", &service.namespace);
     text
 }
 
-fn workload(text: &mut String, side: &str, workload: Option<&Workload>) {
+fn workload(text: &mut String, side: &str, workload: Option<&Workload>, principal: &str) {
     let nothing = Workload::default();
     let it = workload.unwrap_or(&nothing);
-    // Without mTLS no identity is proven, so the principal is not told.
     let parts: [(&str, &str); 8] = [
         ("workload", &it.name),
         ("workload_namespace", &it.namespace),
-        ("principal", ""),
+        ("principal", principal),
         ("app", &it.app),
         ("version", &it.version),
         ("canonical_service", &it.canonical_service),

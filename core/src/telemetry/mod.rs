@@ -22,7 +22,7 @@ pub use log::{
     default_text,
 };
 pub use prometheus::{Family, FamilyKind, Sample};
-pub use record::{Protocol, Record, Reporter, Security, Sides};
+pub use record::{Principals, Protocol, Record, Reporter, Security, Sides};
 pub use recorder::Recorder;
 
 #[cfg(test)]

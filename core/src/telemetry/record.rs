@@ -53,6 +53,17 @@ pub struct Sides<'a> {
     pub peer: Option<&'a Arc<model::Workload>>,
     /// How the connection was protected.
     pub security: Security,
+    /// Who is at either end, where that was proved.
+    pub principals: Option<&'a Arc<Principals>>,
+}
+
+/// Who is at either end of a connection, by SPIFFE ids without their scheme, as Istio's labels have them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Principals {
+    /// The client.
+    pub source: String,
+    /// The server.
+    pub destination: String,
 }
 
 /// One finished HTTP exchange.

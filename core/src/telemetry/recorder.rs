@@ -8,18 +8,19 @@ use hdrhistogram::Histogram;
 
 use super::interval::{HttpCounters, Interval, TcpCounters};
 use super::labels::{self, Labels, Outcome};
-use super::record::{Protocol, Record, Sides};
+use super::record::{Principals, Protocol, Record, Sides};
 use crate::config::model;
 use crate::exchange::Flags;
 use crate::limits::{LATENCY_DESTINATIONS_MAX, SERIES_MAX};
 
 /// Identity of a series by the addresses of what its labels come from, and the rest of its labels packed into a word:
-/// nothing to hash but four words.
+/// nothing to hash but five words.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Identity {
     destination: usize,
     endpoint: usize,
     peer: usize,
+    principals: usize,
     rest: u64,
 }
 
@@ -37,13 +38,19 @@ impl Identity {
             destination: sides.destination.map_or(0, |it| Arc::as_ptr(it) as usize),
             endpoint: sides.endpoint.map_or(0, |it| Arc::as_ptr(it) as usize),
             peer: sides.peer.map_or(0, |it| Arc::as_ptr(it) as usize),
+            principals: sides.principals.map_or(0, |it| Arc::as_ptr(it) as usize),
             rest,
         }
     }
 }
 
 /// What an identity's addresses point to.
-type Held = (Option<Arc<model::Destination>>, Option<Arc<model::Endpoint>>, Option<Arc<model::Workload>>);
+type Held = (
+    Option<Arc<model::Destination>>,
+    Option<Arc<model::Endpoint>>,
+    Option<Arc<model::Workload>>,
+    Option<Arc<Principals>>,
+);
 
 /// Where an identity's counters are. Holds what the addresses point to, so that none is used anew meanwhile.
 struct Place {
@@ -92,7 +99,12 @@ impl<C: Default> Table<C> {
         if self.places.len() >= SERIES_MAX {
             self.places.clear();
         }
-        let held = (sides.destination.cloned(), sides.endpoint.cloned(), sides.peer.cloned());
+        let held = (
+            sides.destination.cloned(),
+            sides.endpoint.cloned(),
+            sides.peer.cloned(),
+            sides.principals.cloned(),
+        );
         self.places.insert(identity, Place { series, latency, _held: held });
     }
 

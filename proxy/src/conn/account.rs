@@ -132,7 +132,7 @@ pub(super) fn nowhere(client: &Client) -> Sides<'static> {
 }
 
 /// Between whom an exchange is.
-pub(super) fn sides<'a>(client: &Client, exchange: &'a Exchange) -> Sides<'a> {
+pub(super) fn sides<'a>(client: &'a Client, exchange: &'a Exchange) -> Sides<'a> {
     Sides {
         reporter: reporter(client),
         destination: exchange.destination().map(|destination| &destination.model),
@@ -143,6 +143,7 @@ pub(super) fn sides<'a>(client: &Client, exchange: &'a Exchange) -> Sides<'a> {
             true => Security::None,
             false => Security::Unknown,
         },
+        principals: client.ends.as_ref().map(|ends| &ends.principals),
     }
 }
 
@@ -182,7 +183,7 @@ fn log(client: &Client, work: &Work, exchange: Option<&Exchange>, rule: Option<R
         ..Details::default()
     };
     let telemetry = &client.shard.telemetry;
-    let view = work.request.view();
+    let view = work.request.view(client);
     match (rule.is_none(), work.answer.log_head.is_empty()) {
         (false, _) => telemetry.log(&client.shard, record, &NoMessage, &NoMessage, details),
         (true, true) => telemetry.log(&client.shard, record, &view, &NoMessage, details),

@@ -310,12 +310,15 @@ async fn shake_hands(
 ) -> Option<Client> {
     let Newcomer { shard, listener, socket, peer, port, .. } = newcomer;
     let deadline = shard.now().plus_millis(TLS_HANDSHAKE_MS);
-    // What was redirected here is known of the socket only.
     let shaken = within(deadline, tls::accept(socket, opening, config, &shard.tls_scratch)).await;
     let failure = match shaken {
         Ok(Ok(stream)) => {
             shard.gauges.downstream_tls_handshakes_total.add(1);
-            return Some(Client::new(shard, listener, Stream::from(stream), peer, port));
+            let mut client = Client::new(shard, listener, Stream::from(stream), peer, port);
+            let tls = client.shard.tls();
+            let both = client.stream.peer_identity().zip(tls.identity());
+            client.ends = both.map(|(from, to)| client.shard.peers.ends(from.as_str(), to.id().as_str()));
+            return Some(client);
         }
         Ok(Err(failure)) => failure,
         Err(_) => Failure::new(Reason::HandshakeTimeout, "the handshake took too long"),

@@ -28,6 +28,9 @@ use crate::pool::{Offer, Upstream, Wanted, refused};
 use crate::relay::Ahead;
 use crate::sys::clock;
 
+/// Tells an application of its client's certificate.
+pub(super) const CLIENT_CERT: &str = "x-forwarded-client-cert";
+
 /// What came of a try.
 pub(super) enum Tried {
     /// The exchange goes on with this step.
@@ -257,19 +260,27 @@ pub(super) fn with_rewrite<R>(
     let pool = exchange.destination().map(|destination| &destination.model.pool);
     let mut digits = [0u8; 3];
     let count = decimal(number, &mut digits);
-    let again = [("x-envoy-attempt-count", count)];
+    let mut extra: SmallVec<[(&str, &[u8]); 2]> = SmallVec::new();
+    if number > 1 {
+        extra.push(("x-envoy-attempt-count", count));
+    }
+    // Without a certificate there is something to do only where the client claims one.
+    let claimed = || request.head.fields().value(CLIENT_CERT, request.buffer.filled()).is_some();
+    if let Some(told) = client.forwarded_certificate().filter(|told| !told.is_empty() || claimed()) {
+        extra.push((CLIENT_CERT, told.as_bytes()));
+    }
     write(&RequestRewrite {
         path: exchange.upstream_path(),
         authority: exchange.upstream_authority().map(HeaderValue::as_bytes),
         changes: &changes,
         request_id: request.id.as_ref().map(|id| id.as_slice()),
         forwarded: match client.port.gateway {
-            true => Forwarded::Append { client: client.peer.ip(), secure: false },
+            true => Forwarded::Append { client: client.peer.ip(), secure: client.secure() },
             false => Forwarded::Keep,
         },
         upgrade: request.head.wants_upgrade(),
         close: pool.is_some_and(|pool| pool.max_requests_per_connection == Some(1)),
-        extra: if number > 1 { &again } else { &[] },
+        extra: &extra,
     })
 }
 

@@ -3,7 +3,9 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
+use dromon_auth::SpiffeId;
 use dromon_core::limits::DOWNSTREAM_IDLE_MS;
 use dromon_core::proxy_protocol::Addresses;
 use dromon_core::time::Tick;
@@ -11,6 +13,7 @@ use dromon_core::time::Tick;
 use super::http::STRAY;
 use crate::io::tls::Opening;
 use crate::io::{Alarm, Stream};
+use crate::shard::peers::Ends;
 use crate::shard::{ListenerHandle, Shard};
 use crate::sys::buffer::Buffer;
 use crate::sys::clock;
@@ -48,6 +51,8 @@ pub(super) struct Client {
     pub(super) opened: Tick,
     /// Its timer.
     pub(super) alarm: Alarm,
+    /// Who is at either end, by mutual TLS.
+    pub(super) ends: Option<Arc<Ends>>,
     /// Requests it has sent.
     pub(super) requests: Cell<u64>,
     /// Why the latest upstream connection that failed in TLS did; empty before one has.
@@ -76,11 +81,24 @@ impl Client {
             port,
             opened: clock::coarse(),
             alarm: Alarm::default(),
+            ends: None,
             requests: Cell::new(0),
             transport_failure: RefCell::default(),
             addresses: OnceCell::new(),
             opening: RefCell::default(),
         }
+    }
+
+    /// The SPIFFE id that the client has proved; empty for none.
+    pub(super) fn principal(&self) -> &str {
+        self.stream.peer_identity().map_or("", SpiffeId::as_str)
+    }
+
+    /// What the application is told of the client's certificate in `x-forwarded-client-cert`: nothing that the client says of
+    /// itself. None where the field is the application's own business.
+    pub(super) fn forwarded_certificate(&self) -> Option<&str> {
+        let told = || self.ends.as_deref().map_or("", |ends| &ends.forwarded);
+        (self.port.inbound || self.port.gateway).then(told)
     }
 
     /// Whether the client came by TLS.

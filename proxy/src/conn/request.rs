@@ -204,7 +204,7 @@ fn begin(client: &Client, work: &mut Work, now: Tick) -> (Option<Exchange>, Todo
             upgrade: request.head.wants_upgrade(),
             shard: shard.id.0,
         };
-        let view = request.view();
+        let view = request.view(client);
         let whole = view.path_and_query();
         let path = whole.split(|byte| *byte == b'?').next().unwrap_or(whole);
         Some(Exchange::begin(table, &arrival, &view, path, now, &mut shard.rng.borrow_mut()))
@@ -269,9 +269,10 @@ fn over(client: &Client, work: &Work, exchange: Option<Exchange>, end: End) {
 
 impl Request {
     /// The request as decisions see it.
-    pub(super) fn view(&self) -> RequestRef<'_> {
+    pub(super) fn view<'a>(&'a self, client: &'a Client) -> RequestRef<'a> {
         let path = self.path_differs.then_some(self.path.as_slice());
-        RequestRef::new(&self.head, self.buffer.filled(), "http").with_path(path)
+        let scheme = if client.secure() { "https" } else { "http" };
+        RequestRef::new(&self.head, self.buffer.filled(), scheme).with_path(path).of(client.principal())
     }
 }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use dromon_core::config::model::{Destination, Endpoint, Workload};
-use dromon_core::telemetry::{Recorder, Reporter, Security, Sides};
+use dromon_core::telemetry::{Principals, Recorder, Reporter, Security, Sides};
 
 use crate::relay::Carried;
 
@@ -23,6 +23,7 @@ pub struct Flow {
     destination: Option<Arc<Destination>>,
     endpoint: Option<Arc<Endpoint>>,
     peer: Option<Arc<Workload>>,
+    principals: Option<Arc<Principals>>,
 }
 
 impl Flow {
@@ -34,6 +35,7 @@ impl Flow {
             endpoint: self.endpoint.as_ref(),
             peer: self.peer.as_ref(),
             security: self.security,
+            principals: self.principals.as_ref(),
         }
     }
 
@@ -62,6 +64,7 @@ impl Flows {
             destination: sides.destination.cloned(),
             endpoint: sides.endpoint.cloned(),
             peer: sides.peer.cloned(),
+            principals: sides.principals.cloned(),
         });
         open.push(flow.clone());
         flow

@@ -9,6 +9,7 @@ mod control;
 pub mod flows;
 mod names;
 pub mod notify;
+pub mod peers;
 mod plan;
 mod start;
 mod state;

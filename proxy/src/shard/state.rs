@@ -11,6 +11,7 @@ use dromon_core::time::Tick;
 use super::buffers::Buffers;
 use super::names::Names;
 use super::notify::{Notify, Roster};
+use super::peers::Peers;
 use super::stats::{Gauges, ShardStats};
 use super::telemetry::Telemetry;
 use crate::conn::SpareWork;
@@ -51,6 +52,8 @@ pub struct Shard {
     pub roster: Roster,
     /// Client configurations of the table in force.
     pub tls_clients: tls::Clients,
+    /// Who is at either end of mutual TLS.
+    pub peers: Peers,
     /// What TLS connections work with.
     pub tls_scratch: Rc<Scratch>,
     table: RefCell<Option<Arc<Table>>>,
@@ -76,6 +79,7 @@ impl Shard {
             table_changed: Notify::default(),
             roster: Roster::default(),
             tls_clients: tls::Clients::default(),
+            peers: Peers::default(),
             tls_scratch: Rc::default(),
             table: RefCell::new(None),
             tls: RefCell::default(),

@@ -67,6 +67,11 @@ impl TlsTable {
         made
     }
 
+    /// The proxy's own certificate.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
+    }
+
     /// For connections of other sidecars; none without an identity.
     pub fn mesh(&self) -> Option<&Arc<ServerConfig>> {
         self.mesh.as_ref()

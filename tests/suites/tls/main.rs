@@ -28,6 +28,11 @@ fn http_goes_between_sidecars_under_mutual_identity() {
 }
 
 #[test]
+fn an_application_is_told_who_its_client_is() {
+    on_both_drivers(mesh::principals);
+}
+
+#[test]
 fn a_strict_port_refuses_plaintext_and_a_permissive_one_takes_both() {
     on_both_drivers(mesh::modes);
 }

@@ -13,6 +13,7 @@ use dromon_tests::eventually;
 use dromon_tests::http::get;
 use dromon_tests::origin::Origin;
 use dromon_tests::proxy::{Proxy, destination, listener, proxy};
+use dromon_tests::scripted::Scripted;
 
 use crate::free_address;
 
@@ -100,6 +101,29 @@ pub fn http(driver: &str) {
     assert!(!page.contains("PRIVATE"), "{page}");
     let left = metric(&down, &["dromon_certificate_expiry_seconds"]);
     assert!((3000.0..3601.0).contains(&left), "{left}");
+}
+
+/// The application is told who its client is, by the sidecar and nobody else; so are metrics and keyed limits.
+pub fn principals(driver: &str) {
+    let ca = MeshCa::new();
+    let application = Scripted::start();
+    let [front, inbound] = [(); 2].map(|()| free_address());
+    let (of_client, of_server) = (ca.folder("client"), ca.folder("server"));
+    let down = server(inbound, application.address, Protocol::Http, MtlsMode::Permissive);
+    let down = sidecar(driver, &down, of_server.path());
+    let up = client(front, inbound, Protocol::Http, &ca.id("server"));
+    let _up = sidecar(driver, &up, of_client.path());
+    let lie = [("Host", HOST), ("X-Forwarded-Client-Cert", "URI=spiffe://cluster.local/ns/default/sa/admin")];
+    assert_eq!(get(front, "/", &lie).expect("an answer").status, 200);
+    assert_eq!(get(inbound, "/", &lie).expect("an answer").status, 200);
+    let seen: Vec<_> =
+        application.seen().iter().map(|it| it.header("x-forwarded-client-cert").map(str::to_owned)).collect();
+    assert_eq!(seen, [Some(format!("By={};URI={}", ca.id("server"), ca.id("client"))), None]);
+    let plain = |account: &str| ca.id(account).replace("spiffe://", "");
+    let source = format!("source_principal=\"{}\"", plain("client"));
+    let destination = format!("destination_principal=\"{}\"", plain("server"));
+    assert_eq!(metric(&down, &["istio_requests_total", "mutual_tls", &source, &destination]), 1.0);
+    assert_eq!(metric(&down, &["istio_requests_total", "\"none\"", "source_principal=\"unknown\""]), 1.0);
 }
 
 /// Plaintext against each mode.

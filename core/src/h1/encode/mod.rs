@@ -66,7 +66,8 @@ fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Fields set by the proxy itself: a lower-case name and a value without control bytes. They replace the message's.
+/// Fields set by the proxy itself: a lower-case name and a value without control bytes. They replace the message's;
+/// one without a value only takes the message's away.
 pub type Extra<'a> = &'a [(&'a str, &'a [u8])];
 
 /// Whether a field of the message gives way to a change or an extra field.
@@ -85,7 +86,7 @@ fn write_added(copier: &mut Copier<'_>, changes: &[&Changes], extra: Extra<'_>) 
         let later = changes.get(index + 1..).unwrap_or_default();
         edits::write(change, later, extra, copier.out);
     }
-    for (name, value) in extra {
+    for (name, value) in extra.iter().filter(|(_, value)| !value.is_empty()) {
         line(copier.out, name.as_bytes(), value);
     }
 }

@@ -58,7 +58,7 @@ pub(super) async fn run(
         work.flags.unrepeatable.set(true);
         return Some(failed(client, work, exchange, Reason::UpstreamReset, false, false));
     }
-    let view = work.request.view();
+    let view = work.request.view(client);
     let scheme = if view.scheme() == b"https" { "https" } else { "http" };
     let number = work.attempt.as_ref().map_or(1, |attempt| attempt.number);
     let made = with_rewrite(client, &work.request, number, exchange, |rewrite| {

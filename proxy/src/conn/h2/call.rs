@@ -93,7 +93,9 @@ impl Call {
     /// The request as decisions see it.
     pub(super) fn view(&self) -> PartsRef<'_> {
         let secure = self.conn().client.secure();
-        PartsRef::new(&self.parts, if secure { "https" } else { "http" }).with_path(self.path.as_deref())
+        let scheme = if secure { "https" } else { "http" };
+        let principal = self.conn().client.principal();
+        PartsRef::new(&self.parts, scheme).with_path(self.path.as_deref()).of(principal)
     }
 
     /// Routes the request by the table in force; none where that has no such listener.

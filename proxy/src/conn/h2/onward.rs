@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 
 use super::call::Call;
 use super::reply::Reply;
+use crate::conn::attempt::CLIENT_CERT;
 use crate::conn::client::Client;
 use crate::sys::clock;
 
@@ -30,7 +31,11 @@ impl Outgoing {
         let changes: SmallVec<[&Changes; 2]> =
             exchange.request_changes().into_iter().rev().flatten().collect();
         let number = attempt.number.to_string();
-        let again: [(&str, &[u8]); 1] = [("x-envoy-attempt-count", number.as_bytes())];
+        let mut extra: SmallVec<[(&'static str, &[u8]); 2]> = SmallVec::new();
+        if attempt.number > 1 {
+            extra.push(("x-envoy-attempt-count", number.as_bytes()));
+        }
+        extra.extend(client.forwarded_certificate().map(|told| (CLIENT_CERT, told.as_bytes())));
         let onward = Onward {
             changes: &changes,
             request_id: call.id.as_ref().map(|id| id.as_slice()),
@@ -38,7 +43,7 @@ impl Outgoing {
                 true => Forwarded::Append { client: client.peer.ip(), secure: client.secure() },
                 false => Forwarded::Keep,
             },
-            extra: if attempt.number > 1 { &again } else { &[] },
+            extra: &extra,
         };
         let mut fields = fields(&call.parts, &onward);
         if call.grpc {
