@@ -21,5 +21,6 @@ pub mod retry;
 pub mod rng;
 pub mod route;
 pub mod settings;
+pub mod speech;
 pub mod telemetry;
 pub mod time;

@@ -6,9 +6,9 @@
 
 use std::pin::pin;
 
-use dromon_core::client_hello;
 use dromon_core::config::model::Protocol;
-use dromon_core::limits::{DETECT_LOOK_MS, DETECT_WAIT_MS, METHOD_BYTES_MAX};
+use dromon_core::limits::{DETECT_LOOK_MS, DETECT_WAIT_MS};
+use dromon_core::speech::{SPEECH_BYTES, Speech};
 
 use super::admission;
 use super::client::Client;
@@ -22,14 +22,6 @@ pub(super) enum Sorted {
     Http(Client),
     /// Bytes as they come, to an upstream that may be connected already.
     Tcp(Client, Option<Box<Connected>>),
-}
-
-/// What the client's first bytes are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Speech {
-    Http,
-    Tls,
-    Other,
 }
 
 /// Sorts a connection by what is declared of it, else by who speaks first and what. With `permissive` a client that begins with
@@ -115,50 +107,18 @@ async fn first_word(client: &Client) -> Option<(Option<Speech>, Option<Connected
 /// Looks at the client's first bytes without taking them, until they tell.
 async fn speech(client: &Client) -> Speech {
     let patience = client.shard.now().plus_millis(DETECT_WAIT_MS);
-    let mut bytes = [0u8; METHOD_BYTES_MAX + 8];
+    let mut bytes = [0u8; SPEECH_BYTES];
     loop {
         let count = client.stream.peek_bytes(&mut bytes);
         let first = bytes.get(..count).unwrap_or_default();
-        match (client_hello::is_tls(first), starts_http(first)) {
-            (Some(true), _) => return Speech::Tls,
-            (_, Some(true)) => return Speech::Http,
-            (Some(false), Some(false)) => return Speech::Other,
-            _ if client.shard.now() >= patience => return Speech::Other,
+        match Speech::of(first) {
+            Some(speech) => return speech,
+            None if client.shard.now() >= patience => return Speech::Other,
             // The bytes stay where they are, so readiness says nothing about further ones.
-            _ => {
+            None => {
                 let look_again = client.shard.now().plus_millis(DETECT_LOOK_MS);
                 let _ = within(look_again, std::future::pending::<()>()).await;
             }
         }
     }
 }
-
-/// Whether bytes start an HTTP/1 request: a method, a space and a target; none while that is open.
-fn starts_http(bytes: &[u8]) -> Option<bool> {
-    let is_method = |byte: &u8| byte.is_ascii_uppercase() || *byte == b'-' || *byte == b'_';
-    let method = bytes.iter().take_while(|byte| is_method(byte)).count();
-    let rest = bytes.get(method..).unwrap_or_default();
-    match rest {
-        _ if method > METHOD_BYTES_MAX => Some(false),
-        [] => None,
-        [b' ', ..] if method == 0 => Some(false),
-        // The preface of HTTP/2 with prior knowledge.
-        [b' ', b'*', ..] if bytes.starts_with(b"PRI ") => Some(true),
-        [b' '] => None,
-        [b' ', b'/' | b'*', ..] => Some(true),
-        [b' ', target @ ..] => {
-            let scheme: &[u8] = b"http";
-            let length = target.len().min(scheme.len());
-            let same = target.iter().zip(scheme).all(|(have, want)| have.eq_ignore_ascii_case(want));
-            match same {
-                true if length == scheme.len() => Some(true),
-                true => None,
-                false => Some(false),
-            }
-        }
-        _ => Some(false),
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use dromon_core::client_hello;
 use dromon_core::proxy_protocol::{self, Addresses, Header, Version};
+use dromon_core::speech::{SPEECH_BYTES, Speech};
 
 /// A judgement on the first bytes stands, whatever follows them; of refusals, not the words.
 fn stands<T: PartialEq + Debug>(bytes: &[u8], judge: impl Fn(&[u8]) -> Option<T>) {
@@ -35,6 +36,8 @@ pub fn proxy_protocol(bytes: &[u8]) {
 /// What is told of a client by its first bytes stays so, and a server name is one.
 pub fn sniffing(bytes: &[u8]) {
     stands(bytes, client_hello::is_tls);
+    stands(bytes, Speech::of);
+    assert!(bytes.len() < SPEECH_BYTES || Speech::of(bytes).is_some(), "so many bytes tell");
     stands(bytes, |bytes| client_hello::parse(bytes).map_err(drop).transpose());
     if let Ok(Some(hello)) = client_hello::parse(bytes) {
         assert_eq!(client_hello::is_tls(bytes), Some(true));

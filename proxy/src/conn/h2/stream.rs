@@ -7,7 +7,6 @@ use dromon_core::config::model::Kind;
 use dromon_core::exchange::{Attempt, End, Exchange, Input, Local, Step};
 use dromon_core::fault::Reason;
 use dromon_core::h1::Reject;
-use dromon_core::limits::FETCH_WAITERS_MAX;
 use dromon_core::time::Tick;
 use h2::RecvStream;
 use h2::server::SendResponse;
@@ -18,9 +17,8 @@ use super::reply::{Cut, Reply};
 use super::server::Open;
 use super::source::Source;
 use super::{over_h1, over_h2};
-use crate::conn::attempt;
+use crate::conn::{attempt, fetch};
 use crate::io::Interrupted;
-use crate::mailbox::FromShard;
 use crate::pool::{H2Call, Offer, Opened, Upstream, Wanted};
 
 /// What came of a try.
@@ -193,19 +191,8 @@ fn gone(work: &Work) -> End {
 async fn fetch(work: &mut Work, kind: Kind, name: Arc<str>, until: Tick) -> Input {
     let Work { call, reply, .. } = work;
     let shard = &call.conn().client.shard;
-    if shard.gauges.route_waits_active.get() >= FETCH_WAITERS_MAX {
-        shard.gauges.route_waits_refused.add(1);
-        return Input::NoRoom;
-    }
-    let _waiting = shard.gauges.route_waits_active.hold();
-    let changed = shard.table_changed.notified();
-    // A full mailbox means that the steward is behind; the wait then ends with its deadline.
-    let _ = shard.outbox.try_send(FromShard::Need { kind, name });
-    match call.watch(until, reply, changed).await {
-        Ok(()) => Input::Table,
-        Err(Interrupted::Deadline) => Input::Timer,
-        Err(Interrupted::Gone) => Input::Finished(End::DownstreamClosed),
-    }
+    let Some((_waiting, changed)) = fetch::ask(shard, kind, name) else { return Input::NoRoom };
+    fetch::outcome(call.watch(until, reply, changed).await)
 }
 
 impl Work {
