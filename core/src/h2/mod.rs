@@ -5,6 +5,7 @@
 
 mod edit;
 pub mod grpc;
+pub mod grpc_web;
 mod meter;
 mod request;
 mod response;

@@ -143,3 +143,87 @@ fn answers_get_the_framing_that_http_1_needs() {
     let hop = [("connection", "close"), ("transfer-encoding", "gzip")];
     assert_eq!(answer(200, &hop, true, false), format!("{head}content-length: 0\r\n\r\n"));
 }
+
+mod web {
+    use bytes::Bytes;
+    use http::HeaderMap;
+
+    use super::{name, value};
+    use crate::h2::grpc_web::{Decoder, Malformed, Web};
+
+    fn of(content_type: &str) -> Option<Web> {
+        Web::of(Some(content_type.as_bytes()), None)
+    }
+
+    #[test]
+    fn types_say_how_a_call_came() {
+        for (came, goes) in [
+            ("application/grpc-web", "application/grpc-web"),
+            ("application/grpc-web+proto", "application/grpc-web+proto"),
+            ("application/grpc-web-text", "application/grpc-web-text"),
+            ("Application/GRPC-Web-Text+proto; charset=x", "application/grpc-web-text+proto"),
+        ] {
+            assert_eq!(of(came).map(Web::content_type), Some(goes), "{came}");
+        }
+        for other in
+            ["application/grpc", "application/grpc+proto", "application/grpc-website", "text/plain", ""]
+        {
+            assert_eq!(of(other), None, "{other}");
+        }
+        let accepts = Web::of(Some(b"application/grpc-web"), Some(b"application/grpc-web-text")).unwrap();
+        assert_eq!(accepts.content_type(), "application/grpc-web-text");
+        assert!(accepts.decoder().is_none(), "the request itself is binary");
+    }
+
+    #[test]
+    fn trailers_become_the_last_frame() {
+        let mut trailers = HeaderMap::new();
+        trailers.insert(name("grpc-status"), value("0"));
+        let frame = of("application/grpc-web").unwrap().trailers(&trailers);
+        assert_eq!(frame, b"\x80\0\0\0\x10grpc-status: 0\r\n"[..]);
+        let text = of("application/grpc-web-text").unwrap().trailers(&trailers);
+        assert_eq!(text, b"gAAAABBncnBjLXN0YXR1czogMA0K"[..]);
+    }
+
+    #[test]
+    fn heads_are_those_of_the_other_side() {
+        let web = of("application/grpc-web-text+proto").unwrap();
+        let mut fields = HeaderMap::new();
+        fields.insert(name("content-type"), value("application/grpc-web-text+proto"));
+        fields.insert(name("content-length"), value("8"));
+        web.request(&mut fields);
+        assert_eq!(fields.get("content-type").unwrap(), "application/grpc+proto");
+        assert_eq!((fields.get("te").unwrap().as_bytes(), fields.len()), (&b"trailers"[..], 2));
+        assert!(web.response(&mut fields));
+        assert_eq!(fields.get("content-type").unwrap(), "application/grpc-web-text+proto");
+        fields.insert(name("content-type"), value("text/html"));
+        assert!(!web.response(&mut fields), "an error page passes as it is");
+    }
+
+    #[test]
+    fn base64_is_decoded_in_whatever_parts_it_comes() {
+        let web = of("application/grpc-web-text").unwrap();
+        let texts: Vec<Vec<u8>> =
+            (0..20u8).map(|length| (0..length).map(|at| at.wrapping_mul(91)).collect()).collect();
+        for step in 1..6 {
+            let (mut decoder, mut out, mut all) = (Decoder::default(), Vec::new(), Vec::new());
+            for text in &texts {
+                all.extend_from_slice(text);
+                for part in web.data(Bytes::from(text.clone())).chunks(step) {
+                    decoder.push(part, &mut out).unwrap();
+                }
+            }
+            assert_eq!((out == all, decoder.finish()), (true, Ok(())), "in steps of {step}");
+        }
+        assert_eq!(web.data(Bytes::from_static(b"Man")), b"TWFu"[..], "RFC 4648's alphabet");
+    }
+
+    #[test]
+    fn what_is_no_base64_is_refused() {
+        for bad in ["T", "TW", "TWF", "TWF-", "=WFu", "T===", "TW=u", "TW\nFu", "TWFuT"] {
+            let (mut decoder, mut out) = (Decoder::default(), Vec::new());
+            let told = decoder.push(bad.as_bytes(), &mut out).and_then(|()| decoder.finish());
+            assert_eq!(told, Err(Malformed), "{bad:?}");
+        }
+    }
+}

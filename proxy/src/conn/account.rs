@@ -23,7 +23,7 @@ pub(super) fn finished(client: &Client, work: &Work, exchange: &Exchange) {
     let duration_ns = shard.now().0.saturating_sub(times.arrived.0);
     let record = Record {
         sides: sides(client, exchange),
-        protocol: Protocol::Http,
+        protocol: if work.web.is_some() { Protocol::Grpc } else { Protocol::Http },
         response_code: work.answer.status,
         reason: exchange.reason(),
         flags: exchange.flags(),

@@ -3,6 +3,8 @@
 use dromon_core::exchange::{End, Local};
 use dromon_core::h1::encode::{LocalResponse, local_response};
 use dromon_core::h1::{Reject, RequestHead, Version};
+use dromon_core::h2::grpc;
+use dromon_core::h2::grpc_web::Web;
 use dromon_core::limits::{DRAIN_BYTES_MAX, DRAIN_MS_MAX};
 
 use super::body::write;
@@ -62,7 +64,12 @@ pub(super) async fn respond(client: &Client, work: &mut Work, local: &Local, exp
     let head = &work.request.head;
     let keep_alive = keep_alive(client, head) && work.flags.invited.get();
     let retry_after = local.retry_after_s.map(|seconds| seconds.to_string());
-    let mut fields: smallvec::SmallVec<[(&str, &[u8]); 3]> = smallvec::SmallVec::new();
+    let call = work.web.map(|web| GrpcStatus::new(web, local, expose));
+    let mut fields: smallvec::SmallVec<[(&str, &[u8]); 6]> = smallvec::SmallVec::new();
+    if let Some(call) = &call {
+        fields.extend(call.fields());
+        work.answer.grpc_status = Some(call.status);
+    }
     if let Some(location) = &local.location {
         fields.push(("location", location.as_bytes()));
     }
@@ -74,10 +81,11 @@ pub(super) async fn respond(client: &Client, work: &mut Work, local: &Local, exp
     }
     let detail = if expose { local.detail.as_str() } else { "" };
     work.answer.out.clear();
+    let body = if call.is_some() { "" } else { local.body.as_deref().unwrap_or(detail) };
     let response = LocalResponse {
-        status: local.status,
+        status: if call.is_some() { 200 } else { local.status },
         content_type: "text/plain",
-        body: local.body.as_deref().unwrap_or(detail).as_bytes(),
+        body: body.as_bytes(),
         fields: &fields,
         client: head.version(),
         keep_alive,
@@ -85,13 +93,38 @@ pub(super) async fn respond(client: &Client, work: &mut Work, local: &Local, exp
     };
     let body_bytes = if response.to_head { 0 } else { response.body.len() as u64 };
     local_response(&response, work.answer.out.vec());
-    work.answer.status = local.status;
+    work.answer.status = response.status;
     work.answer.head_bytes = (work.answer.out.len() as u64).saturating_sub(body_bytes);
     work.answer.sent_bytes = body_bytes;
     match write(client, &client.stream, &mut work.answer.out).await {
         Ok(()) if keep_alive => Answered::KeepAlive,
         Ok(()) => Answered::Close,
         Err(_) => Answered::Broken(End::DownstreamClosed),
+    }
+}
+
+/// What a caller of gRPC-Web gets for an answer made here: a status in the head, which it reads where there is no body.
+struct GrpcStatus {
+    web: Web,
+    status: u8,
+    digits: String,
+    message: String,
+}
+
+impl GrpcStatus {
+    fn new(web: Web, local: &Local, expose: bool) -> GrpcStatus {
+        let status = grpc::status_of(local.reason, local.status);
+        let detail = local.body.as_deref().or(Some(local.detail.as_str()).filter(|_| expose));
+        let text = detail.filter(|detail| !detail.is_empty()).unwrap_or(local.reason.facts().label);
+        GrpcStatus { web, status, digits: status.to_string(), message: grpc::message(text) }
+    }
+
+    fn fields(&self) -> [(&str, &[u8]); 3] {
+        [
+            ("content-type", self.web.content_type().as_bytes()),
+            (grpc::STATUS, self.digits.as_bytes()),
+            (grpc::MESSAGE, self.message.as_bytes()),
+        ]
     }
 }
 

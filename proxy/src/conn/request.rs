@@ -6,6 +6,8 @@ use dromon_core::config::model::Kind;
 use dromon_core::exchange::{Arrival, End, Exchange, Input, Local, RequestView, Step};
 use dromon_core::fault::Reason;
 use dromon_core::h1::{Body, Form, PathPolicy, PortRules, Progress, Reject, RequestRef, Rule, request_id};
+use dromon_core::h2::grpc;
+use dromon_core::h2::grpc_web::Web;
 use dromon_core::limits::{HEAD_BUFFER_BYTES, HEAD_BYTES_MAX, HEAD_DEADLINE_MS};
 use dromon_core::time::Tick;
 
@@ -96,7 +98,7 @@ async fn read_head(client: &Client, request: &mut Request) -> Result<(), NoReque
 
 /// What follows from the head alone: the path for matching, the request's id, where its body starts.
 fn prepare(client: &Client, work: &mut Work) -> Result<(), Reject> {
-    let Work { request, upload, flags, .. } = work;
+    let Work { request, upload, flags, web, .. } = work;
     let bytes = request.buffer.filled();
     let normalized = request.head.normalized_path(bytes, PathPolicy::default(), &mut request.path)?;
     request.path_differs = normalized.is_some();
@@ -112,6 +114,10 @@ fn prepare(client: &Client, work: &mut Work) -> Result<(), Reject> {
         request.buffer.truncate(request.head_bytes);
         flags.invited.set(!request.head.expects_continue());
         flags.uploaded.set(false);
+        if client.port.gateway {
+            let view = request.view(client);
+            *web = Web::of(view.header("content-type"), view.header("accept"));
+        }
     }
     Ok(())
 }
@@ -207,7 +213,8 @@ fn begin(client: &Client, work: &mut Work, now: Tick) -> (Option<Exchange>, Todo
         let view = request.view(client);
         let whole = view.path_and_query();
         let path = whole.split(|byte| *byte == b'?').next().unwrap_or(whole);
-        Some(Exchange::begin(table, &arrival, &view, path, now, &mut shard.rng.borrow_mut()))
+        let deadline = work.web.map_or(Tick::NEVER, |_| call_deadline(&view, arrival.arrived));
+        Some(Exchange::begin_within(table, &arrival, &view, path, deadline, now, &mut shard.rng.borrow_mut()))
     });
     match begun.flatten() {
         Some((exchange, step)) => (Some(exchange), Todo::of(step, work)),
@@ -216,6 +223,14 @@ fn begin(client: &Client, work: &mut Work, now: Tick) -> (Option<Exchange>, Todo
             (None, Todo::Respond(Box::new(Local::new(Reason::ConfigPending, detail))))
         }
     }
+}
+
+/// When the caller of gRPC-Web gives up.
+fn call_deadline(view: &RequestRef<'_>, arrived: Tick) -> Tick {
+    let timeout = view.header(grpc::TIMEOUT).and_then(grpc::timeout);
+    timeout.map_or(Tick::NEVER, |timeout| {
+        arrived.plus_millis(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX))
+    })
 }
 
 fn handle(client: &Client, work: &mut Work, exchange: &mut Option<Exchange>, input: Input) -> Todo {

@@ -26,7 +26,7 @@ pub(super) async fn run(
 ) -> Result<(), Broken> {
     poll_fn(|_| if flags.invited.get() { Poll::Ready(()) } else { Poll::Pending }).await;
     loop {
-        let Upload { buffer, out, framing, replay, sent_bytes } = upload;
+        let Upload { buffer, out, framing, replay, sent_bytes, .. } = upload;
         match framing.take(buffer, out)? {
             Take::Whole => {
                 flags.unrepeatable.set(!replay.keep(buffer.filled()));

@@ -6,6 +6,7 @@ use std::cell::{Cell, RefCell};
 use dromon_core::exchange::Attempt;
 use dromon_core::h1::request_id::RequestId;
 use dromon_core::h1::{RequestHead, ResponseHead};
+use dromon_core::h2::grpc_web::{Decoder, Web};
 use dromon_core::limits::{HEAD_BUFFER_BYTES, IDLE_BUFFER_BYTES, REPLAY_BYTES_MAX, SPARE_WORK_MAX};
 use dromon_core::time::Tick;
 
@@ -22,6 +23,8 @@ pub struct Work {
     pub(super) times: Times,
     /// The try under way.
     pub(super) attempt: Option<Attempt>,
+    /// The request is a call of gRPC-Web at a gateway.
+    pub(super) web: Option<Web>,
 }
 
 /// When things happened; [`Tick::ZERO`] for what has not.
@@ -61,6 +64,8 @@ pub(super) struct Upload {
     pub(super) out: Buffer,
     pub(super) framing: Framing,
     pub(super) replay: Replay,
+    /// Decodes what is base64 on its way.
+    pub(super) text: Option<Decoder>,
     /// Bytes of body sent on.
     pub(super) sent_bytes: u64,
 }
@@ -192,6 +197,8 @@ impl Work {
         self.forget_bodies();
         self.request.path_differs = false;
         self.request.id = None;
+        self.web = None;
+        self.upload.text = None;
         self.upload.framing = Framing::default();
         self.upload.replay.reset();
         self.flags.invited.set(true);

@@ -4,6 +4,7 @@ mod exchanges;
 mod failures;
 mod sharing;
 mod upstream;
+mod web;
 
 use std::net::SocketAddr;
 
@@ -137,4 +138,9 @@ fn a_dead_connection_is_found_by_a_ping() {
 #[test]
 fn an_upstream_that_never_answers_times_out() {
     on_both_drivers(failures::never_answers);
+}
+
+#[test]
+fn browsers_call_services_of_grpc() {
+    on_both_drivers(web::calls);
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use dromon_core::exchange::{Attempt, Exchange};
 use dromon_core::fault::Reason;
 use dromon_core::h1::{self, Body, ChunkHeader, Interim, LAST_CHUNK, Progress, ResponseHead};
+use dromon_core::h2::grpc_web::Web;
 use dromon_core::h2::{grpc, response_to_h1, trailers_to_h1};
 use dromon_core::limits::{EXPECT_WAIT_MS, H2_OUTBOUND_BYTES_MAX};
 use dromon_core::time::Tick;
@@ -24,6 +25,13 @@ use crate::pool::reason_of;
 
 const PROTOCOL: NoHead = NoHead::Failed(Reason::UpstreamProtocol);
 
+/// Where an answer comes from.
+pub(super) struct From {
+    pub(super) response: ResponseFuture,
+    /// The request was a call of gRPC-Web.
+    pub(super) web: Option<Web>,
+}
+
 /// Receives the answer to a request that has been sent, and sends it on.
 pub(super) async fn receive(
     client: &Client,
@@ -31,11 +39,11 @@ pub(super) async fn receive(
     flags: &Flags,
     answer: &mut Answer,
     exchange: &mut Exchange,
-    response: ResponseFuture,
+    mut from: From,
     attempt: &Attempt,
 ) -> Received {
     answer.begun = false;
-    let (head_bytes, mut body) = match final_head(client, request, flags, answer, response, attempt).await {
+    let (head_bytes, mut body) = match final_head(client, request, flags, answer, &mut from, attempt).await {
         Ok(found) => found,
         Err(NoHead::Failed(reason)) => return Received::Failed(reason),
         Err(NoHead::ClientGone) => return Received::ClientGone,
@@ -44,8 +52,13 @@ pub(super) async fn receive(
         return received;
     }
     let sent = begin(client, request, flags, answer, exchange, head_bytes);
-    let way =
-        Down { client, goes: sent.body, trailers: request.head.accepts_trailers(), by: attempt.finish_by };
+    let way = Down {
+        client,
+        goes: sent.body,
+        trailers: request.head.accepts_trailers(),
+        web: from.web,
+        by: attempt.finish_by,
+    };
     match way.pass(answer, &mut body).await {
         Ok(()) => Received::Complete { reusable: false, keep_alive: sent.keep_alive },
         Err(broken) => Received::Broken(cut(&broken)),
@@ -65,21 +78,23 @@ async fn final_head(
     request: &Request,
     flags: &Flags,
     answer: &mut Answer,
-    mut response: ResponseFuture,
+    from: &mut From,
     attempt: &Attempt,
 ) -> Result<(usize, RecvStream), NoHead> {
     let version = request.head.version();
     let to_head = request.head.method().of_bytes(request.buffer.filled()) == b"HEAD";
     let mut interim = 0;
     loop {
-        let head = next_head(client, flags, answer, &mut response, attempt).await?;
+        let head = next_head(client, flags, answer, &mut from.response, attempt).await?;
         answer.begun = true;
         match head {
             Head::Final(response) => {
-                let (parts, body) = response.into_parts();
+                let (mut parts, body) = response.into_parts();
                 if parts.status.as_u16() < 200 {
                     return Err(PROTOCOL);
                 }
+                // What is no gRPC, an error page say, passes as it is.
+                from.web = from.web.filter(|web| web.response(&mut parts.headers));
                 let head_bytes = take_head(answer, &parts, body.is_end_stream(), to_head)?;
                 return Ok((head_bytes, body));
             }
@@ -160,6 +175,7 @@ struct Down<'a> {
     client: &'a Client,
     goes: Body,
     trailers: bool,
+    web: Option<Web>,
     by: Tick,
 }
 
@@ -179,7 +195,10 @@ impl Down<'_> {
                 match next {
                     Some(Some(Ok(bytes))) => {
                         taken += bytes.len();
-                        self.append(answer, &bytes);
+                        self.append(
+                            answer,
+                            self.web.map_or_else(|| bytes.clone(), |web| web.data(bytes.clone())),
+                        );
                     }
                     Some(Some(Err(_))) => return Err(Broken::Truncated),
                     Some(None) => {
@@ -214,7 +233,7 @@ impl Down<'_> {
         Ok(self.client.alarm.watch(self.by, &self.client.stream, data).await?)
     }
 
-    fn append(&self, answer: &mut Answer, bytes: &Bytes) {
+    fn append(&self, answer: &mut Answer, bytes: Bytes) {
         if bytes.is_empty() {
             return;
         }
@@ -222,10 +241,10 @@ impl Down<'_> {
         match self.goes {
             Body::Chunked => {
                 answer.out.extend(ChunkHeader::new(bytes.len()).as_bytes());
-                answer.out.extend(bytes);
+                answer.out.extend(&bytes);
                 answer.out.extend(b"\r\n");
             }
-            _ => answer.out.extend(bytes),
+            _ => answer.out.extend(&bytes),
         }
         answer.sent_bytes += (answer.out.len() - before) as u64;
     }
@@ -238,13 +257,16 @@ impl Down<'_> {
         let trailers = poll_fn(|context| body.poll_trailers(context));
         let trailers = self.client.alarm.watch(self.by, &self.client.stream, trailers).await?;
         let trailers = trailers.map_err(|_| Broken::Truncated)?;
+        if let (Some(fields), Some(web)) = (&trailers, self.web) {
+            self.append(answer, web.trailers(fields));
+        }
         let before = answer.out.len();
         match (&trailers, self.goes) {
-            (Some(fields), Body::Chunked) => {
+            (Some(fields), Body::Chunked) if self.web.is_none() => {
                 answer.out.extend(b"0\r\n");
                 trailers_to_h1(fields, self.trailers, answer.out.vec());
             }
-            (None, Body::Chunked) => answer.out.extend(LAST_CHUNK),
+            (_, Body::Chunked) => answer.out.extend(LAST_CHUNK),
             _ => {}
         }
         answer.sent_bytes += (answer.out.len() - before) as u64;

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use dromon_core::exchange::{Attempt, End, Exchange, Input, RequestView};
 use dromon_core::fault::Reason;
 use dromon_core::h1::Body;
+use dromon_core::h2::grpc_web::Web;
 use dromon_core::h2::request_from_h1;
 use dromon_core::time::Tick;
 use h2::SendStream;
@@ -60,15 +61,22 @@ pub(super) async fn run(
     }
     let view = work.request.view(client);
     let scheme = if view.scheme() == b"https" { "https" } else { "http" };
+    let web = work.web.filter(|_| offer == Offer::Http2);
+    if work.upload.sent_bytes == 0 {
+        work.upload.text = web.and_then(Web::decoder);
+    }
     let number = work.attempt.as_ref().map_or(1, |attempt| attempt.number);
     let made = with_rewrite(client, &work.request, number, exchange, |rewrite| {
         request_from_h1(&work.request.head, work.request.buffer.filled(), scheme, rewrite)
     });
-    let request = match made {
+    let mut request = match made {
         Ok(request) => request,
         Err(_) if offer == Offer::Either => return None,
         Err(reject) => return Some(Tried::BadBody(reject)),
     };
+    if let Some(web) = web {
+        web.request(request.headers_mut());
+    }
     work.times.sent = client.shard.now_for_log();
     let opened = send.send_request(request, work.request.head.body() == Body::Empty);
     // The connection must not wait for this handle where it is to end.
@@ -77,7 +85,7 @@ pub(super) async fn run(
         Ok(opened) => opened,
         Err(error) => return Some(failed(client, work, exchange, reason_of(&error), false, reused)),
     };
-    let received = match converse(client, work, exchange, response, stream).await {
+    let received = match converse(client, work, exchange, response, stream, web.is_some()).await {
         Ok(received) => received,
         Err(Broken::Rule(reject)) if !work.answer.started => return Some(Tried::BadBody(reject)),
         Err(_) => return Some(Tried::ClientGone),
@@ -113,12 +121,14 @@ async fn converse(
     exchange: &mut Exchange,
     response: ResponseFuture,
     mut stream: SendStream<Bytes>,
+    is_call: bool,
 ) -> Result<Received, Broken> {
-    let Work { request, upload, flags, answer, attempt: Some(attempt), .. } = work else {
+    let Work { request, upload, flags, answer, attempt: Some(attempt), web, .. } = work else {
         return Ok(Received::Failed(Reason::Overload));
     };
     let attempt = &*attempt;
-    let mut down = pin!(answer::receive(client, request, flags, answer, exchange, response, attempt));
+    let from = answer::From { response, web: web.filter(|_| is_call) };
+    let mut down = pin!(answer::receive(client, request, flags, answer, exchange, from, attempt));
     if request.head.body() == Body::Empty {
         return Ok(down.await);
     }

@@ -8,6 +8,9 @@ use std::io;
 use std::task::Poll;
 
 use bytes::Bytes;
+use dromon_core::fault::Reason;
+use dromon_core::h1::{Reject, Rule};
+use dromon_core::h2::grpc_web::Decoder;
 use dromon_core::h2::trailers_from_h1;
 use dromon_core::time::Tick;
 use h2::SendStream;
@@ -40,13 +43,16 @@ pub(super) async fn run(
     }
     poll_fn(|_| if flags.invited.get() { Poll::Ready(()) } else { Poll::Pending }).await;
     loop {
-        let Upload { buffer, out, framing, replay, sent_bytes, .. } = upload;
+        let Upload { buffer, out, framing, replay, text, sent_bytes } = upload;
         out.clear();
-        let part = match framing.take(buffer, out)? {
+        let mut part = match framing.take(buffer, out)? {
             Take::Whole => hand_over(buffer),
             Take::Copied => hand_over(out),
             Take::Nothing => Bytes::new(),
         };
+        if let Some(decoder) = text {
+            part = decode(decoder, &part, framing.is_done())?;
+        }
         if !part.is_empty() {
             flags.unrepeatable.set(!replay.keep(&part));
             *sent_bytes += part.len() as u64;
@@ -59,6 +65,16 @@ pub(super) async fn run(
         }
         fill(client, deadline, framing, buffer).await?;
     }
+}
+
+/// What a part of a body in base64 stands for; `last`: nothing may be left over.
+fn decode(decoder: &mut Decoder, text: &[u8], last: bool) -> Result<Bytes, Reject> {
+    let mut bytes = Vec::new();
+    let decoded = decoder.push(text, &mut bytes);
+    let whole = if last { decoder.finish() } else { Ok(()) };
+    let detail = "the body of application/grpc-web-text is not base64";
+    decoded.and(whole).map_err(|_| Reject { rule: Rule::R37, reason: Reason::BadRequest, detail })?;
+    Ok(bytes.into())
 }
 
 /// Ends the stream, unless the last bytes have; with trailers where there are any.

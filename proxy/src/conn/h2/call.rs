@@ -9,6 +9,7 @@ use std::task::Poll;
 use dromon_core::exchange::{Arrival, Exchange, Step};
 use dromon_core::h1::request_id::{self, RequestId};
 use dromon_core::h1::{self, PathPolicy, Reject};
+use dromon_core::h2::grpc_web::Web;
 use dromon_core::h2::{Checked, PartsRef, check, grpc};
 use dromon_core::time::Tick;
 use http::header::CONTENT_TYPE;
@@ -31,6 +32,8 @@ pub(super) struct Call {
     pub(super) id: Option<RequestId>,
     /// It is a call of gRPC.
     pub(super) grpc: bool,
+    /// It is gRPC-Web at a gateway.
+    pub(super) web: Option<Web>,
     /// When the caller gives up (`grpc-timeout`).
     pub(super) deadline: Tick,
     /// No body follows.
@@ -54,6 +57,7 @@ impl Call {
             path: None,
             id: None,
             grpc: false,
+            web: None,
             deadline: Tick::NEVER,
             bodiless,
             arrived: now,
@@ -77,7 +81,9 @@ impl Call {
             let id = request_id::generate(&mut self.conn().client.shard.rng.borrow_mut());
             self.id = Some(id);
         }
-        self.grpc = grpc::is_grpc(fields.get(CONTENT_TYPE).map(|value| value.as_bytes()));
+        self.web = Web::of_fields(fields).filter(|_| self.conn().client.port.gateway);
+        let content_type = fields.get(CONTENT_TYPE).map(|value| value.as_bytes());
+        self.grpc = self.web.is_some() || grpc::is_grpc(content_type);
         let timeout = fields.get(grpc::TIMEOUT).filter(|_| self.grpc);
         if let Some(timeout) = timeout.and_then(|value| grpc::timeout(value.as_bytes())) {
             let ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);

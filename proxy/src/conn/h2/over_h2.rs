@@ -9,6 +9,7 @@ use bytes::Bytes;
 use dromon_core::exchange::{Attempt, End, Exchange, Input, Step};
 use dromon_core::fault::Reason;
 use dromon_core::h1::{Interim, Version, interim};
+use dromon_core::h2::grpc_web::{Decoder, Web};
 use dromon_core::h2::{edit, grpc};
 use dromon_core::limits::{DETECT_LOOK_MS, H2_SETTINGS_WAIT_MS, WRITE_STALL_MS};
 use dromon_core::route::rule::Changes;
@@ -26,7 +27,7 @@ use super::reply::{Cut, Reply};
 use super::source::{self, Piece, Source};
 use super::stream::{Tried, Work};
 use crate::io::{Either, Interrupted, race};
-use crate::pool::H2Call;
+use crate::pool::{H2Call, reason_of};
 use crate::sys::clock;
 
 /// What came of a try whose request has been sent.
@@ -126,20 +127,13 @@ fn request(call: &Call, outgoing: Outgoing) -> Option<Request<()>> {
     *request.version_mut() = http::Version::HTTP_2;
     *request.headers_mut() = outgoing.fields;
     request.headers_mut().remove(EXPECT);
+    if let Some(web) = call.web {
+        web.request(request.headers_mut());
+    }
     if let Some(protocol) = &call.protocol {
         request.extensions_mut().insert(protocol.clone());
     }
     Some(request)
-}
-
-/// Why a stream ended.
-fn reason_of(error: &h2::Error) -> Reason {
-    match error.reason() {
-        Some(h2::Reason::REFUSED_STREAM) => Reason::UpstreamRefused,
-        // Streams above the last one that the peer has taken on (RFC 9113, 6.8); others go on.
-        _ if error.is_go_away() && error.is_remote() => Reason::UpstreamRefused,
-        _ => Reason::UpstreamReset,
-    }
 }
 
 /// The code by which an upstream's reset goes on to the client.
@@ -177,6 +171,7 @@ async fn upload(
     mut to: SendStream<Bytes>,
 ) -> Result<SendStream<Bytes>, Stopped> {
     let mut progress = source::Progress::default();
+    let mut text = path.call.web.and_then(Web::decoder);
     let alarm = &path.call.alarm;
     loop {
         let next = poll_fn(|context| source.poll(&mut progress, context));
@@ -185,6 +180,12 @@ async fn upload(
         match piece {
             Ok(Ok(Piece::Data(mut bytes))) => {
                 let end = source.is_at_end(&progress);
+                if let Some(decoder) = &mut text {
+                    bytes = decode(decoder, &bytes, end)?;
+                    if end && bytes.is_empty() && to.send_data(Bytes::new(), true).is_err() {
+                        return Err(Stopped::Upstream(to));
+                    }
+                }
                 while !bytes.is_empty() {
                     to.reserve_capacity(bytes.len());
                     let room = poll_fn(|context| {
@@ -224,6 +225,14 @@ async fn upload(
             Err(_) => return Err(Stopped::Upstream(to)),
         }
     }
+}
+
+/// What a part of a body in base64 stands for; `last`: nothing may be left over.
+fn decode(decoder: &mut Decoder, text: &[u8], last: bool) -> Result<Bytes, Stopped> {
+    let mut bytes = Vec::new();
+    let decoded = decoder.push(text, &mut bytes);
+    let whole = if last { decoder.finish() } else { Ok(()) };
+    decoded.and(whole).map(|()| bytes.into()).map_err(|_| Stopped::Client)
 }
 
 /// What comes before the final head's body.
@@ -297,10 +306,12 @@ async fn forward(
     path: &Path<'_>,
     reply: &mut Reply,
     exchange: &Exchange,
-    parts: http::response::Parts,
+    mut parts: http::response::Parts,
     mut from: RecvStream,
 ) -> Received {
     let Path { call, body_by: deadline, .. } = *path;
+    // What is no gRPC, an error page say, passes as it is.
+    let web = call.web.filter(|web| web.response(&mut parts.headers));
     let changes: SmallVec<[&Changes; 2]> = exchange.response_changes().into_iter().rev().flatten().collect();
     let mut head = Response::new(());
     *head.status_mut() = parts.status;
@@ -319,6 +330,7 @@ async fn forward(
             Ok(Ok(Piece::Data(bytes))) => {
                 let last = from.is_end_stream();
                 let count = bytes.len();
+                let bytes = web.map_or_else(|| bytes.clone(), |web| web.data(bytes.clone()));
                 let sent = reply.data(call, bytes, last, deadline).await;
                 // Refused only where the stream is over.
                 let _ = from.flow_control().release_capacity(count);
@@ -327,16 +339,34 @@ async fn forward(
                     sent => sent,
                 }
             }
-            Ok(Ok(Piece::End(trailers))) => match reply.end(trailers) {
-                Ok(()) => return Received::Complete,
-                Err(cut) => Err(cut),
-            },
+            Ok(Ok(Piece::End(trailers))) => {
+                return match end_of(path, reply, web, trailers).await {
+                    Ok(()) => Received::Complete,
+                    Err(cut) => Received::Cut(cut),
+                };
+            }
             Ok(Err(error)) => return Received::Aborted(End::UpstreamAborted, code_of(&error)),
             Err(interrupted) => Err(interrupted.into()),
         };
         if let Err(cut) = sent {
             return Received::Cut(cut);
         }
+    }
+}
+
+/// Ends the answer; for gRPC-Web, whose callers cannot read trailers, these are the last part of the body.
+async fn end_of(
+    path: &Path<'_>,
+    reply: &mut Reply,
+    web: Option<Web>,
+    trailers: Option<HeaderMap>,
+) -> Result<(), Cut> {
+    match (web, trailers) {
+        (Some(web), Some(trailers)) => {
+            reply.grpc_status = grpc::status(&trailers).or(reply.grpc_status);
+            reply.data(path.call, web.trailers(&trailers), true, path.body_by).await
+        }
+        (_, trailers) => reply.end(trailers),
     }
 }
 

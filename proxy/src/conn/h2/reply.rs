@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use dromon_core::exchange::{End, Local};
 use dromon_core::h2::grpc;
+use dromon_core::h2::grpc_web::Web;
 use dromon_core::limits::WRITE_STALL_MS;
 use dromon_core::time::Tick;
 use h2::server::SendResponse;
@@ -181,7 +182,8 @@ impl Reply {
         if call.grpc {
             let status = grpc::status_of(local.reason, local.status);
             let message = if body.is_empty() { local.reason.facts().label } else { body };
-            set(CONTENT_TYPE, text("application/grpc"));
+            let content_type = call.web.map_or("application/grpc", Web::content_type);
+            set(CONTENT_TYPE, text(content_type));
             set(HeaderName::from_static(grpc::STATUS), Some(HeaderValue::from(u16::from(status))));
             set(HeaderName::from_static(grpc::MESSAGE), text(&grpc::message(message)));
             *head.status_mut() = StatusCode::OK;
