@@ -33,6 +33,16 @@ fn an_application_is_told_who_its_client_is() {
 }
 
 #[test]
+fn http2_goes_between_sidecars_spoken_or_upgraded() {
+    on_both_drivers(mesh::http2);
+}
+
+#[test]
+fn handshakes_that_break_the_rules_are_refused_and_others_unharmed() {
+    on_both_drivers(mesh::hostile);
+}
+
+#[test]
 fn a_strict_port_refuses_plaintext_and_a_permissive_one_takes_both() {
     on_both_drivers(mesh::modes);
 }

@@ -8,7 +8,7 @@ use dromon_core::config::model::{
     AccessLog, ClientTls, ClientTlsMode, Host, HostPort, Listener, ListenerKind, MtlsMode, Protocol,
     Resource, Role,
 };
-use dromon_tests::certs::MeshCa;
+use dromon_tests::certs::{MeshCa, run};
 use dromon_tests::eventually;
 use dromon_tests::http::get;
 use dromon_tests::origin::Origin;
@@ -197,6 +197,76 @@ pub fn wrong_ca(driver: &str) {
     down.process.expect_stderr(&["TLS from", "unknown_ca"]);
     up.process.expect_stderr(&["TLS to", "refused_by_peer", "unknown_ca"]);
     assert_eq!(origin.served(), 0);
+}
+
+/// HTTP/2 between the sidecars: what the client speaks so, and HTTP/1.1 that the destination has upgraded.
+pub fn http2(driver: &str) {
+    let ca = MeshCa::new();
+    let origin = Origin::start("application");
+    for upgrade in [false, true] {
+        let [front, inbound] = [(); 2].map(|()| free_address());
+        let (of_client, of_server) = (ca.folder("client"), ca.folder("server"));
+        let down = server(inbound, origin.address, Protocol::Http, MtlsMode::Strict);
+        let down = sidecar(driver, &down, of_server.path());
+        let declared = if upgrade { Protocol::Http } else { Protocol::Http2 };
+        let mut up = client(front, inbound, declared, &ca.id("server"));
+        for resource in &mut up {
+            if let Resource::Destination(it) = resource {
+                it.h2_upgrade = upgrade;
+            }
+        }
+        let _up = sidecar(driver, &up, of_client.path());
+        let flag = if upgrade { "--http1.1" } else { "--http2-prior-knowledge" };
+        let url = format!("http://{front}/");
+        let host = format!("Host: {HOST}");
+        for _ in 0..3 {
+            let output = run("curl", &["-sS", "-m", "20", flag, "-H", &host, &url]);
+            let error = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(String::from_utf8_lossy(&output.stdout), "application", "{upgrade}: {error}");
+        }
+        eventually("the server's access log", || {
+            let lines = down.process.stdout();
+            (lines.iter().filter(|line| line.contains("HTTP/2")).count() == 3).then_some(())
+        });
+        assert_eq!(metric(&down, &["dromon_downstream_tls_handshakes_total"]), 1.0, "{upgrade}");
+    }
+}
+
+/// Handshakes that break off, are no TLS, show nothing or speak too old a version; others are unharmed.
+pub fn hostile(driver: &str) {
+    let ca = MeshCa::new();
+    let origin = Origin::start("application");
+    let [front, inbound] = [(); 2].map(|()| free_address());
+    let (of_client, of_server) = (ca.folder("client"), ca.folder("server"));
+    let down = server(inbound, origin.address, Protocol::Http, MtlsMode::Strict);
+    let down = sidecar(driver, &down, of_server.path());
+    let up = client(front, inbound, Protocol::Http, &ca.id("server"));
+    let _up = sidecar(driver, &up, of_client.path());
+    let request = || assert_eq!(get(front, "/", &[("Host", HOST)]).expect("an answer").status, 200);
+    request();
+    let refused = |reason: &str| {
+        let reason = format!("reason=\"{reason}\"");
+        eventually(&reason, || {
+            let failed = ["dromon_tls_handshakes_failed_total", "downstream", &reason];
+            (metric(&down, &failed) >= 1.0).then_some(())
+        });
+        request();
+    };
+    let send = |bytes: &[u8]| {
+        let mut stream = TcpStream::connect(inbound).expect("it listens");
+        stream.write_all(bytes).expect("open");
+        stream
+    };
+    drop(send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"));
+    refused("truncated");
+    drop(send(b"\x16\x03\x01\x00\x05\x07garbage"));
+    refused("protocol");
+    let url = format!("https://{inbound}/");
+    assert!(!run("curl", &["-sSk", "-m", "20", "--http1.1", &url]).status.success());
+    refused("no_certificate");
+    assert!(!run("curl", &["-sSk", "-m", "20", "--http1.1", "--tls-max", "1.2", &url]).status.success());
+    refused("incompatible");
+    assert_eq!(metric(&down, &["dromon_downstream_connections_refused_total"]), 0.0);
 }
 
 /// Certificates are replaced while requests flow.
