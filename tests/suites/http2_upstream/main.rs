@@ -3,6 +3,7 @@
 mod exchanges;
 mod failures;
 mod sharing;
+mod upgrade;
 mod upstream;
 mod web;
 
@@ -143,4 +144,19 @@ fn an_upstream_that_never_answers_times_out() {
 #[test]
 fn browsers_call_services_of_grpc() {
     on_both_drivers(web::calls);
+}
+
+#[test]
+fn http1_is_carried_as_http2_between_sidecars() {
+    on_both_drivers(upgrade::carried);
+}
+
+#[test]
+fn a_peer_of_http1_gets_http1() {
+    on_both_drivers(upgrade::falls_back);
+}
+
+#[test]
+fn grpc_goes_between_sidecars_as_it_is() {
+    on_both_drivers(upgrade::grpc);
 }
