@@ -63,7 +63,12 @@ pub fn findings(files: &Batch) -> Vec<Diagnostic> {
     let mut set = ObjectSet::new();
     let mut findings = Files::default().apply(&mut set, files);
     findings.extend(analyze(&set));
-    findings.extend(per_proxy(&mut set));
+    let exact = per_proxy(&mut set);
+    // What a proxy's own place makes clear is said once, by who knows.
+    let same =
+        |a: &Diagnostic, b: &Diagnostic| (&a.object, &a.field, &a.hint) == (&b.object, &b.field, &b.hint);
+    findings.retain(|found| found.hint.is_empty() || !exact.iter().any(|it| same(it, found)));
+    findings.extend(exact);
     let mut seen = std::collections::HashSet::new();
     findings.retain(|found| seen.insert(found.clone()));
     findings.sort_by(|a, b| {

@@ -115,8 +115,12 @@ fn credentials(analysis: &mut Analysis<'_>, held: &Held<Gateway>, at: usize, ser
     }
     let mesh = analysis.mesh;
     // Where the gateway's workload runs is not known here: in the root namespace in a cluster, in `default` locally.
-    let mut namespaces = vec![held.key.namespace.as_str(), mesh.root_namespace.as_str(), DEFAULT_NAMESPACE];
-    namespaces.dedup();
+    let mut namespaces = vec![held.key.namespace.as_str()];
+    for other in [mesh.root_namespace.as_str(), DEFAULT_NAMESPACE] {
+        if !namespaces.contains(&other) {
+            namespaces.push(other);
+        }
+    }
     for name in credential_names(settings) {
         let Err(error) = credential(mesh, settings, name, &namespaces) else { continue };
         let field = match settings.credential_name.as_deref() == Some(name) {
