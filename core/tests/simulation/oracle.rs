@@ -119,13 +119,20 @@ pub fn may_repeat(flight: &Flight, cause: Cause) -> bool {
         Cause::Failure { reason, sent, reused, .. } => {
             let race = reason == Reason::UpstreamReset && reused && (!sent || safe);
             let Some(on) = configured else {
-                let unprocessed = [Reason::ConnectFailed, Reason::ConnectTimeout, Reason::UpstreamRefused];
+                let unprocessed = [
+                    Reason::ConnectFailed,
+                    Reason::ConnectTimeout,
+                    Reason::TlsFailed,
+                    Reason::UpstreamRefused,
+                ];
                 return race || unprocessed.contains(&reason);
             };
             let plain = *on == RetryOn::default();
             let any = on.server_error || on.gateway_error || on.reset;
             race || match reason {
-                Reason::ConnectFailed | Reason::ConnectTimeout => any || plain || on.connect_failure,
+                Reason::ConnectFailed | Reason::ConnectTimeout | Reason::TlsFailed => {
+                    any || plain || on.connect_failure
+                }
                 Reason::UpstreamRefused => any || plain || on.refused_stream,
                 Reason::UpstreamReset | Reason::UpstreamProtocol | Reason::PerTryTimeout => any,
                 _ => false,

@@ -14,6 +14,8 @@ pub struct Tally {
     pub forwards: u64,
     pub swaps: u64,
     pub fetches: u64,
+    pub turned_away: u64,
+    pub idle_ends: u64,
     pub ejections: u64,
     pub dropped: u64,
 }
@@ -29,6 +31,8 @@ impl Tally {
         self.forwards += other.forwards;
         self.swaps += other.swaps;
         self.fetches += other.fetches;
+        self.turned_away += other.turned_away;
+        self.idle_ends += other.idle_ends;
         self.ejections += other.ejections;
         self.dropped += other.dropped;
     }
@@ -37,6 +41,7 @@ impl Tally {
         let counts = [self.attempts, self.retries, self.discards, self.forwards, self.swaps, self.fetches];
         assert!(counts.iter().all(|count| *count > 100), "{self:#?}");
         assert!(self.ejections > 100 && self.dropped > 100, "{self:#?}");
+        assert!(self.turned_away > 10 && self.idle_ends > 10, "{self:#?}");
         for reason in [
             Reason::NoRoute,
             Reason::UnknownHost,
@@ -44,6 +49,8 @@ impl Tally {
             Reason::NoHealthyUpstream,
             Reason::ConnectFailed,
             Reason::ConnectTimeout,
+            Reason::TlsFailed,
+            Reason::UpstreamRefused,
             Reason::UpstreamOverflow,
             Reason::UpstreamReset,
             Reason::RequestTimeout,

@@ -16,6 +16,10 @@ use crate::config::{ADDRESSES, HOSTS, INBOUND, Mesh, OUTBOUND, TCP, host};
 use crate::oracle::{Before, Cause, Known, may_repeat, tries_max};
 use crate::tally::Tally;
 
+mod upstream;
+
+use upstream::Mood;
+
 const ARRIVALS: u32 = 140;
 const SHARDS: usize = 3;
 const MS: u64 = 1_000_000;
@@ -73,6 +77,8 @@ pub struct Flight {
     stage: Stage,
     cause: Option<Cause>,
     head_sent: bool,
+    /// TCP, or an upgrade that the upstream has agreed to.
+    relays: bool,
     tried: Vec<SocketAddr>,
     connection: Option<(SocketAddr, ConnectionToken)>,
     /// Counts up with every step: what was to happen to an earlier one no longer does.
@@ -114,22 +120,9 @@ enum Happening {
     Fail { reason: Reason, sent: bool, reused: bool, replayable: bool },
     Head { status: u16, replayable: bool },
     Connected,
+    NoRoom,
     Finish(End),
     Dropped,
-}
-
-/// How an endpoint behaves.
-#[derive(Clone, Copy, Debug)]
-enum Mood {
-    Good,
-    Slow,
-    Hangs,
-    Refuses,
-    Unreachable,
-    Resets,
-    RefusesStreams,
-    Garbage,
-    Errors(u16),
 }
 
 pub struct World {
@@ -222,11 +215,7 @@ impl World {
         match event {
             Event::Arrive => self.arrive(),
             Event::Jump => self.clock_ns += self.rng.below_u64(400_000 * MS),
-            Event::Mood => {
-                let address = self.any_address();
-                let mood = self.any_mood();
-                self.moods.insert(address, mood);
-            }
+            Event::Mood => self.change_moods(),
             Event::Swap => {
                 self.tally.swaps += 1;
                 self.table = self.mesh.change(&mut self.rng);
@@ -249,24 +238,8 @@ impl World {
             0 => "127.78.0.1:9080".parse().unwrap(),
             _ => {
                 let (host, last) = (self.rng.below(HOSTS as u32), 1 + self.rng.below(ADDRESSES));
-                format!("10.0.{host}.{last}:9080").parse().unwrap()
+                endpoint(host, last)
             }
-        }
-    }
-
-    fn any_mood(&mut self) -> Mood {
-        match self.rng.below(12) {
-            0 => Mood::Slow,
-            1 => Mood::Hangs,
-            2 => Mood::Refuses,
-            3 => Mood::Unreachable,
-            4 => Mood::Resets,
-            5 => Mood::RefusesStreams,
-            6 => Mood::Garbage,
-            7 => Mood::Errors(500),
-            8 => Mood::Errors(503),
-            9 => Mood::Errors([409, 418, 502][self.rng.below(3) as usize]),
-            _ => Mood::Good,
         }
     }
 
@@ -311,6 +284,7 @@ impl World {
             stage: Stage::Waiting,
             cause: None,
             head_sent: false,
+            relays: false,
             tried: Vec::new(),
             connection: None,
             turn: 0,
@@ -364,7 +338,9 @@ impl World {
                 return;
             }
             Happening::Timer => Input::Timer,
+            Happening::NoRoom => Input::NoRoom,
             Happening::Connected => {
+                flight.relays = true;
                 flight.holds_retry = false;
                 Input::Connected
             }
@@ -380,12 +356,14 @@ impl World {
                 }
             }
             Happening::Head { status, replayable } => {
+                flight.relays = status == 101;
                 flight.cause = Some(Cause::Answer { status, replayable });
                 flight.holds_retry = false;
                 Input::ResponseHead { status, grpc_status: None, replayable }
             }
             Happening::Finish(end) => {
                 flight.holds_retry = false;
+                self.tally.idle_ends += u64::from(end == End::Idle);
                 Input::Finished(end)
             }
         };
@@ -426,6 +404,10 @@ impl World {
             Step::Fetch { until, .. } => {
                 self.tally.fetches += 1;
                 flight.stage = Stage::Fetching;
+                if self.rng.below(10) == 0 {
+                    self.tally.turned_away += 1;
+                    self.after(0, Event::Flight(id, turn, Happening::NoRoom));
+                }
                 self.at(until.0 + SKEW_NS[flight.shard], Event::Flight(id, turn, Happening::Timer));
             }
             Step::Attempt(attempt) => self.start_try(id, &mut flight, attempt),
@@ -436,6 +418,7 @@ impl World {
                 flight.head_sent = true;
                 let end = match self.rng.below(10) {
                     0 => End::UpstreamAborted,
+                    1 if flight.relays => End::Idle,
                     1 => End::TimedOut,
                     _ => End::Complete,
                 };
@@ -482,86 +465,10 @@ impl World {
         let (delay, happening) = self.outcome(flight, &attempt, now);
         self.after(delay, Event::Flight(id, flight.turn, happening));
     }
-
-    /// What will come of a try, and when, as the proxy would report it.
-    fn outcome(&mut self, flight: &mut Flight, attempt: &Attempt, now: Tick) -> (u64, Happening) {
-        let address = match &attempt.target {
-            Target::Endpoint(address) | Target::Address(address) => *address,
-            Target::Name { .. } => "192.0.2.1:80".parse().unwrap(),
-        };
-        let replayable = self.rng.below(4) > 0;
-        let fail = |reason, sent, reused| Happening::Fail { reason, sent, reused, replayable };
-        let mood = self.moods.get(&address).copied().unwrap_or(Mood::Good);
-        let reused = match self.idle.get_mut(&address).and_then(Vec::pop) {
-            Some(token) => {
-                flight.connection = Some((address, token));
-                true
-            }
-            None => {
-                let Some(token) = connect(flight.exchange.destination()) else {
-                    return (0, fail(Reason::UpstreamOverflow, false, false));
-                };
-                flight.connection = Some((address, token));
-                match mood {
-                    Mood::Refuses => return (MS, fail(Reason::ConnectFailed, false, false)),
-                    Mood::Unreachable => {
-                        let reason = if attempt.connect_by == attempt.finish_by {
-                            Reason::RequestTimeout
-                        } else {
-                            Reason::ConnectTimeout
-                        };
-                        return (attempt.connect_by.since(now).as_nanos() as u64, fail(reason, false, false));
-                    }
-                    _ => false,
-                }
-            }
-        };
-        if flight.tcp {
-            return (MS, Happening::Connected);
-        }
-        if reused && self.rng.below(5) == 0 {
-            let sent = self.rng.below(2) == 0;
-            return (self.rng.below_u64(MS), fail(Reason::UpstreamReset, sent, true));
-        }
-        let (delay, happening) = match mood {
-            Mood::Resets => (5 * MS, fail(Reason::UpstreamReset, true, reused)),
-            Mood::RefusesStreams => (MS, fail(Reason::UpstreamRefused, true, reused)),
-            Mood::Garbage => (MS, fail(Reason::UpstreamProtocol, true, reused)),
-            Mood::Errors(status) => (3 * MS, Happening::Head { status, replayable }),
-            Mood::Hangs => (u64::MAX / 4, Happening::Head { status: 200, replayable }),
-            Mood::Slow => (self.rng.below_u64(2_000 * MS), Happening::Head { status: 200, replayable }),
-            Mood::Good | Mood::Refuses | Mood::Unreachable => {
-                (self.rng.below_u64(30 * MS), Happening::Head { status: 200, replayable })
-            }
-        };
-        let limit = attempt.head_by.since(now).as_nanos().min(u128::from(u64::MAX)) as u64;
-        if delay >= limit {
-            let whole = attempt.head_by == attempt.finish_by;
-            let reason = if whole { Reason::RequestTimeout } else { Reason::PerTryTimeout };
-            return (limit, fail(reason, true, reused));
-        }
-        // An endpoint that hangs where no rule sets a limit is given up by its client at last.
-        match mood {
-            Mood::Hangs => (60_000 * MS, Happening::Finish(End::DownstreamClosed)),
-            _ => (delay, happening),
-        }
-    }
 }
 
-/// A connection's token; none where a cap is reached, with the caps checked.
-fn connect(destination: Option<&Arc<Destination>>) -> Option<ConnectionToken> {
-    let Some(destination) = destination else {
-        return ConnectionToken::acquire(&Destination::new(Arc::default(), Vec::new(), Arc::default())).ok();
-    };
-    let pool = &destination.model.pool;
-    let pending = PendingToken::acquire(destination).ok()?;
-    assert!(pool.http1_max_pending_requests.is_none_or(|cap| destination.state.pending() <= cap));
-    let before = destination.state.connections();
-    let token = ConnectionToken::acquire(destination).ok()?;
-    let after = destination.state.connections();
-    assert!(pool.max_connections.is_none_or(|cap| after == before + 1 && after <= cap));
-    drop(pending);
-    Some(token)
+fn endpoint(host: u32, last: u32) -> SocketAddr {
+    format!("10.0.{host}.{last}:9080").parse().unwrap()
 }
 
 /// The endpoint is one that may be chosen, and a tried one only where there is no other.
@@ -575,8 +482,10 @@ fn check_choice(flight: &Flight, destination: &Destination, address: SocketAddr)
     assert!(panics || usable(&chosen.state), "{address} is ejected, {healthy} are healthy");
     let rule = flight.exchange.rule().filter(|_| !flight.inbound && !flight.tcp);
     let keeps_hosts = rule.is_some_and(|rule| rule.retries.allow_previous_hosts);
+    // Not those that only the panic threshold would set free: a sweep by an exchange of an older table, which did not know
+    // who is ejected, can leave that unnoticed for one pick.
     let free = |endpoint: &dromon_core::config::table::Endpoint| {
-        (panics || usable(&endpoint.state)) && !flight.tried.contains(&endpoint.address)
+        usable(&endpoint.state) && !flight.tried.contains(&endpoint.address)
     };
     if !keeps_hosts && flight.tried.contains(&address) {
         assert!(!destination.endpoints.iter().any(free), "{address} was tried already, others were not");
