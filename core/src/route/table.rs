@@ -188,9 +188,9 @@ impl Table {
         self.parts.limits.models().collect()
     }
 
-    /// Names of the credentials that are here.
-    pub fn credential_names(&self) -> impl Iterator<Item = &str> {
-        self.parts.source.credentials().keys().map(|name| &**name)
+    /// The credentials that are here, by name.
+    pub fn credentials(&self) -> impl Iterator<Item = &Arc<model::Credential>> {
+        self.parts.source.credentials().values().map(|held| held.body())
     }
 
     /// All hosts of the index, by name.

@@ -138,7 +138,7 @@ fn progress(rotation: &RotationStatus) -> String {
 }
 
 /// A time in UTC.
-fn date(unix: u64) -> String {
+pub(super) fn date(unix: u64) -> String {
     let (year, month, day) = civil(unix / 86_400);
     let (hours, minutes, seconds) = (unix / 3_600 % 24, unix / 60 % 60, unix % 60);
     format!("{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}Z")

@@ -3,8 +3,9 @@
 use std::fmt::Write;
 
 use clap::Args;
+use dromon_core::config::describe::security_of;
 use dromon_core::config::model::{
-    HttpAction, HttpMatch, HttpRule, StringMatch, VirtualHost, WeightedDestination,
+    HttpAction, HttpMatch, HttpRule, Listener, StringMatch, VirtualHost, WeightedDestination,
 };
 use serde_json::Value;
 
@@ -47,6 +48,22 @@ pub(super) fn describe(config: &Value) -> String {
         let state = if error.is_empty() { String::new() } else { format!(" is not open: {error}") };
         out.push_str(&format!("listener {name} {address}{state}\n"));
     }
+    let credentials = list(config, "/credentials");
+    for listener in list(config, "/proxy/listeners") {
+        let Ok(listener) = serde_json::from_value::<Listener>(listener.clone()) else { continue };
+        for line in security_of(&listener) {
+            out.push_str(&format!("listener {}: {line}\n", listener.name));
+        }
+    }
+    for credential in credentials {
+        let name = text(credential, "/name");
+        let state = match (credential["notAfter"].as_u64(), text(credential, "/error")) {
+            (Some(until), _) => format!("until {}", super::certs::date(until)),
+            (None, "") => "holds CAs".to_owned(),
+            (None, error) => error.to_owned(),
+        };
+        out.push_str(&format!("credential {name}: {state}\n"));
+    }
     for host in list(config, "/virtualHosts") {
         // What a newer proxy says in other words is left out rather than guessed at.
         if let Ok(host) = serde_json::from_value::<VirtualHost>(host.clone()) {
@@ -69,6 +86,11 @@ fn virtual_host(host: &VirtualHost) -> String {
         if !details.is_empty() {
             out.push_str(&format!("     {details}\n"));
         }
+    }
+    for (at, rule) in host.tls.iter().enumerate() {
+        let names = rule.matches.iter().flat_map(|it| &it.sni_hosts).map(String::as_str);
+        let names = names.collect::<Vec<_>>().join(", ");
+        out.push_str(&format!("  {at}: tls {names} → {}\n", shares(&rule.destinations)));
     }
     for (at, rule) in host.tcp.iter().enumerate() {
         out.push_str(&format!("  {at}: tcp → {}\n", shares(&rule.destinations)));

@@ -114,19 +114,18 @@ fn credentials(analysis: &mut Analysis<'_>, held: &Held<Gateway>, at: usize, ser
         return;
     }
     let mesh = analysis.mesh;
-    // Where the gateway's workload runs is not known here: in the root namespace in a cluster, in `default` locally.
-    let mut namespaces = vec![held.key.namespace.as_str()];
-    for other in [mesh.root_namespace.as_str(), DEFAULT_NAMESPACE] {
-        if !namespaces.contains(&other) {
-            namespaces.push(other);
-        }
-    }
+    // Where the gateway's workload runs is not known here: in `default` locally, in the root namespace in a cluster.
+    let of_gateway = held.key.namespace.as_str();
+    let namespaces = match of_gateway {
+        DEFAULT_NAMESPACE => vec![DEFAULT_NAMESPACE],
+        other => vec![DEFAULT_NAMESPACE, other],
+    };
     for name in credential_names(settings) {
         let Err(error) = credential(mesh, settings, name, &namespaces) else { continue };
-        let field = match settings.credential_name.as_deref() == Some(name) {
-            true => format!("spec.servers[{at}].tls.credentialName"),
-            false => format!("spec.servers[{at}].tls.credentialNames"),
-        };
+        if credential(mesh, settings, name, &[mesh.root_namespace.as_str()]).is_ok() {
+            continue;
+        }
+        let field = format!("spec.servers[{at}].tls.credentialName");
         let hint = "until it is there, the hosts of this server only are served no handshake";
         analysis.report(&held.key, Diagnostic::error(field, error.to_string()).hint(hint));
     }

@@ -84,15 +84,17 @@ fn inbound(builder: &mut Builder<'_>, sidecar: &SidecarIdentity) {
                 .map(|(service, port)| inbound_pool(builder, service, port))
                 .unwrap_or_default(),
         };
+        let decision = mtls.of(&identity.namespace, &identity.labels, number);
         let kind = ListenerKind::Inbound {
             protocol: arrival.protocol,
             target: SocketAddr::new(sidecar.application, number),
             service: arrival.service.map(|(service, _)| service.facts()),
             pool,
-            mtls: mtls.of(&identity.namespace, &identity.labels, number).mode,
+            mtls: decision.mode,
         };
         let address = SocketAddr::new(sidecar.address, number);
-        builder.proxy.listeners.push(Listener::new(format!("inbound/{number}"), address, number, kind));
+        let listener = Listener::new(format!("inbound/{number}"), address, number, kind);
+        builder.proxy.listeners.push(Listener { mtls_origin: decision.origin, ..listener });
     }
 }
 

@@ -19,7 +19,7 @@ pub fn dump(table: &Table) -> Value {
         "destinations": destinations,
         "inbound": inbound.map(destination).collect::<Vec<_>>(),
         "rateLimits": table.rate_limits(),
-        "credentials": table.credential_names().collect::<Vec<_>>(),
+        "credentials": table.credentials().map(|it| json!({"name": it.name})).collect::<Vec<_>>(),
     })
 }
 

@@ -2,6 +2,7 @@
 //! force holds. Explanations ask the same code that routes, so they cannot tell another story than it.
 
 mod dump;
+mod security;
 mod text;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,7 @@ use crate::route::rule::{Action, CompiledRule, PortedDestination};
 use crate::route::{Lookup, Passthrough, Route, Routed};
 
 pub use dump::dump;
+pub use security::lines as security_of;
 
 /// A request to explain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +85,8 @@ pub struct Explanation {
     pub port: Option<u16>,
     /// The rules of the host, in order, up to the one that takes the request.
     pub rules: Vec<RuleVerdict>,
+    /// What the listener takes: mutual TLS, a gateway's TLS.
+    pub security: Option<String>,
     /// What happens.
     pub outcome: Outcome,
     /// Rate limits that count the request, as `OBJECT limits[INDEX]`.
@@ -153,6 +157,8 @@ pub struct Share {
     pub ejected: usize,
     /// What is missing, where something is.
     pub note: Option<String>,
+    /// How it is spoken to, and who has to prove what; none: plaintext.
+    pub security: Option<String>,
 }
 
 /// Explains what the table would do with a request.
@@ -175,6 +181,7 @@ pub fn explain(table: &Table, arrival: &Arrival, sample: &Sample) -> Explanation
     let subject = Subject { request: sample, path, port: port_asked };
     Explanation {
         listener: listener.map(|it| it.model.name.clone()).unwrap_or_default(),
+        security: listener.and_then(|it| security::of_listener(it, sample.authority.as_bytes())),
         rules: rules.map(|rules| verdicts(rules, taken.map(|rule| &**rule), &subject)).unwrap_or_default(),
         limits: match &routed {
             Routed::Rule(route) => limits(route, sample, path),
@@ -286,6 +293,7 @@ fn share(lookup: Option<Lookup<'_>>, percent: f64) -> Share {
         endpoints: None,
         ejected: 0,
         note: Some(note.into()),
+        security: None,
     };
     match lookup {
         Some(Lookup::Here(it)) => Share {
@@ -294,6 +302,7 @@ fn share(lookup: Option<Lookup<'_>>, percent: f64) -> Share {
             endpoints: Some(it.endpoints.len()),
             ejected: it.endpoints.iter().filter(|endpoint| endpoint.state.ejected()).count(),
             note: it.endpoints.is_empty().then(|| "no endpoint: answers 503".into()),
+            security: security::of_destination(it),
         },
         Some(Lookup::NotLoaded(name)) => missing(name.to_string(), "not loaded: fetched on first use"),
         Some(Lookup::Absent(name)) => missing(name.to_string(), "does not exist: answers 503"),

@@ -14,6 +14,9 @@ impl fmt::Display for Explanation {
             write!(out, ", port {port}")?;
         }
         writeln!(out)?;
+        if let Some(security) = &self.security {
+            writeln!(out, "  {security}")?;
+        }
         for rule in &self.rules {
             writeln!(out, "  {rule}")?;
         }
@@ -70,8 +73,11 @@ impl fmt::Display for Share {
         if let Some(endpoints) = self.endpoints {
             write!(out, " ({endpoints} endpoints, {} ejected)", self.ejected)?;
         }
-        match &self.note {
-            Some(note) => write!(out, " – {note}"),
+        if let Some(note) = &self.note {
+            write!(out, " – {note}")?;
+        }
+        match &self.security {
+            Some(security) => write!(out, "\n    {security}"),
             None => Ok(()),
         }
     }

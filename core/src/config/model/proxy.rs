@@ -121,6 +121,9 @@ pub struct Listener {
     /// Connections begin with a PROXY protocol header, version 1 or 2; one without is refused.
     #[serde(default)]
     pub proxy_protocol: bool,
+    /// The object and field that say what an inbound listener takes; empty: nobody does. For people.
+    #[serde(default)]
+    pub mtls_origin: String,
 }
 
 impl Listener {
@@ -131,7 +134,15 @@ impl Listener {
         logical_port: u16,
         kind: ListenerKind,
     ) -> Listener {
-        Listener { name: name.into(), address, logical_port, kind, tls: Vec::new(), proxy_protocol: false }
+        Listener {
+            name: name.into(),
+            address,
+            logical_port,
+            kind,
+            tls: Vec::new(),
+            proxy_protocol: false,
+            mtls_origin: String::new(),
+        }
     }
 }
 

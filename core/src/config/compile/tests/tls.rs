@@ -201,7 +201,45 @@ fn a_dump_names_credentials_and_shows_none() {
     let tls = vec![server(TlsMode::Simple, &["*"], "default/a")];
     let table = world.apply([gateway(tls), credential("default/a")]);
     let dumped = dump(&table);
-    assert_eq!(dumped["credentials"], serde_json::json!(["default/a"]));
+    assert_eq!(dumped["credentials"], serde_json::json!([{"name": "default/a"}]));
     assert!(!dumped.to_string().contains("PRIVATE KEY"), "{dumped}");
     assert!(!format!("{table:?}").contains("PRIVATE KEY"));
+}
+
+#[test]
+fn an_explanation_says_who_must_prove_what() {
+    let mut world = World::new();
+    let id = "spiffe://cluster.local/ns/default/sa/a";
+    let tls = ClientTls { identities: vec![id.into()], ..ClientTls::default() };
+    let name = "outbound|80||a";
+    let destination = model::Destination { name: name.into(), tls: Some(tls), ..Default::default() };
+    let with = |mtls| model::Endpoint { mtls, ..model::Endpoint::new("10.0.0.1", if mtls { 1 } else { 2 }) };
+    let endpoints = |list: &[bool]| {
+        let endpoints = list.iter().map(|mtls| with(*mtls)).collect();
+        Resource::Endpoints(model::Endpoints { name: name.into(), endpoints })
+    };
+    let inbound = model::ListenerKind::Inbound {
+        protocol: model::Protocol::Http,
+        target: "127.0.0.1:1".parse().unwrap(),
+        service: None,
+        pool: Default::default(),
+        mtls: model::MtlsMode::Strict,
+    };
+    let Resource::Proxy(mut own) = proxy() else { panic!("a proxy") };
+    let listener = model::Listener::new("inbound/80", "127.0.0.1:2".parse().unwrap(), 80, inbound);
+    own.listeners
+        .push(model::Listener { mtls_origin: "PeerAuthentication/default/p spec.mtls".into(), ..listener });
+    let said = |table: &Table, arrival: &Arrival| explain(table, arrival, &get("a:80", "/")).to_string();
+    let table = world.apply([Resource::Proxy(own), host("a", &[80], false), endpoints(&[true, false])]);
+    assert!(!said(&table, &outbound()).contains("TLS"));
+    let table = world.apply([Resource::Destination(destination)]);
+    let text = said(&table, &outbound());
+    assert!(text.contains(&format!("mutual TLS to 1 of 2 endpoints; the server must be {id}")), "{text}");
+    let text = said(&world.apply([endpoints(&[true])]), &outbound());
+    assert!(text.contains(&format!("mutual TLS; the server must be {id}")), "{text}");
+    let text = said(&world.apply([endpoints(&[false])]), &outbound());
+    assert!(text.contains("plaintext: no endpoint takes mutual TLS"), "{text}");
+    let text = said(&table, &Arrival { listener: 2, ..outbound() });
+    let wanted = "takes mutual TLS only (STRICT) (PeerAuthentication/default/p spec.mtls)";
+    assert!(text.contains(wanted), "{text}");
 }
