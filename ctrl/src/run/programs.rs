@@ -9,6 +9,7 @@ use super::address::Pair;
 use super::child::{self, Program};
 use super::options::Options;
 use super::part::{Question, Readiness, Restart, Spec};
+use crate::ca::members;
 use crate::controller::SOCKET;
 
 /// A sidecar's ports on its own address, as the field knows them.
@@ -136,6 +137,7 @@ impl Programs {
         let mut option = |name: &str, value: String| command.extend([format!("--{name}"), value]);
         option("id", id.to_owned());
         option("feed", format!("unix:{}", text(&self.run_dir.join(SOCKET))));
+        option("certs", text(&members::directory(&self.run_dir, id)));
         option("state-dir", text(&self.run_dir.join("state").join(id)));
         option("driver", self.options.driver.name().into());
         option("admin-addr", admin.to_string());

@@ -412,7 +412,7 @@ impl Supervisor {
                 .collect(),
             ready: workload.ready(),
             admin: Some(Endpoints::at(workload.pair.sidecar).admin),
-            mtls: false,
+            mtls: true,
         };
         let now = Local {
             revision: self.told.revision,
