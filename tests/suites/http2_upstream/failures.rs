@@ -1,5 +1,8 @@
 //! Upstreams that refuse, leave, cut, or say nothing, told apart by frames.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -7,6 +10,7 @@ use std::time::{Duration, Instant};
 use dromon_core::config::model::TcpKeepalive;
 use dromon_tests::eventually;
 use dromon_tests::http::{Connection, get};
+use dromon_tests::scripted::{Answer, Scripted, Then};
 
 use crate::exchanges::raw;
 use crate::start;
@@ -136,4 +140,78 @@ pub fn never_answers(driver: &str) {
     eventually("the stream to be cancelled", || (origin.count(kind::RST_STREAM) == 1).then_some(()));
     assert_eq!(get(front, "/", &[]).expect("an answer").status, 200, "{driver}");
     assert_eq!(origin.connections.load(Ordering::SeqCst), 1, "{driver}");
+}
+
+/// A whole answer before the request's body has come, and then a reset that says so (RFC 9113, 8.1): the answer arrives.
+pub fn early_answer(driver: &str) {
+    let origin = once(|stream| {
+        let body = Frame::new(kind::DATA, 1, stream, b"too large".to_vec());
+        (vec![Frame::ok(stream, false), body, Frame::reset(stream, 0)], false)
+    });
+    let (_proxy, front) = start(driver, &[origin.address], 1, |_, _| {});
+    let mut stream = TcpStream::connect(front).expect("the gateway listens");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket option");
+    let head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nbegin";
+    stream.write_all(head).expect("the gateway reads");
+    let mut came = Vec::new();
+    let mut buffer = [0; 1024];
+    while !came.ends_with(b"0\r\n\r\n") {
+        let count = stream.read(&mut buffer).expect("the answer comes");
+        assert!(count > 0, "{driver}: cut after {:?}", String::from_utf8_lossy(&came));
+        came.extend_from_slice(&buffer[..count]);
+    }
+    let came = String::from_utf8_lossy(&came).into_owned();
+    assert!(
+        came.starts_with("HTTP/1.1 200 OK\r\n") && came.contains("9\r\ntoo large\r\n"),
+        "{driver}: {came}"
+    );
+}
+
+/// Clients of HTTP/2 have the same protection as those of HTTP/1.
+pub fn http2_clients(driver: &str) {
+    let scripts: [(&str, Treated, u16); 4] = [
+        ("refused", |stream| (vec![Frame::reset(stream, REFUSED_STREAM)], false), 200),
+        ("goaway", |stream| (vec![Frame::go_away(stream.saturating_sub(2), 0)], false), 200),
+        ("reset", |stream| (vec![Frame::reset(stream, INTERNAL_ERROR)], false), 503),
+        ("close", |_| (vec![], true), 503),
+    ];
+    for (what, script, status) in scripts {
+        let origin = once(script);
+        let (_proxy, front) = start(driver, &[origin.address], 1, |_, _| {});
+        let mut command = Command::new("curl");
+        command.args(["-sS", "--max-time", "30", "--http2-prior-knowledge", "--data", "once only"]);
+        command.args(["-o", "/dev/null", "-w", "%{http_code}"]).arg(format!("http://{front}/"));
+        let output = command.output().expect("curl can be started");
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(told, status.to_string(), "{driver}, {what}");
+        let tries = if status == 200 { 2 } else { 1 };
+        assert_eq!(origin.count(kind::HEADERS), tries, "{driver}, {what}");
+    }
+}
+
+/// A request for an upgrade keeps to HTTP/1.1, whatever the destination is declared to speak.
+pub fn upgrades(driver: &str) {
+    let origin = Scripted::start();
+    origin.answer(|_| Answer {
+        bytes: b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+            .to_vec(),
+        then: Then::Echo,
+    });
+    let (_proxy, front) = start(driver, &[origin.address], 1, |_, _| {});
+    let mut client = TcpStream::connect(front).expect("the gateway listens");
+    client.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket option");
+    let head = b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+    client.write_all(head).expect("the gateway reads");
+    let mut came = String::new();
+    let mut buffer = [0; 1024];
+    let mut pinged = false;
+    while !came.ends_with("ping") {
+        let count = client.read(&mut buffer).expect("bytes");
+        assert!(count > 0, "{driver}: closed after {came}");
+        came += &String::from_utf8_lossy(&buffer[..count]);
+        if came.contains("\r\n\r\n") && !std::mem::replace(&mut pinged, true) {
+            client.write_all(b"ping").expect("a tunnel");
+        }
+    }
+    assert!(came.starts_with("HTTP/1.1 101 "), "{driver}: {came}");
 }

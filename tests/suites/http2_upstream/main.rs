@@ -160,3 +160,18 @@ fn a_peer_of_http1_gets_http1() {
 fn grpc_goes_between_sidecars_as_it_is() {
     on_both_drivers(upgrade::grpc);
 }
+
+#[test]
+fn an_early_answer_arrives_whole() {
+    on_both_drivers(failures::early_answer);
+}
+
+#[test]
+fn clients_of_http2_are_retried_for_alike() {
+    on_both_drivers(failures::http2_clients);
+}
+
+#[test]
+fn requests_for_an_upgrade_keep_to_http1() {
+    on_both_drivers(failures::upgrades);
+}

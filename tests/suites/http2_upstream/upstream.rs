@@ -175,13 +175,17 @@ impl Frame {
         Frame::new(kind::GOAWAY, 0, 0, [last.to_be_bytes(), code.to_be_bytes()].concat())
     }
 
-    fn write(&self, to: &mut TcpStream) {
+    fn bytes(&self) -> Vec<u8> {
         let length = (self.payload.len() as u32).to_be_bytes();
         let mut bytes = length[1..].to_vec();
         bytes.extend([self.kind, self.flags]);
         bytes.extend(self.stream.to_be_bytes());
         bytes.extend(&self.payload);
-        let _ = to.write_all(&bytes);
+        bytes
+    }
+
+    fn write(&self, to: &mut TcpStream) {
+        let _ = to.write_all(&self.bytes());
     }
 
     fn read(from: &mut TcpStream) -> Option<Frame> {
@@ -260,7 +264,8 @@ fn raw_connection(
             kind::HEADERS => {
                 seen.lock().expect("no panic").push((number, frame.clone()));
                 let (frames, close) = script(number, frame.stream);
-                frames.iter().for_each(|frame| frame.write(&mut stream));
+                // At once: what comes together is seen together.
+                let _ = stream.write_all(&frames.iter().flat_map(Frame::bytes).collect::<Vec<_>>());
                 if close {
                     let _ = stream.shutdown(std::net::Shutdown::Both);
                     return;

@@ -43,6 +43,7 @@ pub(super) async fn receive(
     attempt: &Attempt,
 ) -> Received {
     answer.begun = false;
+    answer.buffer = client.shard.buffers.take(0);
     let (head_bytes, mut body) = match final_head(client, request, flags, answer, &mut from, attempt).await {
         Ok(found) => found,
         Err(NoHead::Failed(reason)) => return Received::Failed(reason),
@@ -224,7 +225,9 @@ impl Down<'_> {
             answer.grpc_status = Some(status);
         }
         write(self.client, &self.client.stream, &mut answer.out).await?;
-        shard.buffers.give(std::mem::take(&mut answer.out));
+        if answer.out.capacity() >= H2_OUTBOUND_BYTES_MAX {
+            shard.buffers.give(std::mem::take(&mut answer.out));
+        }
         Ok(())
     }
 

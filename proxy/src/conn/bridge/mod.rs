@@ -91,6 +91,7 @@ pub(super) async fn run(
         Err(_) => return Some(Tried::ClientGone),
     };
     drop(place);
+    client.shard.buffers.give(std::mem::take(&mut work.answer.buffer));
     Some(settle(client, work, exchange, received, reused))
 }
 

@@ -163,3 +163,6 @@ impl Keepalive {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
