@@ -115,14 +115,23 @@ impl TlsStream {
     /// As [`Socket::read`].
     pub async fn read(&self, mut buffer: Buffer) -> BufResult<usize, Buffer> {
         loop {
+            if let Err(error) = self.arrival().await {
+                return (Err(error), buffer);
+            }
             match self.try_read(&mut buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return (result, buffer),
             }
-            if let Err(error) = self.socket.readable().await {
-                return (Err(error), buffer);
-            }
         }
+    }
+
+    /// Waits for ciphertext where nothing is here. The last read has told whether there is more, so nothing is tried first.
+    async fn arrival(&self) -> io::Result<()> {
+        if self.more.get() || !self.session.borrow().waiting().is_empty() || self.at_end().is_some() {
+            return Ok(());
+        }
+        self.flush_before_wait()?;
+        self.socket.readable().await
     }
 
     /// As [`Socket::try_write`]. What was offered and not taken is already sealed, so it must be offered again before anything
@@ -194,12 +203,12 @@ impl TlsStream {
             if !self.session.borrow().waiting().is_empty() || self.at_end().is_some() {
                 return Ok(());
             }
+            self.arrival().await?;
             match self.pull(None) {
-                Ok(()) => continue,
+                Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }
-            self.socket.readable().await?;
         }
     }
 
