@@ -14,8 +14,8 @@ pub struct Args {
     /// Who this proxy is: sidecar~NAME.NAMESPACE or gateway~NAME.NAMESPACE
     #[arg(long, env = "DROMON_PROXY_ID")]
     pub id: String,
-    /// The controller's feed: unix:PATH
-    #[arg(long, value_name = "unix:PATH", required_unless_present = "config")]
+    /// The controller's feed: unix:PATH, or HOST:PORT by TLS, proving by --certs who this proxy is
+    #[arg(long, value_name = "unix:PATH|HOST:PORT", required_unless_present = "config")]
     pub feed: Option<String>,
     /// Read resources from this file (a JSON array) in place of a feed, and again whenever it changes
     #[arg(long, value_name = "FILE.json", conflicts_with = "feed")]

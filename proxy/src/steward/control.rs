@@ -114,7 +114,7 @@ enum Phase {
 pub async fn run(settings: Settings, shards: Shards, rng: Rng, log: Log) -> ExitCode {
     let (sender, events) = mpsc::channel(STEWARD_EVENTS_MAX);
     let source = match &settings.source {
-        Source::Feed(path) => format!("the controller at unix:{}", path.display()),
+        Source::Feed(target) => format!("the controller at {target}"),
         Source::File(path) => path.display().to_string(),
     };
     let status = Status {
@@ -146,7 +146,7 @@ pub async fn run(settings: Settings, shards: Shards, rng: Rng, log: Log) -> Exit
         spawn_local(certs::watch(dir.clone(), sender.clone()));
     }
     match &handle.settings.source {
-        Source::Feed(path) => spawn_local(feed::run(path.clone(), rng, sender)),
+        Source::Feed(target) => spawn_local(feed::run(target.clone(), rng, sender)),
         Source::File(path) => spawn_local(static_config::watch(path.clone(), sender)),
     };
     loop {

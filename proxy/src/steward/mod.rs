@@ -32,6 +32,8 @@ use dromon_core::config::model::Role;
 use dromon_core::rng::Rng;
 use thiserror::Error;
 
+use feed::target::{Target, TargetError};
+
 use crate::mailbox::{FromShard, Receiver, Sender, ToShard};
 
 /// A helper thread's stack, in bytes: deep enough for nested JSON, small because it stays resident once touched.
@@ -42,8 +44,8 @@ const HELPER_KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// Where the configuration comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// The controller's unix socket.
-    Feed(PathBuf),
+    /// The controller.
+    Feed(feed::target::Target),
     /// A file.
     File(PathBuf),
 }
@@ -86,10 +88,15 @@ pub enum SettingsError {
     #[error("--id {0:?}: want sidecar~NAME.NAMESPACE or gateway~NAME.NAMESPACE")]
     Id(String),
     /// The feed has another form.
-    #[error("--feed {0:?}: want unix:PATH")]
+    #[error("--feed {0:?}: want unix:PATH or HOST:PORT")]
     Feed(String),
+    /// The feed is over TCP, and nothing says who this proxy is.
+    #[error(
+        "--feed {0:?} needs --certs DIR: the controller gives a proxy its view only if it proves who it is"
+    )]
+    FeedCerts(String),
     /// Neither a feed nor a file.
-    #[error("no configuration: give --feed unix:PATH or --config FILE.json")]
+    #[error("no configuration: give --feed unix:PATH, --feed HOST:PORT or --config FILE.json")]
     Source,
     /// The admin endpoints would be open to others.
     #[error(
@@ -104,9 +111,10 @@ impl TryFrom<&crate::args::Args> for Settings {
     fn try_from(args: &crate::args::Args) -> Result<Settings, SettingsError> {
         let source = match (&args.config, &args.feed) {
             (Some(file), _) => Source::File(file.clone()),
-            (None, Some(feed)) => match feed.strip_prefix("unix:") {
-                Some(path) if !path.is_empty() => Source::Feed(path.into()),
-                _ => return Err(SettingsError::Feed(feed.clone())),
+            (None, Some(feed)) => match Target::parse(feed, args.certs.as_deref()) {
+                Ok(target) => Source::Feed(target),
+                Err(TargetError::Form) => return Err(SettingsError::Feed(feed.clone())),
+                Err(TargetError::Certs) => return Err(SettingsError::FeedCerts(feed.clone())),
             },
             (None, None) => return Err(SettingsError::Source),
         };

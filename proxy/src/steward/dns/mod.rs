@@ -1,6 +1,6 @@
 //! DNS for destinations and shards: looked up here, kept while it holds, and the last good answer after that.
 
-mod lookup;
+pub mod lookup;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -6,9 +6,9 @@
 pub mod backoff;
 pub mod interest;
 pub mod session;
+pub mod target;
 pub mod uses;
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dromon_core::config::wire::{DeltaRequest, DeltaResponse, STREAM_PATH};
@@ -17,7 +17,7 @@ use dromon_core::rng::Rng;
 use http::uri::PathAndQuery;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -26,6 +26,7 @@ use tonic_prost::ProstCodec;
 
 use super::event::{Event, FeedEvent};
 use backoff::Backoff;
+use target::Target;
 
 /// Time for the socket and the HTTP/2 preface.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -38,14 +39,14 @@ const MESSAGE_BYTES_MAX: usize = 2 * RESOURCE_BYTES_MAX;
 /// HTTP/2 window, in bytes: a whole first answer in few round trips, and no more memory than that.
 const WINDOW_BYTES: u32 = 1024 * 1024;
 
-/// Keeps a stream to the controller's socket for as long as the steward runs.
-pub async fn run(path: PathBuf, rng: Rng, events: mpsc::Sender<Event>) {
+/// Keeps a stream to the controller for as long as the steward runs.
+pub async fn run(target: Target, rng: Rng, events: mpsc::Sender<Event>) {
     let mut backoff = Backoff::new(rng);
     let mut number = 0;
     loop {
         number += 1;
         let mut answered = false;
-        let reason = match stream(&path, number, &events, &mut answered).await {
+        let reason = match stream(&target, number, &events, &mut answered).await {
             Ok(()) => "the controller ended the stream".to_owned(),
             Err(reason) => reason,
         };
@@ -61,12 +62,12 @@ pub async fn run(path: PathBuf, rng: Rng, events: mpsc::Sender<Event>) {
 
 /// One stream, from connecting to its end.
 async fn stream(
-    path: &Path,
+    target: &Target,
     number: u64,
     events: &mpsc::Sender<Event>,
     answered: &mut bool,
 ) -> Result<(), String> {
-    let mut client = tonic::client::Grpc::with_origin(connect(path).await?, origin())
+    let mut client = tonic::client::Grpc::with_origin(connect(target).await?, origin())
         .max_decoding_message_size(MESSAGE_BYTES_MAX);
     let (outbox, requests) = mpsc::unbounded_channel::<DeltaRequest>();
     let up = Event::Feed(FeedEvent::Up { stream: number, outbox });
@@ -109,9 +110,9 @@ async fn gather(
 
 type Channel = http2::SendRequest<tonic::body::Body>;
 
-/// An HTTP/2 connection over the controller's socket, as a service that tonic can call.
+/// An HTTP/2 connection to the controller, as a service that tonic can call.
 async fn connect(
-    path: &Path,
+    target: &Target,
 ) -> Result<
     impl tower::Service<
         http::Request<tonic::body::Body>,
@@ -122,19 +123,10 @@ async fn connect(
     String,
 > {
     let connecting = async {
-        let socket = UnixStream::connect(path).await.map_err(|error| error.to_string())?;
-        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE)
-            .keep_alive_while_idle(true)
-            .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(WINDOW_BYTES)
-            .handshake::<_, tonic::body::Body>(TokioIo::new(socket))
-            .await
-            .map_err(|error| error.to_string())?;
-        tokio::spawn(connection);
-        Ok::<Channel, String>(sender)
+        match target {
+            Target::Unix(path) => begin(target::unix(path).await?).await,
+            Target::Tcp { host, port, certs } => begin(target::tcp(host, *port, certs).await?).await,
+        }
     };
     let sender = timeout(CONNECT_MAX, connecting)
         .await
@@ -143,6 +135,22 @@ async fn connect(
         let mut sender = sender.clone();
         async move { sender.send_request(request).await }
     }))
+}
+
+/// Begins HTTP/2 on a connection.
+async fn begin(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<Channel, String> {
+    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .handshake::<_, tonic::body::Body>(TokioIo::new(stream))
+        .await
+        .map_err(|error| error.to_string())?;
+    tokio::spawn(connection);
+    Ok(sender)
 }
 
 fn origin() -> http::Uri {
