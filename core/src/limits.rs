@@ -135,6 +135,10 @@ pub const PEER_LOOK_MS: u64 = 100;
 pub const PEER_LOOK_MS_MAX: u64 = 2_000;
 /// How often a draining shard looks whether its last exchange is over, in milliseconds.
 pub const DRAIN_POLL_MS: u64 = 20;
+/// Accepted sockets that wait for the shard they were handed to before further ones stay where they came in.
+pub const HANDOVERS_MAX: usize = 64;
+/// Wait of a connection that was handed over for the table that has its listener, in milliseconds.
+pub const HANDOVER_TABLE_MS: u64 = 1_000;
 /// Wait for a client's first bytes where only they can say where a connection goes, in milliseconds.
 pub const DETECT_WAIT_MS: u64 = 100;
 /// How often first bytes that do not tell yet are looked at again, in milliseconds.

@@ -50,6 +50,9 @@ pub struct Args {
     /// How long SIGTERM lets exchanges finish
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     pub drain_seconds: u64,
+    /// Requests after which an HTTP/2 client is told to connect anew, perhaps to another shard; 0: never
+    #[arg(long, value_name = "COUNT", default_value_t = limits::H2_REQUESTS_PER_CONNECTION_MAX)]
+    pub http2_max_requests: u64,
     /// Count no HTTP requests, for measuring what metrics cost
     #[arg(long)]
     pub no_metrics: bool,

@@ -199,6 +199,15 @@ pub enum SendError<T> {
     Closed(T),
 }
 
+impl<T> SendError<T> {
+    /// The message.
+    pub fn into_inner(self) -> T {
+        match self {
+            SendError::Full(message) | SendError::Closed(message) => message,
+        }
+    }
+}
+
 /// A mailbox for at most `capacity` messages.
 pub fn mailbox<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let state = State {

@@ -29,7 +29,9 @@ fn main() -> anyhow::Result<ExitCode> {
     };
     let processors = plan(args.shards, &args.pin, settings.role == Role::Gateway, &machine);
     let (driver, metrics) = (args.driver, !args.no_metrics);
-    let shards = shard::start(&shard::Settings { driver, metrics, processors, seed: settings.seed })
-        .context("cannot start the shards' threads")?;
+    let http2_requests_max = args.http2_max_requests;
+    let shard_settings =
+        shard::Settings { driver, metrics, http2_requests_max, processors, seed: settings.seed };
+    let shards = shard::start(&shard_settings).context("cannot start the shards' threads")?;
     Ok(steward::run(settings, shards))
 }

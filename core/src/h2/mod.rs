@@ -16,7 +16,7 @@ pub use edit::edit;
 pub use meter::{Meter, PREFACE, Trip};
 pub use request::{Checked, Line, Onward, Sending, check, fields, to_h1};
 pub use response::{from_h1, from_switch, trailers_from_h1, trailers_to_h1};
-pub use upstream::{request_from_h1, response_to_h1};
+pub use upstream::{end_here, request_from_h1, response_to_h1};
 pub use view::PartsRef;
 
 #[cfg(test)]

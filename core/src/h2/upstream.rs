@@ -16,6 +16,16 @@ use crate::h1::{self, Body, Known, Reject, RequestHead, RequestRewrite, Rule};
 const CONNECTION_FIELDS: [&str; 5] =
     ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
 
+/// Takes out of an answer's fields or trailers what belongs to a connection. Clients of HTTP/2 take offence at it.
+pub fn end_here(fields: &mut HeaderMap) {
+    for name in CONNECTION_FIELDS {
+        // Hardly ever there.
+        if fields.contains_key(name) {
+            fields.remove(name);
+        }
+    }
+}
+
 /// The request as HTTP/2 has it. `bytes` are those that `head` was parsed from; `scheme` is the connection's.
 ///
 /// An authority that a URI has no place for goes as Host (RFC 9113, 8.3.1), and one that is not known does not go at all.

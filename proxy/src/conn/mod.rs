@@ -35,6 +35,7 @@ pub use work::SpareWork;
 pub async fn serve(shard: Rc<Shard>, listener: Rc<ListenerHandle>, socket: Socket, peer: SocketAddr) {
     let held = shard.clone();
     let _open = held.gauges.downstream_connections_active.hold();
+    let _load = Leaving(&held);
     let Some((asked, declared, port)) = terms(&shard, &listener, &socket) else { return };
     let client = if asked.nothing() && declared == Protocol::Http {
         Client::new(shard, listener, socket.into(), peer, port)
@@ -59,6 +60,15 @@ async fn admitted(newcomer: Newcomer, asked: Asked) -> Option<Client> {
             tcp::serve(&client, connected).await;
             None
         }
+    }
+}
+
+/// Takes the connection off its shard's load when it is over.
+struct Leaving<'a>(&'a Shard);
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.0.siblings.leave();
     }
 }
 

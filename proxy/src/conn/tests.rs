@@ -22,7 +22,7 @@ fn the_future_of_a_connection_is_small() {
         let address = acceptor.local_addr().expect("bound");
         let stream = TcpStream::connect_addr(address).await.expect("connected");
         let (outbox, _inbox) = mailbox(1);
-        let shard = Shard::new(ShardId(0), Rng::new(1), outbox, true);
+        let shard = Shard::new(ShardId(0), crate::shard::introduce(1).remove(0).0, Rng::new(1), outbox, true);
         let listener = Rc::new(ListenerHandle::new(Arc::from("gateway/80")));
         let connection = serve(shard, listener, Socket::new(stream), address);
         let bytes = size_of_val(&connection);

@@ -2,6 +2,7 @@
 //! an accept dropped midway leaks the descriptor it had completed with).
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::os::fd::AsRawFd;
@@ -10,14 +11,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dromon_core::config::table::Table;
-use dromon_core::limits::{ACCEPT_BACKOFF_MS, CONNECTIONS_PER_SHARD_MAX};
+use dromon_core::limits::{ACCEPT_BACKOFF_MS, CONNECTIONS_PER_SHARD_MAX, HANDOVER_TABLE_MS, LISTENERS_MAX};
 use monoio::io::Canceller;
 use monoio::net::{TcpListener, TcpStream};
 
+use super::handover::Handover;
 use super::state::Shard;
 use crate::conn;
+use crate::io::within;
+use crate::mailbox::Receiver;
 use crate::sys::listen;
-use crate::sys::socket::Socket;
+use crate::sys::socket::{Socket, detach};
 
 /// A listener as its connections know it; where it stands in the table is looked up once a version.
 #[derive(Debug)]
@@ -95,10 +99,56 @@ pub(super) fn spawn(
     Ok(accepting)
 }
 
-/// Starts the connection's task, unless the shard is full.
+/// Takes sockets that other shards hand over, for as long as there are any.
+pub(super) async fn adopt(shard: Rc<Shard>, mut door: Receiver<Handover>) {
+    let mut handles: HashMap<Arc<str>, Rc<ListenerHandle>> = HashMap::new();
+    while let Some(Handover { listener, socket, peer }) = door.recv().await {
+        let handle =
+            handles.entry(listener.clone()).or_insert_with(|| Rc::new(ListenerHandle::new(listener)));
+        let prepared = socket.set_nonblocking(shard.nonblocking).and_then(|()| TcpStream::from_std(socket));
+        let Ok(stream) = prepared else {
+            shard.siblings.leave();
+            continue;
+        };
+        let (shard, handle) = (shard.clone(), handle.clone());
+        if shard.with_table(|table| handle.index(table).is_some()) == Some(true) {
+            start(&shard, &handle, stream, peer);
+        } else {
+            monoio::spawn(async move {
+                // The shard that accepted it has a newer table.
+                let patience = shard.now().plus_millis(HANDOVER_TABLE_MS);
+                let _ = within(patience, shard.table_changed.notified()).await;
+                start(&shard, &handle, stream, peer);
+            });
+        }
+        if handles.len() > LISTENERS_MAX {
+            handles.clear();
+        }
+    }
+}
+
+/// Starts the connection's task here or at the shard that has the fewest connections.
 fn admit(shard: &Rc<Shard>, listener: &Rc<ListenerHandle>, stream: TcpStream, peer: SocketAddr) {
+    let stream = match shard.siblings.choose() {
+        None => stream,
+        Some(to) => {
+            let handover = Handover { listener: listener.name.clone(), socket: detach(stream), peer };
+            let Err(back) = shard.siblings.hand_over(to, handover) else { return };
+            match TcpStream::from_std(back.socket) {
+                Ok(stream) => stream,
+                Err(_) => return,
+            }
+        }
+    };
+    shard.siblings.enter();
+    start(shard, listener, stream, peer);
+}
+
+/// Starts the task of a connection that the shard's load counts already, unless the shard is full.
+fn start(shard: &Rc<Shard>, listener: &Rc<ListenerHandle>, stream: TcpStream, peer: SocketAddr) {
     if shard.gauges.downstream_connections_active.get() >= CONNECTIONS_PER_SHARD_MAX as u64 {
         shard.gauges.downstream_connections_refused.add(1);
+        shard.siblings.leave();
         return;
     }
     shard.gauges.downstream_connections_total.add(1);

@@ -7,6 +7,7 @@ mod accept;
 mod buffers;
 mod control;
 pub mod flows;
+mod handover;
 mod names;
 pub mod notify;
 pub mod peers;
@@ -17,6 +18,8 @@ pub mod stats;
 mod telemetry;
 
 pub use accept::ListenerHandle;
+#[cfg(test)]
+pub use handover::introduce;
 pub use plan::{Machine, plan};
 pub use start::{Settings, start};
 pub use state::Shard;

@@ -5,10 +5,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use dromon_core::config::table::Table;
+use dromon_core::limits::H2_REQUESTS_PER_CONNECTION_MAX;
 use dromon_core::rng::Rng;
 use dromon_core::time::Tick;
 
 use super::buffers::Buffers;
+use super::handover::Siblings;
 use super::names::Names;
 use super::notify::{Notify, Roster};
 use super::peers::Peers;
@@ -26,6 +28,10 @@ use crate::tls::{self, TlsTable};
 pub struct Shard {
     /// Which shard.
     pub id: ShardId,
+    /// The other shards.
+    pub siblings: Siblings,
+    /// Requests after which an HTTP/2 client is told to come anew; 0: never.
+    pub http2_requests_max: Cell<u64>,
     /// Sockets must not block (epoll).
     pub nonblocking: bool,
     /// How connections within the machine send.
@@ -63,9 +69,17 @@ pub struct Shard {
 
 impl Shard {
     /// A shard without a table: it accepts nothing yet.
-    pub fn new(id: ShardId, rng: Rng, outbox: Sender<FromShard>, nonblocking: bool) -> Rc<Shard> {
+    pub fn new(
+        id: ShardId,
+        siblings: Siblings,
+        rng: Rng,
+        outbox: Sender<FromShard>,
+        nonblocking: bool,
+    ) -> Rc<Shard> {
         Rc::new(Shard {
             id,
+            siblings,
+            http2_requests_max: Cell::new(H2_REQUESTS_PER_CONNECTION_MAX),
             nonblocking,
             local_hops: LocalHops::probe(),
             gauges: Gauges::default(),

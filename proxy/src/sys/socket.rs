@@ -4,7 +4,7 @@ use std::cell::{Cell, UnsafeCell};
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use monoio::BufResult;
@@ -217,6 +217,12 @@ impl Socket {
     fn raw(&self) -> RawFd {
         self.stream().as_raw_fd()
     }
+}
+
+/// Takes a connection that nothing is in flight on away from this thread's runtime, for another thread's.
+pub fn detach(stream: TcpStream) -> std::net::TcpStream {
+    // SAFETY: the runtime has let go of the descriptor, which has no other owner.
+    std::net::TcpStream::from(unsafe { OwnedFd::from_raw_fd(stream.into_raw_fd()) })
 }
 
 impl AsRawFd for Socket {

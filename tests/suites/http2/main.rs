@@ -18,6 +18,17 @@ pub fn start(
     protocol: Protocol,
     change: impl FnOnce(&mut HttpRule),
 ) -> (Proxy, SocketAddr) {
+    start_with(driver, upstream, protocol, change, &["--shards", "1"])
+}
+
+/// As [`start`], with arguments for the proxy.
+pub fn start_with(
+    driver: &str,
+    upstream: SocketAddr,
+    protocol: Protocol,
+    change: impl FnOnce(&mut HttpRule),
+    arguments: &[&str],
+) -> (Proxy, SocketAddr) {
     let front = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let action = HttpAction::Route { destinations: vec![to("origin.local")] };
     let mut rule = HttpRule { action, ..HttpRule::default() };
@@ -28,7 +39,7 @@ pub fn start(
             destination.protocol = protocol;
         }
     }
-    (Proxy::start("gateway~ingress.default", driver, &resources, &["--shards", "1"]), front)
+    (Proxy::start("gateway~ingress.default", driver, &resources, arguments), front)
 }
 
 fn on_both_drivers(test: impl Fn(&str)) {
@@ -56,6 +67,8 @@ tests! {
     a_reset_cancels_upstream_at_once = requests::cancelled;
     an_upstream_that_breaks_off_is_never_a_clean_end = requests::truncated;
     websockets_pass_as_extended_connect = requests::websocket;
+    few_connections_are_spread_over_all_shards = requests::spread;
+    a_connection_is_told_to_go_after_its_requests = requests::requests_max;
     a_drain_says_goaway_and_finishes_what_is_under_way = requests::drain;
     curl_nghttp_and_h2load_are_served = clients::real_clients;
     large_bodies_pass_both_ways = clients::large_bodies;

@@ -6,9 +6,11 @@ use std::net::TcpListener;
 use dromon_core::config::model::Protocol;
 use dromon_tests::eventually;
 use dromon_tests::frames::{END_HEADERS, END_STREAM, Frame, Frames, PROTOCOL_ERROR, block, get, kind};
+use dromon_tests::http::get as fetch;
+use dromon_tests::origin::Origin;
 use dromon_tests::scripted::{Answer, Scripted, Then};
 
-use crate::start;
+use crate::{start, start_with};
 
 const HEAD: u8 = END_HEADERS | END_STREAM;
 const PSEUDO: [(&str, &str); 4] =
@@ -274,4 +276,49 @@ pub fn websocket(driver: &str) {
     frames.send(kind::HEADERS, END_HEADERS, 1, &block(&other)).expect("open");
     let head = frames.until(|frame| frame.stream == 1).expect("an answer");
     assert_eq!((head.kind, head.payload.first() == Some(&0x88)), (kind::HEADERS, false), "{driver}: 403");
+}
+
+/// Sixteen clients of four shards: about four each, wherever the kernel has put them.
+pub fn spread(driver: &str) {
+    let origin = Origin::start("up");
+    let arguments = ["--shards", "4"];
+    let (proxy, front) = start_with(driver, origin.address, Protocol::Http, |_| {}, &arguments);
+    let mut clients: Vec<Frames> = (0..16).map(|_| Frames::open(front)).collect();
+    for frames in &mut clients {
+        frames.send(kind::HEADERS, HEAD, 1, &get("/")).expect("open");
+        let answer = frames.until(|frame| frame.stream == 1).expect("an answer");
+        assert_eq!(answer.payload.first(), Some(&0x88), "{driver}");
+    }
+    let statistics = || fetch(proxy.stats, "/stats/prometheus", &[]).expect("statistics").text();
+    let active = || -> Vec<u64> {
+        let text = statistics();
+        let lines = text.lines().filter(|line| line.starts_with("dromon_downstream_connections_active{"));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect()
+    };
+    let counts = active();
+    assert_eq!((counts.len(), counts.iter().sum::<u64>()), (4, 16), "{driver}: {counts:?}");
+    assert!(counts.iter().all(|count| (3..=5).contains(count)), "{driver}: {counts:?}");
+    drop(clients);
+    eventually("all connections to end", || (active() == [0; 4]).then_some(()));
+}
+
+/// GOAWAY without an error, and every request that came before it is answered.
+pub fn requests_max(driver: &str) {
+    let origin = Origin::start("up");
+    let arguments = ["--shards", "1", "--http2-max-requests", "20"];
+    let (_proxy, front) = start_with(driver, origin.address, Protocol::Http, |_| {}, &arguments);
+    let mut frames = Frames::open(front);
+    for turn in 0..20 {
+        frames.send(kind::HEADERS, HEAD, 1 + 2 * turn, &get("/")).expect("open");
+    }
+    let (mut answers, mut goaway) = (0, None);
+    while let Some(frame) = frames.read() {
+        match frame.kind {
+            kind::HEADERS => answers += 1,
+            kind::GOAWAY => goaway = frame.code(),
+            kind::PING => frames.send(kind::PING, 1, 0, &frame.payload).expect("open"),
+            _ => {}
+        }
+    }
+    assert_eq!((answers, goaway), (20, Some(0)), "{driver}");
 }

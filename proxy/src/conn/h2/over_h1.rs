@@ -111,13 +111,25 @@ pub(super) async fn run(
             other => other,
         }
     };
+    settle(work, exchange, upstream, received, reused)
+}
+
+/// Says what has come of the try, and gives the connection back where it can serve again.
+fn settle(
+    work: &mut Work,
+    exchange: &mut Exchange,
+    upstream: Upstream,
+    received: Received,
+    reused: bool,
+) -> Tried {
     match received {
         // An answer that has begun is no race with an idle connection's end (R40).
         Received::Failed { reason, begun } => work.failed(exchange, reason, true, reused && !begun),
         Received::Again(step) => Tried::Again(step),
         Received::Complete { reusable } => {
             if reusable {
-                shard.pools.put(&shard, upstream, exchange.destination());
+                let shard = &work.call.conn().client.shard;
+                shard.pools.put(shard, upstream, exchange.destination());
             }
             Tried::Answered(End::Complete)
         }

@@ -10,7 +10,7 @@ use dromon_core::exchange::{Attempt, End, Exchange, Input, Step};
 use dromon_core::fault::Reason;
 use dromon_core::h1::{Interim, Version, interim};
 use dromon_core::h2::grpc_web::{Decoder, Web};
-use dromon_core::h2::{edit, grpc};
+use dromon_core::h2::{edit, end_here, grpc};
 use dromon_core::limits::{DETECT_LOOK_MS, H2_SETTINGS_WAIT_MS, WRITE_STALL_MS};
 use dromon_core::route::rule::Changes;
 use dromon_core::time::Tick;
@@ -55,7 +55,7 @@ pub(super) async fn run(
 ) -> Tried {
     let H2Call { mut send, reused, place: _place } = stream;
     let outgoing = Outgoing::new(&work.call, exchange, attempt);
-    let Some(request) = request(&work.call, outgoing) else {
+    let Some(request) = request(&work.call, exchange, outgoing) else {
         return work.failed(exchange, Reason::UpstreamProtocol, false, reused);
     };
     if work.call.checked.expects_continue && !work.reply.started {
@@ -116,11 +116,19 @@ async fn connects(call: &Call, send: &SendRequest<Bytes>) -> bool {
 }
 
 /// The head as it goes up; none where a rule has made a path or an authority of it that cannot be said.
-fn request(call: &Call, outgoing: Outgoing) -> Option<Request<()>> {
+fn request(call: &Call, exchange: &Exchange, outgoing: Outgoing) -> Option<Request<()>> {
     let mut uri = http::uri::Parts::default();
+    let sent = &call.parts.uri;
     uri.scheme = Some(if call.conn().client.secure() { Scheme::HTTPS } else { Scheme::HTTP });
-    uri.authority = Some(Authority::from_maybe_shared(Bytes::from(outgoing.authority)).ok()?);
-    uri.path_and_query = Some(PathAndQuery::from_maybe_shared(Bytes::from(outgoing.path)).ok()?);
+    // What nobody has changed needs no second look.
+    uri.authority = match (exchange.upstream_authority(), sent.authority()) {
+        (None, Some(authority)) => Some(authority.clone()),
+        _ => Some(Authority::from_maybe_shared(Bytes::from(outgoing.authority)).ok()?),
+    };
+    uri.path_and_query = match (exchange.upstream_path(), sent.path_and_query()) {
+        (None, Some(path)) => Some(path.clone()),
+        _ => Some(PathAndQuery::from_maybe_shared(Bytes::from(outgoing.path)).ok()?),
+    };
     let mut request = Request::new(());
     *request.method_mut() = call.parts.method.clone();
     *request.uri_mut() = Uri::from_parts(uri).ok()?;
@@ -316,6 +324,7 @@ async fn forward(
     let mut head = Response::new(());
     *head.status_mut() = parts.status;
     *head.headers_mut() = parts.headers;
+    end_here(head.headers_mut());
     edit(head.headers_mut(), &changes);
     let end = from.is_end_stream();
     if let Err(cut) = reply.head(head, end) {
@@ -378,9 +387,12 @@ fn poll_piece(from: &mut RecvStream, context: &mut std::task::Context<'_>) -> Po
             Poll::Ready(Some(Ok(bytes))) if bytes.is_empty() => {}
             Poll::Ready(Some(Ok(bytes))) => return Poll::Ready(Ok(Piece::Data(bytes))),
             Poll::Ready(None) => {
-                return from
-                    .poll_trailers(context)
-                    .map_ok(|trailers: Option<HeaderMap>| Piece::End(trailers));
+                return from.poll_trailers(context).map_ok(|mut trailers: Option<HeaderMap>| {
+                    if let Some(trailers) = &mut trailers {
+                        end_here(trailers);
+                    }
+                    Piece::End(trailers)
+                });
             }
         }
     }

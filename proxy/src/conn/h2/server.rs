@@ -9,8 +9,8 @@ use bytes::Bytes;
 use dromon_core::h2::{Meter, Trip};
 use dromon_core::limits::{
     DOWNSTREAM_IDLE_MS, H2_CONNECTION_WINDOW_BYTES, H2_HEADER_TABLE_BYTES, H2_PING_AFTER_MS,
-    H2_PING_ANSWER_MS, H2_REQUESTS_PER_CONNECTION_MAX, H2_SEND_BUFFER_BYTES, H2_STREAM_ERRORS_MAX,
-    H2_STREAM_WINDOW_BYTES, H2_STREAMS_MAX, HEAD_BYTES_MAX, HEAD_DEADLINE_MS,
+    H2_PING_ANSWER_MS, H2_SEND_BUFFER_BYTES, H2_STREAM_ERRORS_MAX, H2_STREAM_WINDOW_BYTES, H2_STREAMS_MAX,
+    HEAD_BYTES_MAX, HEAD_DEADLINE_MS,
 };
 use dromon_core::time::Tick;
 use h2::server::{Builder, Connection, Handshake};
@@ -165,7 +165,8 @@ impl Server {
             return true;
         }
         let idle = self.conn.open.get() == 0 && now >= self.heard.plus_millis(DOWNSTREAM_IDLE_MS);
-        let enough = self.accepted >= H2_REQUESTS_PER_CONNECTION_MAX;
+        let most = self.conn.client.shard.http2_requests_max.get();
+        let enough = most > 0 && self.accepted >= most;
         if self.leaving.is_none() && (idle || enough || self.conn.client.shard.draining()) {
             self.leaving = Some(now);
             connection.graceful_shutdown();
