@@ -122,7 +122,7 @@ fn a_decision_is_explained_rule_by_rule() {
          rule 1 (VirtualService/default/reviews spec.http[1]): path \"/x\" is not prefix \"/admin\"; or method \"GET\" is not \
          exact \"POST\"\n  \
          rule 2 (VirtualService/default/reviews spec.http[2]): takes it\n\
-         → 75.0% outbound|9080|v1|reviews (1 endpoints, 0 ejected)\n  \
+         → 75.0% outbound|9080|v1|reviews (1 endpoint, 0 ejected)\n  \
          25.0% outbound|9080|v3|reviews – does not exist: answers 503\n"
     );
     let json = serde_json::to_value(&explained).unwrap();

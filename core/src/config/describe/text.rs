@@ -71,7 +71,8 @@ impl fmt::Display for Share {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{:.1}% {}", self.percent, self.destination)?;
         if let Some(endpoints) = self.endpoints {
-            write!(out, " ({endpoints} endpoints, {} ejected)", self.ejected)?;
+            let noun = if endpoints == 1 { "endpoint" } else { "endpoints" };
+            write!(out, " ({endpoints} {noun}, {} ejected)", self.ejected)?;
         }
         if let Some(note) = &self.note {
             write!(out, " – {note}")?;
