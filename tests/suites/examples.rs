@@ -90,6 +90,29 @@ fn every_bookinfo_rule_is_without_errors() {
     }
 }
 
+#[test]
+fn bookinfo_goes_on_where_every_process_takes_mutual_tls_only() {
+    let mesh = Setup::bookinfo().start();
+    let processes = mesh.ready["processes"].as_array().expect("processes").clone();
+    let details = processes.iter().find(|it| it["name"] == "details-v1.default").expect("details");
+    let details: SocketAddr =
+        format!("{}:9080", details["sidecar"].as_str().expect("an address")).parse().expect("an address");
+    let plainly = || get(details, "/details/0", &[]).ok().filter(|answer| answer.status == 200);
+    eventually("plaintext, which nothing forbids yet", plainly);
+    mesh.try_rule("mtls-strict");
+    eventually("plaintext to be refused", || plainly().is_none().then_some(()));
+    for _ in 0..10 {
+        let page = get(mesh.ingress, "/productpage", &[]).expect("an answer");
+        assert!(page.status == 200 && page.text().contains("PublisherA"), "{} {}", page.status, page.text());
+        assert!(plainly().is_none(), "no connection without a certificate");
+    }
+    let page = get(mesh.admin("details-v1.default"), "/stats/prometheus", &[]).expect("metrics").text();
+    let from_productpage = "source_principal=\"cluster.local/ns/default/sa/bookinfo-productpage\"";
+    assert!(page.contains(from_productpage) && page.contains("mutual_tls"), "{page}");
+    mesh.remove("rule.yaml");
+    eventually("plaintext again", plainly);
+}
+
 fn curl(arguments: &[&str]) -> Option<(bool, String)> {
     let output = Command::new("curl").args(["-sS", "--max-time", "10"]).args(arguments).output().ok()?;
     let said = [output.stdout, output.stderr].concat();

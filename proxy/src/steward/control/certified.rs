@@ -37,7 +37,13 @@ impl Control {
                     Some(_) => "; the certificate before stays in use",
                     None => "; this proxy cannot start without",
                 };
-                self.log.error(format_args!("certificate refused: {error}{kept}"));
+                // Whoever starts a proxy need not have its certificate yet; `/healthz/ready` says what it waits for.
+                let dir = self.handle.settings.certs.as_ref();
+                if dir.is_some_and(|dir| !dir.join("cert-chain.pem").exists()) {
+                    self.log.info(format_args!("waiting for the certificate: {error}{kept}"));
+                } else {
+                    self.log.error(format_args!("certificate refused: {error}{kept}"));
+                }
                 status.certificates.error = Some(error);
             }
         }
