@@ -16,15 +16,18 @@ pub struct Ends {
     pub forwarded: Box<str>,
 }
 
+/// SPIFFE ids of client and server.
+type Key = (Box<str>, Box<str>);
+
 /// Peers of a shard.
 #[derive(Debug, Default)]
-pub struct Peers(RefCell<HashMap<(Box<str>, Box<str>), Arc<Ends>>>);
+pub struct Peers(RefCell<HashMap<Key, Arc<Ends>>>);
 
 impl Peers {
     /// A connection from this SPIFFE id to this one.
     pub fn ends(&self, source: &str, destination: &str) -> Arc<Ends> {
         let mut known = self.0.borrow_mut();
-        let key = (Box::from(source), Box::from(destination));
+        let key: Key = (source.into(), destination.into());
         if let Some(found) = known.get(&key) {
             return found.clone();
         }
