@@ -138,21 +138,64 @@ fn metrics_name_both_sides(mesh: &Mesh) {
     }
 }
 
-fn whole_tour(driver: &str) {
-    let mesh = Setup::bookinfo().arguments(&["--driver", driver]).start();
+fn whole_tour(driver: &str, security: &str) {
+    let mesh = Setup::bookinfo().file("security.yaml", security).arguments(&["--driver", driver]).start();
     the_gateway_opens_the_listed_paths_only(&mesh);
     rules_route_by_version_user_and_weight(&mesh);
     faults_and_timeouts_do_what_they_say(&mesh);
     a_rate_limit_admits_its_share(&mesh);
     metrics_name_both_sides(&mesh);
+    if !security.is_empty() {
+        ports_take_what_peer_authentication_says(&mesh);
+    }
+}
+
+/// What all ports of the mesh take.
+fn peer_authentication(mode: &str) -> String {
+    format!(
+        "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {{name: default, namespace: istio-system}}\nspec: {{mtls: {{mode: {mode}}}}}\n"
+    )
+}
+
+/// A client without a sidecar calls the reviews' sidecar: refused with the reason under STRICT, else served; the mesh itself
+/// goes on in each mode.
+fn ports_take_what_peer_authentication_says(mesh: &Mesh) {
+    let sidecar = mesh.admin("reviews-v1.default").ip();
+    let (reviews, stats) = (SocketAddr::new(sidecar, 9_080), SocketAddr::new(sidecar, 15_090));
+    let from_outside = || get(reviews, "/reviews/0", NOBODY);
+    let metrics = || get(stats, "/stats/prometheus", NOBODY).expect("an answer").text();
+    let text = metrics();
+    assert!(text.contains("connection_security_policy=\"mutual_tls\""), "no mutual TLS in\n{text}");
+    assert!(from_outside().is_err(), "plaintext is refused");
+    let counted = metrics();
+    let refused = "dromon_tls_handshakes_failed_total{side=\"downstream\",reason=\"plaintext\"}";
+    assert!(counted.contains(refused), "no {refused} in\n{counted}");
+    for mode in ["PERMISSIVE", "DISABLE"] {
+        mesh.put("security.yaml", &peer_authentication(mode));
+        settled(mesh, mode, |_| from_outside().is_ok_and(|it| it.status == 200));
+        settled(mesh, mode, |mesh| page(mesh, NOBODY).0.text().contains("PublisherA"));
+    }
+    mesh.put("security.yaml", &peer_authentication("STRICT"));
+    settled(mesh, "STRICT again", |_| from_outside().is_err());
+    settled(mesh, "pages under STRICT", |mesh| page(mesh, NOBODY).0.text().contains("PublisherA"));
 }
 
 #[test]
 fn bookinfo_over_io_uring() {
-    whole_tour("io_uring");
+    whole_tour("io_uring", "");
 }
 
 #[test]
 fn bookinfo_over_epoll() {
-    whole_tour("epoll");
+    whole_tour("epoll", "");
+}
+
+#[test]
+fn bookinfo_under_strict_mutual_tls_over_io_uring() {
+    whole_tour("io_uring", &peer_authentication("STRICT"));
+}
+
+#[test]
+fn bookinfo_under_strict_mutual_tls_over_epoll() {
+    whole_tour("epoll", &peer_authentication("STRICT"));
 }
