@@ -1,0 +1,50 @@
+//! Identity end to end: hostile peers, and certificates and roots that change under load.
+
+mod feed;
+mod forge;
+mod hostile;
+mod openssl;
+mod rotation;
+
+use dromon_tests::proxy::DRIVERS;
+
+fn on_both_drivers(test: impl Fn(&str)) {
+    for driver in DRIVERS {
+        test(driver);
+    }
+}
+
+#[test]
+fn clients_with_wrong_certificates_are_refused_with_the_reason() {
+    on_both_drivers(hostile::clients);
+}
+
+#[test]
+fn servers_with_wrong_certificates_are_refused_with_the_reason() {
+    on_both_drivers(hostile::servers);
+}
+
+#[test]
+fn older_versions_are_refused() {
+    on_both_drivers(hostile::downgrades);
+}
+
+#[test]
+fn handshakes_that_are_broken_off_or_slow_harm_nobody() {
+    on_both_drivers(hostile::broken_off);
+}
+
+#[test]
+fn certificates_and_the_root_change_under_load_without_an_error() {
+    rotation::leaf_and_root();
+}
+
+#[test]
+fn while_the_controller_and_its_ca_are_away_nothing_happens() {
+    rotation::controller_away();
+}
+
+#[test]
+fn the_feed_over_tcp_knows_its_proxies() {
+    feed::over_tcp();
+}

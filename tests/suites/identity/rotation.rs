@@ -1,0 +1,165 @@
+//! Certificates and the root change while requests go through every sidecar of Bookinfo, mutual TLS everywhere.
+
+use std::process::{Command, Output};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use dromon_tests::load::Load;
+use dromon_tests::mesh::{Mesh, Setup};
+use dromon_tests::{bin, eventually};
+use serde_json::Value;
+
+const STRICT: &str = "apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: istio-system}
+spec: {mtls: {mode: STRICT}}
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: default}
+spec: {mtls: {mode: STRICT}}
+";
+/// Each request on a connection of its own, so that there is always a handshake under way.
+const ONE_REQUEST_EACH: [&str; 4] = ["productpage", "details", "reviews", "ratings"];
+/// Life of certificates: renewed every six seconds or so.
+const LIFE: Duration = Duration::from_secs(12);
+/// How long a renewal is overdue before the controller goes on, in seconds.
+const OVERDUE_S: u64 = 2;
+const REVIEWS: &str = "sidecar~reviews-v1.default";
+
+fn strict_bookinfo() -> Mesh {
+    let life = format!("{}s", LIFE.as_secs());
+    let rule = |host: &&str| {
+        format!(
+            "---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: {host}, namespace: default}}
+spec:
+  host: {host}
+  trafficPolicy: {{connectionPool: {{http: {{maxRequestsPerConnection: 1}}}}}}
+"
+        )
+    };
+    let rules: String = ONE_REQUEST_EACH.iter().map(rule).collect();
+    Setup::bookinfo()
+        .file("strict.yaml", STRICT)
+        .file("destination-rules.yaml", &rules)
+        .arguments(&["--cert-ttl", &life])
+        .start()
+}
+
+fn dromonctl(mesh: &Mesh, arguments: &[&str]) -> Output {
+    let mut command = Command::new(bin("dromonctl"));
+    command.args(arguments).args(["--run-dir", mesh.ready["runDir"].as_str().expect("a directory")]);
+    command.output().expect("dromonctl runs")
+}
+
+fn certs(mesh: &Mesh) -> Value {
+    let output = dromonctl(mesh, &["certs", "-o", "json"]);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+fn of<'a>(certs: &'a Value, proxy: &str) -> &'a Value {
+    let all = certs["certificates"].as_array().expect("a list");
+    all.iter().find(|it| it["proxy"] == proxy).unwrap_or_else(|| panic!("no {proxy}: {certs}"))
+}
+
+/// Pages that went through every service, from connections that are kept and from new ones.
+fn load(mesh: &Mesh) -> Load {
+    Load::start(mesh.ingress, 4, "/productpage", Duration::from_millis(5), |answer| {
+        let text = answer.text();
+        let whole = answer.status == 200 && !text.contains("unavailable");
+        if whole { Ok(()) } else { Err(format!("{} {text}", answer.status)) }
+    })
+}
+
+fn without_an_error(load: Load, at_least: u64) {
+    let outcome = load.stop();
+    assert_eq!(outcome.failures, Vec::<String>::new());
+    assert!(outcome.good >= at_least, "{outcome:?}");
+    assert_eq!(outcome.drained, 0, "no connection is closed for a certificate");
+}
+
+/// The serial number that a sidecar shows, as it says itself.
+fn shown(mesh: &Mesh, process: &str) -> String {
+    let page = dromon_tests::http::get(mesh.admin(process), "/certs", &[]).expect("a page").text();
+    let report: Value = serde_json::from_str(&page).unwrap_or_else(|error| panic!("{error}: {page}"));
+    report["identity"]["serial"].as_str().unwrap_or_else(|| panic!("no serial: {page}")).to_owned()
+}
+
+/// Leaves are renewed twice and the root is changed, all under load.
+pub fn leaf_and_root() {
+    let mesh = strict_bookinfo();
+    let load = load(&mesh);
+    let before = certs(&mesh);
+    assert_eq!(of(&before, REVIEWS)["id"], "spiffe://cluster.local/ns/default/sa/bookinfo-reviews");
+    for _ in 0..2 {
+        let serial = shown(&mesh, "reviews-v1.default");
+        eventually("a new certificate in use", || {
+            (shown(&mesh, "reviews-v1.default") != serial).then_some(())
+        });
+    }
+    let good = load.good();
+    assert!(good > 0);
+    let rotated = dromonctl(&mesh, &["certs", "rotate-root"]);
+    let said = String::from_utf8_lossy(&rotated.stdout).into_owned();
+    assert!(rotated.status.success(), "{rotated:?}");
+    for step in ["step 1 of 3", "step 2 of 3", "step 3 of 3", "done: the root is"] {
+        assert!(said.contains(step), "{said}");
+    }
+    let after = certs(&mesh);
+    assert_ne!(after["roots"], before["roots"]);
+    assert_eq!(after["roots"].as_array().map(Vec::len), Some(1), "{after}");
+    let served = load.good();
+    eventually("requests under the new root alone", || (load.good() > served + 20).then_some(()));
+    without_an_error(load, good + 20);
+    let table = dromonctl(&mesh, &["certs"]);
+    let table = String::from_utf8_lossy(&table.stdout).into_owned();
+    assert!(table.contains(REVIEWS) && table.contains("NOT AFTER"), "{table}");
+}
+
+/// The controller, and with it the CA, stands still until after a renewal is due; then it goes on.
+pub fn controller_away() {
+    let mesh = strict_bookinfo();
+    let load = load(&mesh);
+    let controller = controller(&mesh);
+    // What a sidecar uses for the first time it asks the controller for.
+    eventually("every way to have been used", || (load.good() > 100).then_some(()));
+    let before = certs(&mesh);
+    signal(controller, "STOP");
+    let all = before["certificates"].as_array().expect("a list");
+    let sidecars = all.iter().filter(|it| it["proxy"].as_str().is_some_and(|it| it.starts_with("sidecar~")));
+    let first = sidecars.min_by_key(|it| it["renewAt"].as_u64()).expect("sidecars");
+    let (name, due) = (first["proxy"].as_str().expect("a name"), first["renewAt"].as_u64().expect("a time"));
+    let process = name.trim_start_matches("sidecar~");
+    let serial = first["serial"].as_str().expect("a number");
+    // Certificates hold for nearly half of their life after their renewal is due.
+    eventually("a renewal to be overdue", || (now() >= due + OVERDUE_S).then_some(()));
+    assert_eq!(shown(&mesh, process), serial, "nobody renews");
+    signal(controller, "CONT");
+    eventually("the renewal that was due", || (shown(&mesh, process) != serial).then_some(()));
+    without_an_error(load, 20);
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
+}
+
+/// The controller's process number.
+fn controller(mesh: &Mesh) -> u32 {
+    let run_dir = mesh.ready["runDir"].as_str().expect("a directory");
+    let is_it = |pid: &u32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        let program = line.split('\0').next().unwrap_or_default();
+        program.ends_with("dromon-controller") && line.split('\0').any(|argument| argument == run_dir)
+    };
+    let processes = std::fs::read_dir("/proc").expect("/proc is there").flatten();
+    let mut numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    numbers.find(is_it).expect("the controller runs")
+}
+
+fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill").args(["-s", name, &pid.to_string()]).status();
+    assert!(status.is_ok_and(|it| it.success()), "cannot signal {pid}");
+}
