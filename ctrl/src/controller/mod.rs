@@ -108,12 +108,7 @@ fn unix_path(text: &str) -> Result<PathBuf, String> {
 /// # Errors
 /// The folder, the socket or the status address cannot be used.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let least = args.log_level.severity();
-    let log: Log = Arc::new(move |severity, line| {
-        if severity <= least {
-            eprintln!("{line}");
-        }
-    });
+    let log = log(args.log_level);
     socket::run_dir(&args.run_dir)?;
     let (folder, rules) = Folder::open(&args.config)?;
     let told = args.run_dir.join(local::DIRECTORY);
@@ -177,6 +172,16 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     }
     remove(&path);
     Ok(())
+}
+
+/// Lines to standard error, as much as is wanted.
+fn log(level: LogLevel) -> Log {
+    let least = level.severity();
+    Arc::new(move |severity, line| {
+        if severity <= least {
+            eprintln!("{line}");
+        }
+    })
 }
 
 /// The CA's parts that others speak to.
