@@ -26,6 +26,9 @@ pub const INTERIM_RESPONSES_MAX: usize = 8;
 pub const DRAIN_BYTES_MAX: usize = 64 * 1024;
 /// Longest time spent draining an unread request body, in milliseconds (R23).
 pub const DRAIN_MS_MAX: u64 = 1_000;
+/// How long the rest of an HTTP/2 request is taken once its answer is complete, before the stream is reset. Short: a stream
+/// whose two sides end apart, as of gRPC, holds its place meanwhile.
+pub const EARLY_ANSWER_WAIT_MS: u64 = 100;
 /// Time for a whole request head to arrive once its first byte has, in milliseconds (R21).
 pub const HEAD_DEADLINE_MS: u64 = 10_000;
 /// How long a client's `Expect: 100-continue` waits for the upstream's word, in milliseconds (R28).

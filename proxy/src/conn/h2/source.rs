@@ -1,9 +1,10 @@
 //! A request's body on its way up: taken as fast as it goes on, kept for another try as far as that is allowed.
 
+use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use dromon_core::limits::REPLAY_BYTES_MAX;
+use dromon_core::limits::{DRAIN_BYTES_MAX, REPLAY_BYTES_MAX};
 use h2::RecvStream;
 use http::HeaderMap;
 
@@ -115,6 +116,21 @@ impl Source {
         if bytes > 0 {
             // Refused only where the stream is over.
             let _ = self.recv.flow_control().release_capacity(bytes);
+        }
+    }
+
+    /// Takes what is left of a body that nobody wants any more, if that is little. A stream that ends with a part of its
+    /// request unread is reset, which RFC 9113, 8.1 allows after the answer and some clients take for a failure.
+    pub(super) async fn drain(&mut self) {
+        self.overflowed = true;
+        self.kept = Vec::new();
+        let mut progress = Progress::default();
+        let mut drained_bytes = 0;
+        while drained_bytes <= DRAIN_BYTES_MAX
+            && let Ok(Piece::Data(bytes)) = poll_fn(|context| self.poll(&mut progress, context)).await
+        {
+            drained_bytes += bytes.len();
+            self.sent_on();
         }
     }
 

@@ -7,6 +7,7 @@ use dromon_core::config::model::Kind;
 use dromon_core::exchange::{Attempt, End, Exchange, Input, Local, Step};
 use dromon_core::fault::Reason;
 use dromon_core::h1::Reject;
+use dromon_core::limits::EARLY_ANSWER_WAIT_MS;
 use dromon_core::time::Tick;
 use h2::RecvStream;
 use h2::server::SendResponse;
@@ -41,7 +42,7 @@ pub(super) struct Work {
 /// Serves one stream.
 pub(super) async fn serve(open: Open, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
     let shard = open.0.client.shard.clone();
-    let _under_way = shard.gauges.requests_active.hold();
+    let under_way = shard.gauges.requests_active.hold();
     let (parts, recv) = request.into_parts();
     let source = Source::new(recv);
     let call = Call::new(open, parts, source.is_ended());
@@ -49,6 +50,12 @@ pub(super) async fn serve(open: Open, request: http::Request<RecvStream>, respon
     match work.call.prepare() {
         Ok(()) => carry_out(&mut work).await,
         Err(reject) => refuse(&mut work, &reject).await,
+    }
+    drop(under_way);
+    if !work.source.is_ended() {
+        let until = shard.now().plus_millis(EARLY_ANSWER_WAIT_MS);
+        // Boxed: few streams are answered before their request has come.
+        let _ = work.call.alarm.within(until, Box::pin(work.source.drain())).await;
     }
 }
 
