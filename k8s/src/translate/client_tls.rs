@@ -13,6 +13,10 @@ use crate::objects::Key;
 use super::policy::{Effective, TlsPlace};
 use super::{ProxyIdentity, ProxyRole};
 
+/// An identity that no certificate can have, as its trust domain is empty. Identities that are none at all mean anyone of the
+/// mesh, so this stands where a rule has named whom it wants in words that name no workload.
+const NOBODY: &str = "spiffe:///nobody";
+
 /// What the settings depend on.
 pub struct Asked<'a> {
     pub mesh: &'a Mesh,
@@ -47,7 +51,7 @@ pub fn settings(
         api::ClientTlsMode::IstioMutual => {
             settings.mode = ClientTlsMode::IstioMutual;
             settings.identities = match names {
-                Some(names) => names.into_iter().filter(|it| it.starts_with("spiffe://")).collect(),
+                Some(names) => identities(names, key.map(|(key, _)| key), &field, diagnostics),
                 None => asked.service.identities.clone(),
             };
         }
@@ -62,6 +66,25 @@ pub fn settings(
         }
     }
     (Some(settings), None)
+}
+
+/// The workloads among the names that a rule wants its servers to have; where none is one, the destination is down and the
+/// rule's author told.
+fn identities(
+    names: Vec<String>,
+    key: Option<Key>,
+    field: &str,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Vec<String> {
+    let (workloads, others): (Vec<_>, Vec<_>) = names.into_iter().partition(|it| it.starts_with("spiffe://"));
+    if !workloads.is_empty() {
+        return workloads;
+    }
+    let message = format!("{} names no workload, so nobody is let stand behind the host", others.join(", "));
+    let diagnostic = Diagnostic::error(format!("{field}.subjectAltNames"), message)
+        .hint("write spiffe://TRUST_DOMAIN/ns/NAMESPACE/sa/ACCOUNT, or leave the names out");
+    diagnostics.extend(key.map(|key| diagnostic.on(&key)));
+    vec![NOBODY.to_owned()]
 }
 
 /// The object whose word counts, and the position of the subset in it.

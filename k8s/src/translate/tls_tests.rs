@@ -151,6 +151,22 @@ fn credentials_of_destinations_travel_to_who_names_them() {
 }
 
 #[test]
+fn names_that_are_no_workloads_let_nobody_in() {
+    let rule = |names: &str| {
+        let tls = format!("{{mode: ISTIO_MUTUAL, subjectAltNames: [{names}]}}");
+        client(&[istio("DestinationRule", "a", &format!("{{host: a, trafficPolicy: {{tls: {tls}}}}}"))])
+    };
+    let found = rule("reviews.example, a.default");
+    assert_eq!(tls(&found, "").identities, ["spiffe:///nobody"], "no identities would be anyone of the mesh");
+    let field = "spec.trafficPolicy.tls.subjectAltNames";
+    let told = found.0.diagnostics.iter().find(|it| it.field == field).expect("a diagnostic");
+    assert_eq!(told.object, "DestinationRule/default/a");
+    assert!(told.message.starts_with("reviews.example, a.default names no workload"), "{}", told.message);
+    let mixed = rule("reviews.example, 'spiffe://cluster.local/ns/default/sa/second'");
+    assert_eq!(tls(&mixed, "").identities, ["spiffe://cluster.local/ns/default/sa/second"]);
+}
+
+#[test]
 fn a_rule_of_another_namespace_chooses_no_credential() {
     let pems = pems();
     let parts = [("tls.crt", pems.chain.as_str()), ("tls.key", &pems.key)];
