@@ -240,16 +240,21 @@ pub(super) async fn mutual(newcomer: Newcomer, opening: Opening) -> Option<Sorte
     };
     let declared = newcomer.declared;
     let client = shake_hands(newcomer, opening, config).await?;
-    let inside = match (declared, client.stream.alpn()) {
-        (Protocol::Tcp | Protocol::Tls, _) | (_, Some(alpn::MESH)) => Protocol::Tcp,
-        (Protocol::Auto, None) => Protocol::Auto,
-        _ => Protocol::Http,
-    };
-    match inside {
+    match inside(declared, client.stream.alpn()) {
         Protocol::Tcp => Some(Sorted::Tcp(client, None)),
         Protocol::Http => Some(Sorted::Http(client)),
         // Boxed, since this is where sorting may come from.
-        _ => Box::pin(inspect::sort(client, inside, false)).await,
+        sorted => Box::pin(inspect::sort(client, sorted, false)).await,
+    }
+}
+
+/// What is spoken inside mutual TLS of the mesh. The client's offer tells only where nothing is declared: on a port of HTTP
+/// it would let the client choose to be relayed past what holds for requests.
+fn inside(declared: Protocol, agreed: Option<&[u8]>) -> Protocol {
+    match (declared, agreed) {
+        (Protocol::Tcp | Protocol::Tls, _) | (Protocol::Auto, Some(alpn::MESH)) => Protocol::Tcp,
+        (Protocol::Auto, None) => Protocol::Auto,
+        _ => Protocol::Http,
     }
 }
 
@@ -358,3 +363,6 @@ async fn back_to_hello(client: Client, declared: Protocol) -> Option<(Newcomer, 
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
