@@ -124,6 +124,7 @@ fn main() {
         has_body: false,
         upgrade: false,
         shard: 0,
+        server_tls: None,
     };
     measured(&table, &arrival, &request, times.parse().expect("TIMES"));
 }

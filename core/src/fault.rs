@@ -113,6 +113,8 @@ reasons! {
     HeadTimeout = "head_timeout", 408, "DPE", Downstream, Never;
     /// An expectation other than 100-continue.
     ExpectationFailed = "expectation_failed", 417, "DPE", Downstream, Never;
+    /// The host asked for has TLS settings other than those that the connection came by (RFC 9110, 15.5.20).
+    Misdirected = "misdirected_request", 421, "DPE", Downstream, Never;
     /// A method this port does not serve (CONNECT, TRACE).
     MethodNotAllowed = "method_not_allowed", 405, "DPE", Downstream, Never;
     /// A transfer coding this proxy does not speak.

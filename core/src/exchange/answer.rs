@@ -32,6 +32,14 @@ impl Local {
         Local::new(Reason::NoRoute, detail)
     }
 
+    pub(super) fn misdirected(authority: &[u8]) -> Local {
+        let host = String::from_utf8_lossy(authority);
+        let detail = format!(
+            "{host:?} has TLS settings other than those of the server name that the connection came by; connect anew"
+        );
+        Local::new(Reason::Misdirected, detail)
+    }
+
     pub(super) fn unknown_host(authority: &[u8]) -> Local {
         let host = String::from_utf8_lossy(authority);
         let detail = format!(

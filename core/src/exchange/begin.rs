@@ -57,6 +57,10 @@ impl Exchange {
         let mut exchange = Exchange::new(arrival.arrived, method, table.proxy.expose_reason);
         exchange.finish_by = deadline;
         let asked = Asked { arrival, request, path };
+        if table.is_misdirected(arrival, request.authority()) {
+            let step = exchange.respond(Local::misdirected(request.authority()));
+            return (exchange, step);
+        }
         let step = match table.route(arrival, request, path) {
             Routed::Rule(route) => exchange.take_rule(table, route, asked, now, rng),
             Routed::NotLoaded { host } => exchange.fetch(Kind::VirtualHost, host, now),

@@ -70,6 +70,17 @@ pub struct Arrival {
     pub upgrade: bool,
     /// The shard that serves it, from 0: shares of fast rate limits are lent by shard.
     pub shard: usize,
+    /// Whose TLS settings a gateway's connection came by; none where it ended no TLS by settings of its own.
+    pub server_tls: Option<CameBy>,
+}
+
+/// The TLS settings that a connection came by, as the table in force knows them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CameBy {
+    /// Those at this position in the listener's list.
+    Settings(usize),
+    /// Settings that the listener has no more.
+    Gone,
 }
 
 /// What is known of a TCP connection when it arrives.

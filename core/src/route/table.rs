@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::config::model::{self, ListenerKind, OutboundPolicy, Protocol};
 use crate::config::table::{Destination, DestinationId, ListenerTable, Slot, Table, VirtualHost};
-use crate::exchange::{Arrival, RequestView};
+use crate::exchange::{Arrival, CameBy, RequestView};
 use crate::rng::Rng;
 use crate::route::host::{HostEntry, as_address, split_authority};
 use crate::route::matcher::Subject;
@@ -293,6 +293,22 @@ impl Table {
                 route(&self.parts.default_rule, Matched::Whole, Fixed::Slot(default))
             }
         })
+    }
+
+    /// Whether a gateway's host asks other things of its clients' TLS than the connection was asked: a client certificate,
+    /// say, which a server name without one must not get round.
+    pub fn is_misdirected(&self, arrival: &Arrival, authority: &[u8]) -> bool {
+        let Some(came_by) = arrival.server_tls else { return false };
+        let Some(listener) = self.listeners.get(arrival.listener) else { return false };
+        let own = split_authority(authority).and_then(|(host, _)| listener.server_tls(Some(host)));
+        let Some((at, own)) = own else { return false };
+        match came_by {
+            CameBy::Settings(position) if position == at => false,
+            CameBy::Settings(position) => {
+                listener.tls.get(position).is_none_or(|other| !own.model.asks_as(&other.model))
+            }
+            CameBy::Gone => true,
+        }
     }
 
     fn route_gateway<'t, R: RequestView>(

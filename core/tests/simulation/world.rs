@@ -268,6 +268,7 @@ impl World {
             has_body: false,
             upgrade: self.rng.below(20) == 0,
             shard,
+            server_tls: None,
         };
         let (exchange, step) = self.begin(&arrival, &request, shard);
         let id = self.arrived;

@@ -128,6 +128,7 @@ impl HotPath {
             has_body: false,
             upgrade: false,
             shard: 0,
+            server_tls: None,
         };
         Ok(HotPath {
             table,

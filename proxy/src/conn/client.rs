@@ -6,6 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use dromon_auth::SpiffeId;
+use dromon_core::config::table::Table;
+use dromon_core::exchange::CameBy;
 use dromon_core::limits::DOWNSTREAM_IDLE_MS;
 use dromon_core::proxy_protocol::Addresses;
 use dromon_core::time::Tick;
@@ -99,6 +101,17 @@ impl Client {
     pub(super) fn forwarded_certificate(&self) -> Option<&str> {
         let told = || self.ends.as_deref().map_or("", |ends| &ends.forwarded);
         (self.port.inbound || self.port.gateway).then(told)
+    }
+
+    /// Whose TLS settings it came by, where the listener has settings of its own. By the name that it asked for, since their
+    /// positions change with the table.
+    pub(super) fn server_tls(&self, table: &Table) -> Option<CameBy> {
+        if !self.port.gateway || !self.secure() {
+            return None;
+        }
+        let listener = table.listeners.get(self.listener.index(table)?)?;
+        let found = listener.server_tls(self.stream.sni().map(str::as_bytes));
+        Some(found.map_or(CameBy::Gone, |(at, _)| CameBy::Settings(at)))
     }
 
     /// Whether the client came by TLS.

@@ -209,6 +209,7 @@ fn begin(client: &Client, work: &mut Work, now: Tick) -> (Option<Exchange>, Todo
             has_body: request.head.body() != Body::Empty,
             upgrade: request.head.wants_upgrade(),
             shard: shard.id.0,
+            server_tls: client.server_tls(table),
         };
         let view = request.view(client);
         let whole = view.path_and_query();

@@ -110,6 +110,7 @@ fn outbound() -> Arrival {
         has_body: false,
         upgrade: false,
         shard: 0,
+        server_tls: None,
     }
 }
 

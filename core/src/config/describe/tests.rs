@@ -39,6 +39,7 @@ fn arrival(listener: usize, original_destination: Option<&str>) -> Arrival {
         has_body: false,
         upgrade: false,
         shard: 0,
+        server_tls: None,
     }
 }
 

@@ -88,6 +88,17 @@ pub struct ServerTls {
     pub subject_alt_names: Vec<String>,
 }
 
+impl ServerTls {
+    /// Whether clients are asked and shown the same by both, whatever the hosts that they are for.
+    pub fn asks_as(&self, other: &ServerTls) -> bool {
+        let ServerTls { origin: _, hosts: _, mode, protocol, credentials, .. } = self;
+        (mode, protocol, credentials) == (&other.mode, &other.protocol, &other.credentials)
+            && (self.min_version, self.max_version) == (other.min_version, other.max_version)
+            && self.cipher_suites == other.cipher_suites
+            && self.subject_alt_names == other.subject_alt_names
+    }
+}
+
 /// How a destination's endpoints are spoken to (`DestinationRule` `trafficPolicy.tls`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]

@@ -181,6 +181,7 @@ impl Bench {
             has_body: false,
             upgrade: false,
             shard: 0,
+            server_tls: None,
         }
     }
 

@@ -118,6 +118,7 @@ impl Call {
                 has_body: !self.bodiless,
                 upgrade: self.protocol.is_some(),
                 shard: shard.id.0,
+                server_tls: client.server_tls(table),
             };
             let view = self.view();
             let whole = dromon_core::exchange::RequestView::path_and_query(&view);

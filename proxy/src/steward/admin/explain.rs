@@ -46,6 +46,7 @@ pub fn answer(table: &Table, question: &[u8]) -> Result<Explanation, String> {
         has_body: false,
         upgrade: false,
         shard: 0,
+        server_tls: None,
     };
     Ok(explain(table, &arrival, &question.sample))
 }

@@ -2,6 +2,7 @@ use super::*;
 use crate::config::model::{
     ClientTls, ClientTlsMode, Credential, PrivateKey, ServerTls, TlsMatch, TlsMode, TlsRule,
 };
+use crate::exchange::CameBy;
 use crate::route::RoutedTcp;
 
 const KEY: &str = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n";
@@ -96,6 +97,29 @@ fn without_a_name_only_a_server_of_all_names_answers() {
     let table = world.apply([gateway(vec![server(TlsMode::Passthrough, &["*.example.com"], "")])]);
     assert!(table.listeners[0].server_tls(None).is_none());
     assert!(table.listeners[0].server_tls(Some(b"other.org")).is_none());
+}
+
+#[test]
+fn a_host_of_other_tls_settings_is_misdirected() {
+    let mut world = World::new();
+    let tls = vec![
+        server(TlsMode::Simple, &["a.example"], "default/a"),
+        server(TlsMode::Mutual, &["b.example"], "default/a"),
+        server(TlsMode::Simple, &["c.example"], "default/a"),
+    ];
+    let table = world.apply([gateway(tls)]);
+    let misdirected = |server_tls, host: &str| {
+        let arrival = Arrival { listener: 0, server_tls, ..outbound() };
+        table.is_misdirected(&arrival, host.as_bytes())
+    };
+    let by_a = Some(CameBy::Settings(0));
+    assert!(misdirected(by_a, "b.example") && misdirected(by_a, "B.example:8443"));
+    assert!(misdirected(Some(CameBy::Settings(1)), "a.example"));
+    assert!(misdirected(Some(CameBy::Gone), "a.example"));
+    assert!(!misdirected(by_a, "a.example:443"));
+    assert!(!misdirected(by_a, "c.example"), "settings that ask the same");
+    assert!(!misdirected(by_a, "other.example"), "no host of this listener");
+    assert!(!misdirected(None, "b.example"), "plaintext");
 }
 
 #[test]
