@@ -13,7 +13,7 @@ use crate::session::Sessions;
 use crate::testing::{Forge, authority, id, identity, shake, trust};
 use crate::verify::clients::Clients;
 use crate::verify::named_servers::Servers;
-use crate::verify::{Allowed, Peer};
+use crate::verify::{Allowed, Peer, Vouched};
 
 const NAME: &str = "outbound_.9080_._.reviews.default.svc.cluster.local";
 
@@ -38,10 +38,14 @@ fn mesh_peers_meet_and_know_each_other() {
     assert_eq!(ends.server.server_name(), Some(NAME));
     let group = ends.server.negotiated_key_exchange_group().expect("a group").name();
     assert_eq!(group, NamedGroup::X25519MLKEM768);
-    let peer =
-        |chain: Option<&[_]>| Peer::of(chain.expect("a chain"), None).expect("alive").expect("a peer").id;
+    let peer_by = |chain: Option<&[_]>, vouched| {
+        Peer::of(chain.expect("a chain"), vouched, None).expect("alive").expect("a peer").id
+    };
+    let peer = |chain| peer_by(chain, Vouched::ByMesh);
     assert_eq!(peer(ends.server.peer_certificates()), Some(id("productpage")));
     assert_eq!(peer(ends.client.peer_certificates()), Some(id("reviews")));
+    // The same names by the word of another CA, as a gateway's customer may have, make no workload of the mesh.
+    assert_eq!(peer_by(ends.server.peer_certificates(), Vouched::ByOthers), None);
 }
 
 #[test]
@@ -54,9 +58,12 @@ fn a_second_connection_is_resumed_and_knows_its_peer() {
     assert!(again.is_done());
     assert_eq!(again.server.handshake_kind(), Some(HandshakeKind::Resumed));
     let chain = again.server.peer_certificates().expect("the chain of the first connection");
-    assert_eq!(Peer::of(chain, None).expect("alive").expect("a peer").id, Some(id("productpage")));
+    assert_eq!(
+        Peer::of(chain, Vouched::ByMesh, None).expect("alive").expect("a peer").id,
+        Some(id("productpage"))
+    );
     let later = crate::testing::seconds_from_now(4_000);
-    assert_eq!(Peer::of(chain, Some(later)).expect_err("over").reason(), Reason::Expired);
+    assert_eq!(Peer::of(chain, Vouched::ByMesh, Some(later)).expect_err("over").reason(), Reason::Expired);
 }
 
 #[test]

@@ -14,4 +14,4 @@ pub mod peer;
 mod tests;
 
 pub use allowed::Allowed;
-pub use peer::{Peer, workload_of};
+pub use peer::{Peer, Vouched, workload_of};

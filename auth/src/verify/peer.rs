@@ -7,12 +7,21 @@ use crate::certificate::CertificateInfo;
 use crate::failure::PeerError;
 use crate::spiffe::SpiffeId;
 
+/// By whose roots a peer's certificate was verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vouched {
+    /// The mesh's own: a SPIFFE id in it is the mesh's word.
+    ByMesh,
+    /// Others', such as a gateway's customer: what it says of the mesh's workloads is nothing to the mesh.
+    ByOthers,
+}
+
 /// A peer whose certificate was verified in this handshake or, for a resumed session, in an earlier one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// The names of kind URI in its certificate.
     pub uris: Vec<String>,
-    /// The workload it is, if it is one.
+    /// The workload it is, if it is one and the mesh vouches for that.
     pub id: Option<SpiffeId>,
 }
 
@@ -22,11 +31,15 @@ impl Peer {
     ///
     /// # Errors
     /// The certificate of a resumed session has expired.
-    pub fn of(chain: &[CertificateDer<'_>], resumed_at: Option<UnixTime>) -> Result<Option<Peer>, PeerError> {
+    pub fn of(
+        chain: &[CertificateDer<'_>],
+        vouched: Vouched,
+        resumed_at: Option<UnixTime>,
+    ) -> Result<Option<Peer>, PeerError> {
         let Some(leaf) = chain.first() else { return Ok(None) };
         let uris: Vec<String> = uris_of(leaf).unwrap_or_default();
-        let id = match uris.as_slice() {
-            [uri] => uri.parse().ok(),
+        let id = match (vouched, uris.as_slice()) {
+            (Vouched::ByMesh, [uri]) => uri.parse().ok(),
             _ => None,
         };
         if let Some(now) = resumed_at {

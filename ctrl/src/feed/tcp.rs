@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use dromon_auth::options::Options;
 use dromon_auth::tls::server::mesh_server;
-use dromon_auth::verify::Peer;
+use dromon_auth::verify::{Peer, Vouched};
 use dromon_auth::{Failure, Identity, Reason, Sessions, SpiffeId, alpn};
 use dromon_core::limits::FEED_HANDSHAKES_MAX;
 use dromon_k8s::diagnostic::Severity;
@@ -112,7 +112,7 @@ async fn shake(stream: TcpStream, config: Arc<ServerConfig>) -> Result<Connectio
     };
     let (_, tls) = stream.get_ref();
     let resumed = (tls.handshake_kind() == Some(HandshakeKind::Resumed)).then(UnixTime::now);
-    let peer = Peer::of(tls.peer_certificates().unwrap_or_default(), resumed)
+    let peer = Peer::of(tls.peer_certificates().unwrap_or_default(), Vouched::ByMesh, resumed)
         .map_err(|error| Failure::new(error.reason(), error.to_string()))?;
     let id = peer.and_then(|peer| peer.id);
     let id = id.ok_or_else(|| Failure::new(Reason::NoCertificate, "the caller has no identity"))?;

@@ -9,8 +9,9 @@ use std::rc::Rc;
 
 use dromon_auth::alpn;
 use dromon_auth::failure::{Failure, Reason};
+use dromon_auth::verify::Vouched;
 use dromon_core::client_hello::{self, HelloError};
-use dromon_core::config::model::{ListenerKind, MtlsMode, Protocol};
+use dromon_core::config::model::{ListenerKind, MtlsMode, Protocol, TlsMode};
 use dromon_core::limits::{
     CLIENT_HELLO_BYTES_MAX, DETECT_LOOK_MS, PREFACE_MS_MAX, PROXY_HEADER_BYTES_MAX, TLS_HANDSHAKE_MS,
 };
@@ -239,7 +240,7 @@ pub(super) async fn mutual(newcomer: Newcomer, opening: Opening) -> Option<Sorte
         return None;
     };
     let declared = newcomer.declared;
-    let client = shake_hands(newcomer, opening, config).await?;
+    let client = shake_hands(newcomer, opening, config, Vouched::ByMesh).await?;
     match inside(declared, client.stream.alpn()) {
         Protocol::Tcp => Some(Sorted::Tcp(client, None)),
         Protocol::Http => Some(Sorted::Http(client)),
@@ -269,7 +270,7 @@ async fn gateway(newcomer: Newcomer) -> Option<Sorted> {
     };
     enum Chosen {
         Pass,
-        End(std::sync::Arc<ServerConfig>, Protocol),
+        End(std::sync::Arc<ServerConfig>, Vouched, Protocol),
         Down(String),
     }
     let name = opening.hello.server_name.as_deref();
@@ -281,15 +282,17 @@ async fn gateway(newcomer: Newcomer) -> Option<Sorted> {
         }
         let tls = newcomer.shard.tls();
         Some(match tls.server(&listener.model.name, at).map(|served| served.config()) {
-            Some(Ok(config)) => Chosen::End(config.clone(), settings.model.protocol),
+            Some(Ok(config)) => {
+                Chosen::End(config.clone(), vouched(settings.model.mode), settings.model.protocol)
+            }
             Some(Err(reason)) => Chosen::Down(reason.to_owned()),
             None => Chosen::Down("its settings are not in force yet".to_owned()),
         })
     });
     match chosen.flatten() {
         Some(Chosen::Pass) => Some(Sorted::Tcp(newcomer.client(Some(opening)), None)),
-        Some(Chosen::End(config, protocol)) => {
-            let client = shake_hands(newcomer, opening, config).await?;
+        Some(Chosen::End(config, vouched, protocol)) => {
+            let client = shake_hands(newcomer, opening, config, vouched).await?;
             match protocol {
                 Protocol::Tcp => Some(Sorted::Tcp(client, None)),
                 _ => Some(Sorted::Http(client)),
@@ -308,14 +311,21 @@ async fn gateway(newcomer: Newcomer) -> Option<Sorted> {
     }
 }
 
+/// By whose roots a gateway checks clients in this mode. Only ISTIO_MUTUAL asks for the mesh's; a customer's CA that names a
+/// workload of the mesh must not make its client one.
+fn vouched(mode: TlsMode) -> Vouched {
+    if mode == TlsMode::IstioMutual { Vouched::ByMesh } else { Vouched::ByOthers }
+}
+
 async fn shake_hands(
     newcomer: Newcomer,
     opening: Opening,
     config: std::sync::Arc<ServerConfig>,
+    vouched: Vouched,
 ) -> Option<Client> {
     let Newcomer { shard, listener, socket, peer, port, .. } = newcomer;
     let deadline = shard.now().plus_millis(TLS_HANDSHAKE_MS);
-    let shaken = within(deadline, tls::accept(socket, opening, config, &shard.tls_scratch)).await;
+    let shaken = within(deadline, tls::accept(socket, opening, config, vouched, &shard.tls_scratch)).await;
     let failure = match shaken {
         Ok(Ok(stream)) => {
             shard.gauges.downstream_tls_handshakes_total.add(1);

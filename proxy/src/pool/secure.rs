@@ -33,7 +33,7 @@ pub(super) async fn secure(
         Ok(Some(secured)) => secured,
         Err(text) => return Err(failed(shard, wanted, "no_credential", text.to_string())),
     };
-    let shaking = tls::connect(socket, secured.name, secured.config, &shard.tls_scratch);
+    let shaking = tls::connect(socket, secured.name, secured.config, secured.vouched, &shard.tls_scratch);
     match within(by, shaking).await {
         Ok(Ok(stream)) => {
             shard.gauges.upstream_tls_handshakes_total.add(1);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use dromon_auth::options::Options;
 use dromon_auth::tls::client::{mesh_client, origination};
-use dromon_auth::verify::Allowed;
 use dromon_auth::verify::named_servers::Servers;
+use dromon_auth::verify::{Allowed, Vouched};
 use dromon_auth::{Credential, SpiffeId, alpn};
 use dromon_core::config::model::{ClientTls, ClientTlsMode};
 use dromon_core::config::table::Destination;
@@ -24,6 +24,8 @@ use crate::shard::Shard;
 pub struct Secured {
     /// What is offered and checked.
     pub config: Arc<ClientConfig>,
+    /// By whose roots the server is checked.
+    pub vouched: Vouched,
     /// The name to ask for.
     pub name: ServerName<'static>,
 }
@@ -123,7 +125,7 @@ impl TlsTable {
         };
         // What a certificate of the mesh names is an account; the name asked for only tells servers apart.
         let name = server_name(&name).or_else(|_| server_name(host(destination)))?;
-        Ok(Secured { config, name })
+        Ok(Secured { config, vouched: Vouched::ByMesh, name })
     }
 
     /// Towards a server outside the mesh.
@@ -166,7 +168,7 @@ impl TlsTable {
             "" => host(destination),
             sni => sni,
         };
-        Ok(Secured { config, name: server_name(name)? })
+        Ok(Secured { config, vouched: Vouched::ByOthers, name: server_name(name)? })
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is spoken inside mutual TLS.
+//! What is spoken inside mutual TLS, and who counts as whom.
 
 use super::*;
 
@@ -13,4 +13,12 @@ fn what_a_client_offers_never_makes_a_port_of_http_raw_tcp() {
     assert_eq!(inside(Protocol::Auto, Some(alpn::MESH_H2)), Protocol::Http);
     assert_eq!(inside(Protocol::Auto, None), Protocol::Auto);
     assert_eq!(inside(Protocol::Tcp, Some(alpn::MESH_H2)), Protocol::Tcp);
+}
+
+#[test]
+fn only_the_mesh_vouches_for_its_workloads() {
+    assert_eq!(vouched(TlsMode::IstioMutual), Vouched::ByMesh);
+    for mode in [TlsMode::Simple, TlsMode::Mutual, TlsMode::OptionalMutual] {
+        assert_eq!(vouched(mode), Vouched::ByOthers, "{mode:?}");
+    }
 }

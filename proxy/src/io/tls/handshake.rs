@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use dromon_auth::failure::{Failure, Reason};
-use dromon_auth::verify::peer::Peer;
+use dromon_auth::verify::peer::{Peer, Vouched};
 use dromon_core::client_hello::ClientHello;
 use dromon_core::limits::{DRAIN_BYTES_MAX, TLS_HANDSHAKE_BYTES_MAX, TLS_PARTING_MS_MAX};
 use rustls::pki_types::{ServerName, UnixTime};
@@ -31,7 +31,7 @@ pub struct Opening {
     pub hello: ClientHello,
 }
 
-/// Serves a handshake that has begun. The caller has a deadline for it.
+/// Serves a handshake that has begun; `vouched` says whose roots the configuration checks clients by. The caller has a deadline for it.
 ///
 /// # Errors
 /// The peer and this end do not come to terms; the peer is told why, and the socket is closed.
@@ -39,13 +39,14 @@ pub async fn accept(
     socket: Socket,
     opening: Opening,
     config: Arc<ServerConfig>,
+    vouched: Vouched,
     scratch: &Rc<Scratch>,
 ) -> Result<TlsStream, Failure> {
     let session = Session::server(config).map_err(|error| Failure::of(&error))?;
     let stream = TlsStream::new(socket, session, scratch.clone());
     stream.preload(opening.bytes);
     let failure = match complete(&stream).await {
-        Ok(()) => match facts(&stream, opening.hello.server_name) {
+        Ok(()) => match facts(&stream, vouched, opening.hello.server_name) {
             Ok(facts) => return Ok(stream.with_facts(facts)),
             Err(failure) => failure,
         },
@@ -55,7 +56,7 @@ pub async fn accept(
     Err(failure)
 }
 
-/// Opens a connection to a server of this name. The caller has a deadline for it.
+/// Opens a connection to a server of this name; `vouched` says whose roots the configuration checks it by. The caller has a deadline for it.
 ///
 /// # Errors
 /// The peer and this end do not come to terms; the peer is told why, and the socket is closed.
@@ -63,12 +64,13 @@ pub async fn connect(
     socket: Socket,
     name: ServerName<'static>,
     config: Arc<ClientConfig>,
+    vouched: Vouched,
     scratch: &Rc<Scratch>,
 ) -> Result<TlsStream, Failure> {
     let session = Session::client(config, name).map_err(|error| Failure::of(&error))?;
     let stream = TlsStream::new(socket, session, scratch.clone());
     stream.start();
-    match complete(&stream).await.and_then(|()| facts(&stream, None)) {
+    match complete(&stream).await.and_then(|()| facts(&stream, vouched, None)) {
         Ok(facts) => Ok(stream.with_facts(facts)),
         Err(failure) => {
             // The alert, as far as the kernel takes it.
@@ -112,10 +114,10 @@ fn broken(error: io::Error) -> Failure {
     Failure::new(Reason::Truncated, format!("the connection broke in the middle of the handshake: {error}"))
 }
 
-fn facts(stream: &TlsStream, server_name: Option<Box<str>>) -> Result<Facts, Failure> {
+fn facts(stream: &TlsStream, vouched: Vouched, server_name: Option<Box<str>>) -> Result<Facts, Failure> {
     stream.with_session(|session| {
         let resumed_at = session.is_resumed().then(UnixTime::now);
-        let peer = Peer::of(session.peer_certificates(), resumed_at)
+        let peer = Peer::of(session.peer_certificates(), vouched, resumed_at)
             .map_err(|error| Failure::new(error.reason(), error.to_string()))?;
         Ok(Facts { peer, alpn: session.alpn().map(Into::into), server_name })
     })

@@ -8,7 +8,7 @@ use dromon_auth::failure::{Failure, Reason};
 use dromon_auth::options::Options;
 use dromon_auth::tls::client::mesh_client;
 use dromon_auth::tls::server::mesh_server;
-use dromon_auth::verify::Allowed;
+use dromon_auth::verify::{Allowed, Vouched};
 use dromon_auth::{Identity, Sessions, SpiffeId, Trust, TrustDomain, alpn};
 use dromon_core::client_hello;
 use monoio::net::{TcpListener, TcpStream};
@@ -184,13 +184,18 @@ where
             let address = acceptor.local_addr().expect("bound");
             let up = async {
                 let socket = Socket::new(TcpStream::connect_addr(address).await.expect("connected"));
-                client(connect(socket, name(), for_client, &scratch).await.expect("let in")).await;
+                client(connect(socket, name(), for_client, Vouched::ByMesh, &scratch).await.expect("let in"))
+                    .await;
             };
             let down = async {
                 let (stream, _) = acceptor.accept().await.expect("accepted");
                 let opening = Opening::default();
-                server(accept(Socket::new(stream), opening, for_server, &scratch).await.expect("let in"))
-                    .await;
+                server(
+                    accept(Socket::new(stream), opening, for_server, Vouched::ByMesh, &scratch)
+                        .await
+                        .expect("let in"),
+                )
+                .await;
             };
             monoio::join!(up, down);
         });
