@@ -5,9 +5,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls::RootCertStore;
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 
 use crate::certificate::{CertificateError, CertificateInfo, fingerprint, read_all, read_chain};
+use crate::pem;
 
 /// Where distributions keep the bundle of public roots, in the order to try.
 pub const SYSTEM_BUNDLES: &[&str] = &[
@@ -34,6 +36,9 @@ pub enum RootsError {
         /// What is wrong.
         text: String,
     },
+    /// Revocation lists were given and none can be read, or not all.
+    #[error("revocation lists: {0}")]
+    Revocations(String),
     /// Not one of many can be used.
     #[error("root certificates: none of {0} can be used")]
     NoneUsable(usize),
@@ -45,6 +50,7 @@ pub struct Roots {
     store: Arc<RootCertStore>,
     fingerprints: Arc<BTreeSet<String>>,
     certificates: Arc<[CertificateDer<'static>]>,
+    revocations: Arc<[CertificateRevocationListDer<'static>]>,
 }
 
 impl Roots {
@@ -65,7 +71,12 @@ impl Roots {
             store.add(root.clone()).map_err(|error| unusable(error.to_string()))?;
             fingerprints.insert(name);
         }
-        Ok(Roots { store: Arc::new(store), fingerprints: Arc::new(fingerprints), certificates: all.into() })
+        Ok(Roots {
+            store: Arc::new(store),
+            fingerprints: Arc::new(fingerprints),
+            certificates: all.into(),
+            revocations: Arc::from([]),
+        })
     }
 
     /// Reads a bundle and leaves out what cannot be used: a system's public roots, or what a user was given.
@@ -88,7 +99,35 @@ impl Roots {
         if store.is_empty() {
             return Err(RootsError::NoneUsable(known));
         }
-        Ok(Roots { store: Arc::new(store), fingerprints: Arc::new(fingerprints), certificates })
+        Ok(Roots {
+            store: Arc::new(store),
+            fingerprints: Arc::new(fingerprints),
+            certificates,
+            revocations: Arc::from([]),
+        })
+    }
+
+    /// The same roots with what they have revoked, in PEM; nothing where the text is empty. With lists every certificate below a
+    /// root has to be in the care of one that is not out of date.
+    ///
+    /// # Errors
+    /// The text holds no list, or one that cannot be read.
+    pub fn with_revocations(self, pem: &[u8]) -> Result<Roots, RootsError> {
+        if pem.trim_ascii().is_empty() {
+            return Ok(self);
+        }
+        pem::check(pem).map_err(RootsError::Revocations)?;
+        let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(pem).collect();
+        let lists = lists.map_err(|error| RootsError::Revocations(error.to_string()))?;
+        if lists.is_empty() {
+            return Err(RootsError::Revocations("there is none (-----BEGIN X509 CRL-----)".to_owned()));
+        }
+        Ok(Roots { revocations: lists.into(), ..self })
+    }
+
+    /// The revocation lists in DER.
+    pub(crate) fn revocations(&self) -> &[CertificateRevocationListDer<'static>] {
+        &self.revocations
     }
 
     /// The SHA-256 fingerprints of the roots.

@@ -103,7 +103,8 @@ impl Parts {
     }
 
     fn roots(&mut self, roots: &Roots) -> &mut Parts {
-        self.texts(roots.fingerprints().iter())
+        self.texts(roots.fingerprints().iter()).add(&roots.revocations().len().to_le_bytes());
+        roots.revocations().iter().fold(self, |parts, list| parts.add(list))
     }
 
     fn trust(&mut self, trust: &Trust) -> &mut Parts {

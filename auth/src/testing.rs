@@ -68,6 +68,7 @@ impl Forge {
         let key = rcgen::KeyPair::generate().expect("a key");
         let mut params = rcgen::CertificateParams::default();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
         let root = params.self_signed(&key).expect("a root").pem();
         Forge { issuer: rcgen::Issuer::new(params, key), root }
     }
@@ -86,6 +87,29 @@ impl Forge {
         change(&mut params);
         let leaf = params.signed_by(&key, &self.issuer).expect("a leaf");
         (leaf.pem(), key.serialize_pem())
+    }
+
+    /// A revocation list of these serial numbers, PEM, that holds until so many seconds from now.
+    pub fn revoke(&self, serials: &[u64], until_seconds: i64) -> String {
+        let at = |seconds| {
+            let seconds = seconds_from_now(seconds).as_secs() as i64;
+            time::OffsetDateTime::from_unix_timestamp(seconds).expect("a date")
+        };
+        let revoked = |serial: &u64| rcgen::RevokedCertParams {
+            serial_number: (*serial).into(),
+            revocation_time: at(-600),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = rcgen::CertificateRevocationListParams {
+            this_update: at(-600),
+            next_update: at(until_seconds),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).expect("a list").pem().expect("PEM")
     }
 
     /// A server's credential for these DNS names.

@@ -28,7 +28,7 @@ pub enum Clients {
         /// Whose ids are the mesh's.
         trust: Trust,
     },
-    /// Whoever these roots vouch for and has one of these names (any, if there are none).
+    /// Whoever these roots vouch for and have not revoked, and has one of these names (any, if there are none).
     Known {
         /// Who vouches.
         roots: Roots,
@@ -47,6 +47,7 @@ impl Clients {
             Clients::Known { roots, names, optional } => (roots, *optional, Rule::Names(names.clone())),
         };
         let chain = WebPkiClientVerifier::builder_with_provider(roots.store(), provider().clone());
+        let chain = chain.with_crls(roots.revocations().iter().cloned()).enforce_revocation_expiration();
         let chain = if optional { chain.allow_unauthenticated() } else { chain };
         // Sidecars have one certificate and need no hint which to show; the hints would only make the handshake longer.
         let chain = if matches!(rule, Rule::Mesh(_)) { chain.clear_root_hint_subjects() } else { chain };

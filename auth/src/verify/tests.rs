@@ -172,6 +172,32 @@ fn a_gateway_asks_clients_for_certificates_as_its_mode_says() {
 }
 
 #[test]
+fn a_gateway_lets_in_no_client_that_is_revoked() {
+    let (forge, sessions) = (Forge::new(), Sessions::new());
+    let own = forge.credential(&["shop.example"]);
+    let of = |serial: u64| {
+        let (chain, key) = forge.leaf(|params| params.serial_number = Some(serial.into()));
+        Credential::from_pem(chain.as_bytes(), key.as_bytes()).expect("a credential")
+    };
+    let meet = |lists: &str, shown: &Arc<ClientConfig>| {
+        let mut hosts = CredentialsBySni::default();
+        assert!(hosts.insert("shop.example", Ok(&own)));
+        let roots = forge.roots().with_revocations(lists.as_bytes()).expect("lists");
+        let rule = Clients::Known { roots, names: Vec::new(), optional: true };
+        let server = gateway_server(Arc::new(hosts), &rule, &Options::public(&[]), &sessions);
+        shake(shown, &server.expect("a server"), "shop.example")
+    };
+    let (one, two) = (any_client(Some(&of(1))), any_client(Some(&of(2))));
+    assert!(meet("", &one).is_done(), "without a list nobody is revoked");
+    let list = forge.revoke(&[1], 600);
+    assert_eq!(meet(&list, &one).refused_by_server().reason, Reason::Revoked, "nor by the session before");
+    assert!(meet(&list, &two).is_done());
+    assert!(!meet(&forge.revoke(&[], -60), &two).is_done(), "a list that is out of date tells nothing");
+    assert!(!meet(&Forge::new().revoke(&[], 600), &two).is_done(), "nor does one of another CA");
+    assert!(forge.roots().with_revocations(b"no list").is_err());
+}
+
+#[test]
 fn origination_checks_the_name_or_the_list_of_names() {
     let forge = Forge::new();
     let mut hosts = CredentialsBySni::default();

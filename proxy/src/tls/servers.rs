@@ -82,7 +82,9 @@ impl TlsTable {
         let (credential, source) = shown(tls)?;
         let clients = match model.mode {
             TlsMode::Mutual | TlsMode::OptionalMutual => Clients::Known {
-                roots: authorities(source)?,
+                roots: authorities(source)?
+                    .with_revocations(source.crl.as_bytes())
+                    .map_err(|error| format!("credential {}: {error}", source.name))?,
                 names: model.subject_alt_names.clone(),
                 optional: model.mode == TlsMode::OptionalMutual,
             },
