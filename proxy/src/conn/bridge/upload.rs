@@ -12,6 +12,7 @@ use dromon_core::fault::Reason;
 use dromon_core::h1::{Reject, Rule};
 use dromon_core::h2::grpc_web::Decoder;
 use dromon_core::h2::trailers_from_h1;
+use dromon_core::limits::WRITE_STALL_MS;
 use dromon_core::time::Tick;
 use h2::SendStream;
 
@@ -20,6 +21,7 @@ use crate::conn::client::Client;
 use crate::conn::framing::{Framing, Take};
 use crate::conn::work::{Flags, Upload};
 use crate::sys::buffer::Buffer;
+use crate::sys::clock;
 
 /// Up to this size a part of a body is copied rather than handed over with the buffer it lies in.
 const COPIED_BYTES_MAX: usize = 4 * 1024;
@@ -115,7 +117,11 @@ async fn send(
         stream.reserve_capacity(bytes.len());
         let mut room = stream.capacity();
         if room == 0 {
-            let more = client.alarm.within(deadline, poll_fn(|context| stream.poll_capacity(context)));
+            // An upstream that grants no window must not hold the client where no timeout of a rule does.
+            let stalls_at = clock::coarse().plus_millis(WRITE_STALL_MS);
+            let more = client
+                .alarm
+                .within(stalls_at.min(deadline), poll_fn(|context| stream.poll_capacity(context)));
             room = match more.await {
                 Ok(Some(Ok(room))) => room,
                 Ok(_) => return Err(Broken::ReceiverGone),
