@@ -48,9 +48,11 @@ pub const H2_OUTBOUND_BYTES_MAX: usize = 64 * 1024;
 pub const H2_CONTINUATIONS_MAX: u32 = 8;
 /// Time for a header block to end once its first frame has begun, in milliseconds.
 pub const H2_HEADER_BLOCK_MS: u64 = 5_000;
-/// Streams that a peer may reset in a second.
+/// Streams that a peer may reset in a second, beside one for each that was answered and not set against a reset before.
 pub const H2_RESETS_PER_S_MAX: u32 = 100;
-/// Streams that a peer may reset in a connection's life.
+/// Answered streams that are kept in mind for that: what a peer in good standing may reset at once.
+pub const H2_RESET_CREDIT_MAX: u64 = 1_000;
+/// Streams that a peer may reset in a connection's life, beside one for each answered.
 pub const H2_RESETS_MAX: u64 = 10_000;
 /// Streams that a client may reset before their answer, whatever share of its streams they are.
 pub const H2_RESETS_UNANSWERED_MIN: u64 = 50;

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::limits::{
     H2_CONTINUATIONS_MAX, H2_EMPTY_DATA_PER_S_MAX, H2_HEADER_BLOCK_MS, H2_OTHER_FRAMES_PER_S_MAX,
-    H2_PINGS_PER_S_MAX, H2_PRIORITY_PER_STREAM_MAX, H2_RESETS_MAX, H2_RESETS_PER_S_MAX,
+    H2_PINGS_PER_S_MAX, H2_PRIORITY_PER_STREAM_MAX, H2_RESET_CREDIT_MAX, H2_RESETS_MAX, H2_RESETS_PER_S_MAX,
     H2_RESETS_UNANSWERED_MIN, H2_SETTINGS_PER_S_MAX, H2_STREAM_ERRORS_MAX, H2_WINDOW_UPDATES_PER_DATA_MAX,
 };
 use crate::time::Tick;
@@ -97,6 +97,9 @@ pub struct Meter {
     priorities: u64,
     window_updates: u64,
     data_sent: u64,
+    /// Streams answered that no reset beyond the budget of a second was set against.
+    reset_credit: u64,
+    answered: u64,
     reset_rate: Rate,
     setting_rate: Rate,
     ping_rate: Rate,
@@ -161,6 +164,13 @@ impl Meter {
         self.data_sent += 1;
     }
 
+    /// This side has begun to answer a stream. A connection may carry many callers, some of whom give up at once: for what
+    /// was answered, as many resets more are no abuse.
+    pub fn answered(&mut self) {
+        self.answered += 1;
+        self.reset_credit = (self.reset_credit + 1).min(H2_RESET_CREDIT_MAX);
+    }
+
     /// The peer has reset a stream before it had an answer.
     ///
     /// # Errors
@@ -210,8 +220,11 @@ impl Meter {
             // RST_STREAM
             3 => {
                 self.resets += 1;
-                let slow = self.reset_rate.spend(H2_RESETS_PER_S_MAX, now);
-                within(slow && self.resets <= H2_RESETS_MAX, Trip::RapidReset)
+                let slow = self.reset_rate.spend(H2_RESETS_PER_S_MAX, now) || self.reset_credit > 0;
+                if self.reset_rate.count > H2_RESETS_PER_S_MAX {
+                    self.reset_credit = self.reset_credit.saturating_sub(1);
+                }
+                within(slow && self.resets <= H2_RESETS_MAX + self.answered, Trip::RapidReset)
             }
             // SETTINGS
             4 => within(self.setting_rate.spend(H2_SETTINGS_PER_S_MAX, now), Trip::Settings),

@@ -111,6 +111,23 @@ fn giving_up_early_is_no_abuse_while_most_calls_are_answered() {
 }
 
 #[test]
+fn resets_beyond_the_budget_are_set_against_answers() {
+    let mut meter = Meter::of_client();
+    meter.inspect(PREFACE, Tick(1)).1.unwrap();
+    (0..300).for_each(|_| meter.answered());
+    assert_eq!(passed(&mut meter, 3, 0, 4), (H2_RESETS_PER_S_MAX + 300, Trip::RapidReset));
+    let mut meter = Meter::of_upstream();
+    (0..1_000_000).for_each(|_| meter.answered());
+    let most = H2_RESETS_PER_S_MAX + H2_RESET_CREDIT_MAX as u32;
+    assert_eq!(passed(&mut meter, 3, 0, 4), (most, Trip::RapidReset), "however long it was good");
+    let mut meter = Meter::of_upstream();
+    for turn in 0..H2_RESETS_MAX + 1 {
+        meter.answered();
+        meter.inspect(&frame(3, 0, 4), Tick(turn / 50 * SECOND_NS)).1.unwrap();
+    }
+}
+
+#[test]
 fn pieces_are_metered_as_the_whole() {
     let mut bytes = PREFACE.to_vec();
     bytes.extend(frame(4, 0, 12));

@@ -1,5 +1,6 @@
 //! The answer on its way to the client.
 
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::call::{Call, field_bytes};
+use super::server::Conn;
 use crate::io::Interrupted;
 use crate::sys::clock;
 
@@ -22,6 +24,7 @@ const FRAME_BYTES: usize = 16 * 1024;
 
 /// The stream towards the client, and what is told of the answer.
 pub(super) struct Reply {
+    conn: Rc<Conn>,
     respond: SendResponse<Bytes>,
     body: Option<SendStream<Bytes>>,
     /// The answer, or an interim one, was begun.
@@ -61,8 +64,9 @@ impl Cut {
 }
 
 impl Reply {
-    pub(super) fn new(respond: SendResponse<Bytes>) -> Reply {
+    pub(super) fn new(conn: Rc<Conn>, respond: SendResponse<Bytes>) -> Reply {
         Reply {
+            conn,
             respond,
             body: None,
             started: false,
@@ -95,6 +99,7 @@ impl Reply {
         self.status = head.status().as_u16();
         self.head_bytes = (field_bytes(head.headers()) + b":status: 200".len()) as u64;
         self.body = Some(self.respond.send_response(head, end).map_err(|_| Cut::Gone)?);
+        self.conn.answered();
         Ok(())
     }
 

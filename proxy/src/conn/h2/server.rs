@@ -40,6 +40,11 @@ impl Conn {
         self.meter.borrow_mut().data_sent();
     }
 
+    /// A stream's answer has begun.
+    pub(super) fn answered(&self) {
+        self.meter.borrow_mut().answered();
+    }
+
     /// The client has reset a stream before its answer had begun.
     pub(super) fn reset_unanswered(&self) {
         let spent = self.meter.borrow_mut().reset_unanswered();

@@ -45,8 +45,9 @@ pub(super) async fn serve(open: Open, request: http::Request<RecvStream>, respon
     let under_way = shard.gauges.requests_active.hold();
     let (parts, recv) = request.into_parts();
     let source = Source::new(recv);
+    let reply = Reply::new(open.0.clone(), respond);
     let call = Call::new(open, parts, source.is_ended());
-    let mut work = Work { call, source, reply: Reply::new(respond) };
+    let mut work = Work { call, source, reply };
     match work.call.prepare() {
         Ok(()) => carry_out(&mut work).await,
         Err(reject) => refuse(&mut work, &reject).await,
