@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod balance;
+pub mod capture;
 pub mod client_hello;
 pub mod config;
 pub mod date;

@@ -304,6 +304,8 @@ pub const PREFACE_MS_MAX: u64 = 10_000;
 pub const PEERS_MAX: usize = 1_024;
 /// Session tickets that a server sends after a full handshake.
 pub const TLS_TICKETS: usize = 1;
+/// Entries of one list of ports, ranges or interfaces that capture takes: each is a rule that new connections pass in turn.
+pub const CAPTURE_ENTRIES_MAX: usize = 256;
 
 const _: () = assert!(FETCH_WAITERS_MAX <= CONNECTIONS_PER_SHARD_MAX as u64);
 const _: () = assert!(LEASE_CREDITS_MIN < LEASE_CREDITS_MAX);

@@ -3,13 +3,34 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use dromon_core::limits;
 use dromon_core::settings::{Driver, Pin};
 
-/// The data plane of a Dromon mesh: one process beside a workload (sidecar) or at the mesh's edge (gateway).
+use crate::capture;
+
+/// What `dromon-proxy` does.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "dromon-proxy", version, max_term_width = 110)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct CommandLine {
+    /// Something else than to serve.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How to serve; none with a command.
+    #[command(flatten)]
+    pub serve: Option<Args>,
+}
+
+/// What `dromon-proxy` does besides serving.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Have new TCP connections of this network namespace pass through the proxy, by netfilter rules
+    Capture(capture::Args),
+}
+
+/// The data plane of a Dromon mesh: one process beside a workload (sidecar) or at the mesh's edge (gateway).
+#[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Who this proxy is: sidecar~NAME.NAMESPACE or gateway~NAME.NAMESPACE
     #[arg(long, env = "DROMON_PROXY_ID")]

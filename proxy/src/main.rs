@@ -1,6 +1,7 @@
 //! The data plane's process: shards that carry traffic, and a steward that keeps their configuration.
 
 mod args;
+mod capture;
 mod conn;
 mod io;
 mod mailbox;
@@ -17,12 +18,22 @@ use anyhow::Context;
 use clap::Parser;
 use dromon_core::config::model::Role;
 
+use crate::args::Command;
 use crate::shard::{Machine, plan};
 use crate::sys::cpu;
 
 fn main() -> anyhow::Result<ExitCode> {
-    let args = args::Args::parse();
-    let settings = steward::Settings::try_from(&args)?;
+    let line = args::CommandLine::parse();
+    match (line.command, line.serve) {
+        (Some(Command::Capture(args)), _) => Ok(capture::run(&args)),
+        (None, Some(args)) => serve(&args),
+        // Clap has asked for what serving needs.
+        (None, None) => Ok(ExitCode::FAILURE),
+    }
+}
+
+fn serve(args: &args::Args) -> anyhow::Result<ExitCode> {
+    let settings = steward::Settings::try_from(args)?;
     let machine = Machine {
         processors: cpu::affinity().context("cannot learn which processors this process may use")?,
         quota: cpu::quota(),

@@ -2,7 +2,7 @@
 //!
 //! Each file wraps one facility behind a safe interface: [`clock`] time, [`cpu`] affinity, [`runtime`] the driver
 //! chosen by really building it, [`socket`] owned-buffer I/O with options and peeks, [`buffer`] what that I/O fills,
-//! [`congestion`] what connections within the machine are spared.
+//! [`congestion`] what connections within the machine are spared, [`loopback`] addresses of `lo`.
 #![allow(unsafe_code)]
 
 pub mod buffer;
@@ -10,6 +10,7 @@ pub mod clock;
 pub mod congestion;
 pub mod cpu;
 pub mod listen;
+pub mod loopback;
 pub mod memory;
 pub mod runtime;
 pub mod socket;
