@@ -2,12 +2,14 @@
 //!
 //! Text becomes [`api`] objects in [`parse`], is gathered in an [`objects::ObjectSet`], indexed once as a
 //! [`mesh::Mesh`], and turned into each proxy's configuration by [`translate`]; [`analyze`] says what is wrong across
-//! objects. Nothing here opens a file or a socket, or asks for the time.
+//! objects. [`install`] makes the manifests that put a mesh into a cluster. Nothing here opens a file or a socket, or asks for the time.
 #![forbid(unsafe_code)]
 
 pub mod analyze;
 pub mod api;
 pub mod diagnostic;
+pub mod emit;
+pub mod install;
 pub mod mesh;
 pub mod objects;
 pub mod parse;

@@ -20,6 +20,7 @@ const DEPTH_MAX: usize = 64;
 const FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// A document as it was read.
+#[derive(Debug)]
 pub struct Document {
     /// As JSON.
     pub value: Value,
@@ -39,11 +40,32 @@ pub struct YamlError {
 /// The documents of a text, each on its own.
 pub fn documents(text: &str) -> Vec<Result<Document, YamlError>> {
     if text.len() > FILE_BYTES_MAX {
-        let message = format!("the file has {} bytes; the most is {FILE_BYTES_MAX}", text.len());
-        return vec![Err(YamlError { line: 1, message })];
+        return vec![Err(too_large(text))];
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     split(text).into_iter().filter_map(|(line, chunk)| document(chunk, line).transpose()).collect()
+}
+
+/// A part of a text: what lies between two lines that start a document, without their `---`.
+pub struct Chunk<'a> {
+    /// As it stands in the text.
+    pub text: &'a str,
+    /// What it holds; none where it says nothing.
+    pub read: Result<Option<Document>, YamlError>,
+}
+
+/// The parts of a text with what each holds. The text again is all of them, joined by `---`.
+pub fn chunks(text: &str) -> Vec<Chunk<'_>> {
+    if text.len() > FILE_BYTES_MAX {
+        return vec![Chunk { text, read: Err(too_large(text)) }];
+    }
+    let read = |(line, text): (u32, &str)| document(text.strip_prefix('\u{feff}').unwrap_or(text), line);
+    split(text).into_iter().map(|chunk| Chunk { text: chunk.1, read: read(chunk) }).collect()
+}
+
+fn too_large(text: &str) -> YamlError {
+    let message = format!("the file has {} bytes; the most is {FILE_BYTES_MAX}", text.len());
+    YamlError { line: 1, message }
 }
 
 /// Cuts at lines that start a document, which end whatever came before even where that is broken.
@@ -256,7 +278,7 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, St
 }
 
 /// A plain scalar as kubectl reads it.
-fn plain(text: &str) -> Value {
+pub fn plain(text: &str) -> Value {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
         "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => {
