@@ -245,19 +245,44 @@ impl Authority {
     /// # Errors
     /// The life is none, the CA has expired, or the cryptographic library refuses.
     pub fn issue(&self, wanted: &Wanted, now: UnixTime) -> Result<Issued, AuthorityError> {
+        let uri = wanted.id.as_str().try_into()?;
+        self.sign(vec![SanType::URI(uri)], wanted.key, wanted.life, now)
+    }
+
+    /// Issues a leaf for a server that is known by DNS names, as the API server knows webhooks.
+    ///
+    /// # Errors
+    /// As of [`Authority::issue`]; or a name cannot be one.
+    pub fn issue_server(
+        &self,
+        names: &[String],
+        life: Duration,
+        now: UnixTime,
+    ) -> Result<Issued, AuthorityError> {
+        let names = names.iter().map(|name| Ok(SanType::DnsName(name.as_str().try_into()?)));
+        let names = names.collect::<Result<Vec<_>, rcgen::Error>>()?;
+        self.sign(names, KeyKind::EcdsaP256, life, now)
+    }
+
+    fn sign(
+        &self,
+        names: Vec<SanType>,
+        key: KeyKind,
+        life: Duration,
+        now: UnixTime,
+    ) -> Result<Issued, AuthorityError> {
         let left = self.info.not_after.saturating_sub(now.as_secs());
         if left == 0 {
             return Err(AuthorityError::Expired(self.info.subject.clone()));
         }
-        let life = wanted.life.as_secs();
+        let life = life.as_secs();
         if life == 0 || life > LEAF_LIFE_S_MAX {
             return Err(AuthorityError::Life);
         }
-        let key = SecretKey::generate(wanted.key)?;
+        let key = SecretKey::generate(key)?;
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        let uri = wanted.id.as_str().try_into()?;
-        params.subject_alt_names = vec![SanType::URI(uri)];
+        params.subject_alt_names = names;
         params.serial_number = Some(serial()?);
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];

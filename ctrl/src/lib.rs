@@ -7,6 +7,7 @@
 
 pub mod analyze;
 pub mod ca;
+pub mod cluster;
 pub mod controller;
 pub mod feed;
 pub mod inspect;

@@ -12,6 +12,7 @@ pub mod deliver;
 pub mod keeper;
 pub mod members;
 pub mod poll;
+pub mod secrets;
 pub mod settings;
 pub mod status;
 #[cfg(test)]

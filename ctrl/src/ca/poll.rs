@@ -31,16 +31,21 @@ pub async fn ask(mut asked: watch::Receiver<Asked>, keeper: Sender<Input>) {
             }
             continue;
         }
-        let mut asking = JoinSet::new();
-        for (proxy, admin) in proxies {
-            asking.spawn(one(proxy, admin));
-        }
-        let answers = asking.join_all().await;
+        let answers = round(proxies).await;
         if keeper.send(Input::InUse(answers)).is_err() {
             return;
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// What each of these uses.
+pub async fn round(proxies: Asked) -> Vec<InUse> {
+    let mut asking = JoinSet::new();
+    for (proxy, admin) in proxies {
+        asking.spawn(one(proxy, admin));
+    }
+    asking.join_all().await
 }
 
 /// What one proxy uses; nothing if it does not say.

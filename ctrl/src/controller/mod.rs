@@ -1,4 +1,4 @@
-//! `dromon-controller`: a folder of rules in, a feed for proxies out.
+//! `dromon-controller`: a folder of rules, or a cluster's, in, a feed for proxies out.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -21,8 +21,10 @@ use crate::feed::{server, socket, tcp};
 use crate::local;
 use crate::run::options::Output;
 use crate::source::folder::Folder;
+use crate::store::oversee::Overseer;
 use crate::store::worker::{self, Input, Shared};
 
+pub mod cluster;
 pub mod status;
 
 /// Name of the feed's socket in the run directory.
@@ -36,21 +38,27 @@ const CA: &str = "ca";
 #[derive(Clone, Debug, Parser)]
 #[command(name = "dromon-controller", version, max_term_width = 110)]
 pub struct Args {
+    /// Where rules and endpoints come from
+    #[arg(long, value_enum, default_value_t = Source::Folder)]
+    pub source: Source,
     /// The folder with the rules; watched
-    #[arg(long, value_name = "DIR")]
-    pub config: PathBuf,
+    #[arg(long, value_name = "DIR", required_if_eq("source", "folder"))]
+    pub config: Option<PathBuf>,
     /// Where the feed's socket and state are kept; made with mode 0700 where it does not exist
-    #[arg(long, value_name = "DIR")]
-    pub run_dir: PathBuf,
+    #[arg(long, value_name = "DIR", required_if_eq("source", "folder"))]
+    pub run_dir: Option<PathBuf>,
     /// The feed's socket; feed.sock in the run directory unless given
     #[arg(long, value_name = "unix:PATH", value_parser = unix_path)]
     pub feed: Option<PathBuf>,
     /// Serve the feed here too, to proxies that prove by their certificates who they are
     #[arg(long, value_name = "ADDR")]
     pub feed_tcp: Option<SocketAddr>,
-    /// Serve /healthz, /status and /metrics here
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15014")]
+    /// Serve /healthz, /status, /certs and /metrics here
+    #[arg(long, visible_alias = "health-addr", value_name = "ADDR", default_value = "127.0.0.1:15014")]
     pub status_addr: SocketAddr,
+    /// What concerns a cluster
+    #[command(flatten)]
+    pub cluster: cluster::Options,
     /// How certificates are made
     #[command(flatten)]
     pub certs: Settings,
@@ -60,6 +68,15 @@ pub struct Args {
     /// How to say on standard output that the feed is served
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
+}
+
+/// Where rules and endpoints come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Source {
+    /// A folder of YAML files, with processes of this machine
+    Folder,
+    /// A Kubernetes API server, with pods
+    Kube,
 }
 
 /// How much is told.
@@ -109,13 +126,17 @@ fn unix_path(text: &str) -> Result<PathBuf, String> {
 /// The folder, the socket or the status address cannot be used.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let log = log(args.log_level);
-    socket::run_dir(&args.run_dir)?;
-    let (folder, rules) = Folder::open(&args.config)?;
-    let told = args.run_dir.join(local::DIRECTORY);
+    if args.source == Source::Kube {
+        return cluster::run(args, log).await;
+    }
+    let (config, run_dir) = args.directories()?;
+    socket::run_dir(run_dir)?;
+    let (folder, rules) = Folder::open(config)?;
+    let told = run_dir.join(local::DIRECTORY);
     std::fs::create_dir_all(&told).with_context(|| format!("cannot make {}", told.display()))?;
     let (told, first_word) = Folder::open(&told)?;
 
-    let path = args.feed.clone().unwrap_or_else(|| args.run_dir.join(SOCKET));
+    let path = args.feed.clone().unwrap_or_else(|| run_dir.join(SOCKET));
     let listener = socket::listen(&path)?;
     let status_listener = TcpListener::bind(args.status_addr)
         .await
@@ -139,7 +160,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         }),
         hub: hub.clone(),
         log: log.clone(),
-        last_good: args.run_dir.join(LAST_GOOD),
+        last_good: Some(run_dir.join(LAST_GOOD)),
+        index: None,
+        overseer: Overseer::start(log.clone(), shared.clone(), Vec::new())?,
         shared: shared.clone(),
     };
     worker::start(setup, inputs, rules, &first_word)?;
@@ -147,19 +170,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     folder.spawn(move |batch| to_store.send(Input::Folder(batch)).is_ok())?;
     told.spawn(move |batch| sender.send(Input::Local(batch)).is_ok())?;
 
-    let (stop, stopped) = watch::channel(false);
     tokio::spawn(status::serve(status_listener, hub.clone(), shared, certs.shared.clone()));
     let tcp = certs.feed_on(&args, members, &hub, &log).await?;
-    announce(&args, &path, tcp);
-    let mut terminated = signal(SignalKind::terminate())?;
-    let mut interrupted = signal(SignalKind::interrupt())?;
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminated.recv() => {}
-            _ = interrupted.recv() => {}
-        }
-        stop.send_replace(true);
-    });
+    announce(&args, Some(&path), tcp);
+    let stopped = asked_to_end()?;
     let mut ended = stopped.clone();
     let mut cut = stopped;
     let serving = server::serve(listener, hub, log, async move {
@@ -172,6 +186,31 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     }
     remove(&path);
     Ok(())
+}
+
+impl Args {
+    /// The folder and the run directory of a folder's controller.
+    fn directories(&self) -> anyhow::Result<(&Path, &Path)> {
+        match (&self.config, &self.run_dir) {
+            (Some(config), Some(run_dir)) => Ok((config, run_dir)),
+            _ => bail!("--source folder needs --config and --run-dir"),
+        }
+    }
+}
+
+/// True once SIGTERM or SIGINT has come.
+fn asked_to_end() -> anyhow::Result<watch::Receiver<bool>> {
+    let (stop, stopped) = watch::channel(false);
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminated.recv() => {}
+            _ = interrupted.recv() => {}
+        }
+        stop.send_replace(true);
+    });
+    Ok(stopped)
 }
 
 /// Lines to standard error, as much as is wanted.
@@ -194,21 +233,22 @@ struct Certs {
 impl Certs {
     /// Starts the CA, and what is asked of it.
     fn start(args: &Args, log: &Log) -> anyhow::Result<Certs> {
+        let (_, run_dir) = args.directories()?;
         let (keeper, inputs) = std::sync::mpsc::channel();
         let shared = ca::status::Shared::default();
         let (own, seen) = watch::channel(None);
         let (asked, asking) = watch::channel(Vec::new());
         let setup = keeper::Setup {
             settings: args.certs.clone(),
-            ca_dir: args.certs.ca_dir.clone().unwrap_or_else(|| args.run_dir.join(CA)),
-            run_dir: args.run_dir.clone(),
+            ca_dir: args.certs.ca_dir.clone().unwrap_or_else(|| run_dir.join(CA)),
+            run_dir: run_dir.to_owned(),
             log: log.clone(),
             shared: shared.clone(),
             own,
             asked,
         };
         keeper::start(setup, inputs).context("cannot start the CA")?;
-        let control = socket::listen(&args.run_dir.join(ca::control::SOCKET))?;
+        let control = socket::listen(&run_dir.join(ca::control::SOCKET))?;
         tokio::spawn(ca::control::serve(control, keeper.clone()));
         tokio::spawn(ca::poll::ask(asking, keeper.clone()));
         Ok(Certs { keeper, shared, own: seen })
@@ -238,19 +278,17 @@ impl Certs {
     }
 }
 
-fn announce(args: &Args, path: &Path, tcp: Option<SocketAddr>) {
+fn announce(args: &Args, path: Option<&Path>, tcp: Option<SocketAddr>) {
+    let socket = path.map(|path| format!("unix:{}", path.display()));
     let line = match args.output {
         Output::Text => {
-            let tcp = tcp.map(|address| format!(" and tls://{address}")).unwrap_or_default();
-            format!(
-                "ready: feed on unix:{}{tcp}, status on http://{}/status",
-                path.display(),
-                args.status_addr
-            )
+            let tcp = tcp.map(|address| format!("tls://{address}"));
+            let feeds: Vec<String> = socket.into_iter().chain(tcp).collect();
+            format!("ready: feed on {}, status on http://{}/status", feeds.join(" and "), args.status_addr)
         }
         Output::Json => serde_json::json!({
             "status": "ready",
-            "feed": format!("unix:{}", path.display()),
+            "feed": socket,
             "feedTcp": tcp,
             "statusAddr": args.status_addr,
         })

@@ -17,30 +17,38 @@ use crate::ca::members::Members;
 use crate::feed::view::View;
 use crate::local::Local;
 use crate::source::folder::{Batch, Change, FileState};
+use crate::source::kube;
 
 pub mod files;
 pub mod hold;
 pub mod identity;
 mod needs;
+pub mod objects;
+pub mod oversee;
+pub mod pods;
 #[cfg(test)]
 mod tests;
 pub mod worker;
 
 use files::Files;
 use hold::{Hold, Kept};
+use objects::Objects;
 
 /// The store.
 #[derive(Debug, Default)]
 pub struct Store {
     version: u64,
     files: Files,
-    /// What the files say.
+    objects: Objects,
+    /// What the files or the cluster say.
     base: ObjectSet,
     local: Option<Local>,
+    /// The objects are a cluster's: proxies are its pods'.
+    is_cluster: bool,
     hold: Hold,
     /// What is in force.
     set: Arc<ObjectSet>,
-    mesh: Option<Mesh>,
+    mesh: Option<Arc<Mesh>>,
     views: BTreeMap<String, Arc<View>>,
     /// The run has said more than which of its processes are ready.
     run_changed: bool,
@@ -93,6 +101,26 @@ impl Store {
         self.files.apply(&mut self.base, batch)
     }
 
+    /// An empty store of a cluster's objects; the rules of `root_namespace` hold for the whole mesh.
+    pub fn of_cluster(root_namespace: &str) -> Store {
+        Store { base: ObjectSet::with_root(root_namespace), is_cluster: true, ..Store::default() }
+    }
+
+    /// Takes in changed objects; returns what is wrong with them. [`Store::rebuild`] puts them in force.
+    pub fn apply_objects(&mut self, changes: Vec<kube::Change>) -> Vec<Diagnostic> {
+        self.objects.apply(&mut self.base, changes)
+    }
+
+    /// Whether there is anything to put in force that objects say.
+    pub fn has_changed_objects(&self) -> bool {
+        self.objects.has_changed()
+    }
+
+    /// What is wrong with a cluster's objects as they are, and which of them are refused.
+    pub fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
     /// Takes in a run's word; [`Store::rebuild`] puts it in force.
     pub fn apply_local(&mut self, local: Local) {
         for gone in self.local.iter().flat_map(|before| &before.workloads) {
@@ -111,27 +139,32 @@ impl Store {
         let mut set = self.base.clone();
         let mesh = self.hold.apply(&mut set, &self.files);
         self.set = Arc::new(set);
-        let is_of_endpoints = self.files.take_changed().iter().all(|kind| ENDPOINT_KINDS.contains(kind));
+        let mut changed = self.files.take_changed();
+        changed.extend(self.objects.take_changed());
+        let is_of_endpoints = changed.iter().all(|kind| ENDPOINT_KINDS.contains(kind));
         let is_of_endpoints = !std::mem::take(&mut self.run_changed) && is_of_endpoints;
-        let before = self.mesh.as_ref().filter(|_| is_of_endpoints);
+        let before = self.mesh.as_deref().filter(|_| is_of_endpoints);
         match before.and_then(|before| mesh.endpoints_since(before)) {
             Some(hosts) => {
                 self.moved.hosts.extend(hosts.into_iter().map(|host| (host.to_owned(), self.version)));
             }
             None => self.moved = Moved { since: self.version, hosts: BTreeMap::new() },
         }
-        self.mesh = Some(mesh);
+        self.mesh = Some(Arc::new(mesh));
         self.version
     }
 
     /// A proxy's view of what is in force; none when nobody knows the proxy.
     pub fn view(&mut self, proxy: &str) -> Option<Arc<View>> {
-        let mesh = self.mesh.as_ref()?;
+        let mesh = self.mesh.as_deref()?;
         let previous = self.views.get(proxy);
         if let Some(view) = previous.filter(|view| view.version == self.version) {
             return Some(view.clone());
         }
-        let identity = identity::identity(proxy, self.local.as_ref(), mesh)?;
+        let identity = match self.is_cluster {
+            true => pods::identity(proxy, mesh)?,
+            false => identity::identity(proxy, self.local.as_ref(), mesh)?,
+        };
         let view = match previous.filter(|view| view.version >= self.moved.since) {
             Some(previous) => {
                 let moved = |name: &&str| {
@@ -166,6 +199,10 @@ impl Store {
     pub fn members(&self) -> Members {
         let config = self.mesh.as_ref().map(|mesh| mesh.config.clone()).unwrap_or_default();
         let aliases = config.trust_domain_aliases.unwrap_or_default();
+        if self.is_cluster {
+            let trust_domain = config.trust_domain;
+            return Members { trust_domain, aliases, ..Members::default() };
+        }
         self.local
             .as_ref()
             .map(|local| Members::of(local, &config.trust_domain, &aliases))
@@ -177,6 +214,11 @@ impl Store {
         self.local.as_ref().map_or(0, |local| local.revision)
     }
 
+    /// What is in force, indexed; none before the first version.
+    pub fn mesh(&self) -> Option<&Arc<Mesh>> {
+        self.mesh.as_ref()
+    }
+
     /// The objects in force.
     pub fn set(&self) -> &Arc<ObjectSet> {
         &self.set
@@ -184,7 +226,8 @@ impl Store {
 
     /// What is wrong with the files as they are.
     pub fn file_diagnostics(&self) -> Vec<Diagnostic> {
-        self.files.diagnostics().cloned().collect()
+        let objects = self.objects.diagnostics().flat_map(|(_, found)| found);
+        self.files.diagnostics().chain(objects).cloned().collect()
     }
 
     /// What waits for something that does not exist yet, its last whole version being in force.

@@ -1,30 +1,29 @@
 //! Runs the store on a thread of its own: translation may take a while, and the feed has to answer meanwhile.
 //!
 //! Whatever has come in by the time a version is made becomes one version. Views are published proxy by proxy, connected ones
-//! only; what is wrong across objects is looked for once nothing has come in for a while, so that it delays nothing.
+//! only; what is wrong across objects is looked for elsewhere ([`super::oversee`]), so that it delays nothing.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::Instant;
 
-use dromon_k8s::analyze::analyze;
 use dromon_k8s::diagnostic::{Diagnostic, Severity};
+use dromon_k8s::mesh::Mesh;
 use dromon_k8s::objects::Key;
 use serde::Serialize;
 
 use super::hold::Kept;
+use super::oversee::{Overseer, Seen};
 use super::{Store, local_of};
 use crate::ca::members::Members;
 use crate::feed::hub::Hub;
 use crate::feed::server::Log;
 use crate::local;
 use crate::source::folder::Batch;
-
-/// Nothing came in for so long: time to look for what is wrong across objects.
-const QUIET: Duration = Duration::from_millis(200);
+use crate::source::kube;
 
 /// What the store is told.
 #[derive(Debug)]
@@ -33,6 +32,8 @@ pub enum Input {
     Folder(Batch),
     /// The run has a new word.
     Local(Batch),
+    /// Objects of the cluster changed.
+    Objects(kube::Batch),
     /// A proxy connected.
     Wanted(String),
 }
@@ -47,6 +48,8 @@ pub struct Summary {
     pub local_revision: u64,
     /// Objects in force.
     pub objects: usize,
+    /// From the first change of the last version to its last view, in microseconds.
+    pub took_us: u64,
     /// Routes that wait, with what they wait for.
     pub held: BTreeMap<String, Vec<String>>,
     /// Subsets in force although no DestinationRule defines them any more, with the routes that name them.
@@ -66,12 +69,16 @@ pub struct Setup {
     pub hub: Arc<Hub>,
     /// Where lines go.
     pub log: Log,
-    /// Where texts are kept that a restart needs.
-    pub last_good: PathBuf,
+    /// Where texts are kept that a restart needs, if anywhere.
+    pub last_good: Option<PathBuf>,
     /// Where the summary goes.
     pub shared: Shared,
     /// Told who gets certificates.
     pub members: Box<dyn Fn(Members) + Send>,
+    /// Where the index of the version in force goes, for whoever has to ask it at once.
+    pub index: Option<Arc<Mutex<Option<Arc<Mesh>>>>>,
+    /// Looks at each version in its own time.
+    pub overseer: Overseer,
 }
 
 /// A channel to a worker to be.
@@ -84,15 +91,29 @@ pub fn inputs() -> (Sender<Input>, Receiver<Input>) {
 /// # Errors
 /// The thread cannot be started.
 pub fn start(setup: Setup, inputs: Receiver<Input>, folder: Batch, local: &Batch) -> io::Result<()> {
-    let saved = std::fs::read(&setup.last_good).ok();
+    let saved = setup.last_good.as_ref().and_then(|path| std::fs::read(path).ok());
     let saved: BTreeMap<String, Arc<str>> =
         saved.and_then(|saved| serde_json::from_slice(&saved).ok()).unwrap_or_default();
     let (mut store, found) = Store::new(&folder, &saved);
     if let Some(local) = local_of(local) {
         store.apply_local(local);
     }
-    let mut worker = Worker { setup, store, saved, told: HashSet::new() };
+    let mut worker = Worker { setup, store, saved, whole: true, since: None };
     worker.say(&found);
+    std::thread::Builder::new().name("store".into()).spawn(move || {
+        worker.renew();
+        worker.run(&inputs);
+    })?;
+    Ok(())
+}
+
+/// Starts a worker for a cluster's objects: there is no version before they are whole.
+///
+/// # Errors
+/// The thread cannot be started.
+pub fn start_cluster(setup: Setup, inputs: Receiver<Input>, root_namespace: &str) -> io::Result<()> {
+    let store = Store::of_cluster(root_namespace);
+    let mut worker = Worker { setup, store, saved: BTreeMap::new(), whole: false, since: None };
     std::thread::Builder::new().name("store".into()).spawn(move || worker.run(&inputs))?;
     Ok(())
 }
@@ -102,34 +123,21 @@ struct Worker {
     store: Store,
     /// What is on disk.
     saved: BTreeMap<String, Arc<str>>,
-    /// What was said about objects and still holds.
-    told: HashSet<String>,
+    /// Everything that the source has is known.
+    whole: bool,
+    /// When the first change was heard of that is in no version yet.
+    since: Option<Instant>,
 }
 
 impl Worker {
     fn run(&mut self, inputs: &Receiver<Input>) {
-        self.store.rebuild();
-        (self.setup.members)(self.store.members());
-        self.publish(None);
-        let mut analyzed = false;
-        loop {
-            let first = match analyzed {
-                true => inputs.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                false => inputs.recv_timeout(QUIET),
-            };
-            match first {
-                Ok(first) => analyzed &= !self.take(std::iter::once(first).chain(inputs.try_iter())),
-                Err(RecvTimeoutError::Timeout) => {
-                    self.look_over();
-                    analyzed = true;
-                }
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
+        while let Ok(first) = inputs.recv() {
+            self.take(std::iter::once(first).chain(inputs.try_iter()));
         }
     }
 
-    /// Carries out what has come in; true if it made a version.
-    fn take(&mut self, inputs: impl Iterator<Item = Input>) -> bool {
+    /// Carries out what has come in.
+    fn take(&mut self, inputs: impl Iterator<Item = Input>) {
         let mut changed = false;
         let mut wanted = Vec::new();
         for input in inputs {
@@ -145,15 +153,34 @@ impl Worker {
                         changed = true;
                     }
                 }
+                Input::Objects(batch) => {
+                    let found = self.store.apply_objects(batch.changes);
+                    self.say(&found);
+                    let is_first = batch.whole && !std::mem::replace(&mut self.whole, batch.whole);
+                    changed |= is_first || (self.whole && self.store.has_changed_objects());
+                    if changed {
+                        self.since = self.since.or(batch.since);
+                    }
+                }
                 Input::Wanted(proxy) => wanted.push(proxy),
             }
         }
         if changed {
-            self.store.rebuild();
-            (self.setup.members)(self.store.members());
+            self.renew();
+        } else if self.whole {
+            self.publish(Some(&wanted));
         }
-        self.publish((!changed).then_some(&wanted));
-        changed
+    }
+
+    /// Makes a version of what has come in.
+    fn renew(&mut self) {
+        self.store.rebuild();
+        if let Some(index) = &self.setup.index {
+            *index.lock().unwrap_or_else(PoisonError::into_inner) = self.store.mesh().cloned();
+        }
+        (self.setup.members)(self.store.members());
+        self.publish(None);
+        self.setup.overseer.see(Seen::of(&self.store));
     }
 
     /// Publishes views, to some or to all.
@@ -174,6 +201,9 @@ impl Worker {
         summary.version = self.store.version();
         summary.local_revision = self.store.local_revision();
         summary.objects = self.store.set().len();
+        if let Some(since) = self.since.take() {
+            summary.took_us = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
+        }
         summary.held = texts(self.store.held());
         summary.unresolved = texts(self.store.broken());
         let routes = |kept: &Kept| kept.routes.iter().map(Key::to_string).collect();
@@ -182,42 +212,10 @@ impl Worker {
         self.save();
     }
 
-    /// Looks for what is wrong across objects.
-    fn look_over(&mut self) {
-        let across = analyze(self.store.set());
-        self.report(&across);
-        let mut diagnostics = self.store.file_diagnostics();
-        diagnostics.extend(across);
-        self.setup.shared.lock().unwrap_or_else(PoisonError::into_inner).diagnostics = diagnostics;
-    }
-
     fn say(&self, found: &[Diagnostic]) {
         for diagnostic in found {
             (self.setup.log)(diagnostic.severity, diagnostic.to_string());
         }
-    }
-
-    /// Says what is new across objects; what was said before and still holds is not repeated.
-    fn report(&mut self, across: &[Diagnostic]) {
-        let mut now: Vec<(Severity, String)> =
-            across.iter().map(|found| (found.severity, found.to_string())).collect();
-        now.extend(self.store.held().iter().map(|(key, missing)| {
-            let missing = missing.join(", ");
-            let line = format!("{key} waits for {missing}: it stays as it was until that exists");
-            (Severity::Warning, format!("warning: {line}"))
-        }));
-        now.extend(self.store.kept().iter().map(|kept| {
-            let routes: Vec<String> = kept.routes.iter().map(Key::to_string).collect();
-            let line = format!(
-                "{kept} is not defined any more, and {} routes to it: it stays as it was until no route names it",
-                routes.join(", ")
-            );
-            (Severity::Warning, format!("warning: {line}"))
-        }));
-        for (severity, line) in now.iter().filter(|(_, line)| !self.told.contains(line)) {
-            (self.setup.log)(*severity, line.clone());
-        }
-        self.told = now.into_iter().map(|(_, line)| line).collect();
     }
 
     fn warn(&self, line: String) {
@@ -225,17 +223,17 @@ impl Worker {
     }
 
     fn save(&mut self) {
+        let Some(path) = &self.setup.last_good else { return };
         let now = self.store.last_good();
         if now == self.saved {
             return;
         }
-        let kept = serde_json::to_vec(&now)
-            .map_err(io::Error::from)
-            .and_then(|json| local::replace(&self.setup.last_good, &json));
+        let kept =
+            serde_json::to_vec(&now).map_err(io::Error::from).and_then(|json| local::replace(path, &json));
         match kept {
             Ok(()) => self.saved = now,
             Err(error) => {
-                let path = self.setup.last_good.display();
+                let path = path.display();
                 self.warn(format!("the last good objects are not kept on disk: {path}: {error}"));
             }
         }

@@ -102,6 +102,7 @@ metas!(
     core::Endpoints,
     core::Pod,
     core::Namespace,
+    core::Node,
     core::Secret,
     core::ServiceAccount,
     discovery::EndpointSlice
@@ -109,6 +110,7 @@ metas!(
 
 kinds! {
     Namespace(core::Namespace) = "", "Namespace";
+    Node(core::Node) = "", "Node";
     Service(core::Service) = "", "Service";
     Endpoints(core::Endpoints) = "", "Endpoints";
     EndpointSlice(discovery::EndpointSlice) = "discovery.k8s.io", "EndpointSlice";

@@ -40,7 +40,7 @@ use peer_authentication::PeerAuthentications;
 use service::Service;
 use workloads::Workloads;
 
-/// The namespace whose rules hold for the whole mesh, as Istio's installations have it.
+/// The namespace whose rules hold for the whole mesh, as Istio's installations have it; a set may have another.
 pub const ROOT_NAMESPACE: &str = "istio-system";
 
 /// The gateway name that stands for sidecars.
@@ -124,13 +124,9 @@ macro_rules! held {
 }
 
 impl Mesh {
-    /// Indexes a set whose root namespace is [`ROOT_NAMESPACE`].
-    pub fn new(set: &ObjectSet) -> Mesh {
-        Mesh::with_root(set, ROOT_NAMESPACE)
-    }
-
     /// Indexes a set.
-    pub fn with_root(set: &ObjectSet, root_namespace: &str) -> Mesh {
+    pub fn new(set: &ObjectSet) -> Mesh {
+        let root_namespace = set.root_namespace();
         let config = mesh_config(set, root_namespace);
         let workloads = Workloads::new(set);
         let mut services = kube_services::services(set, &workloads, &config);

@@ -7,7 +7,7 @@ use dromon_core::config::model;
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::api::service_entry::WorkloadEntry;
-use crate::api::{Kind, Object, Rule};
+use crate::api::{Kind, Meta, Object, Rule};
 use crate::mesh::protocol;
 use crate::objects::{ObjectSet, Workload, WorkloadPort};
 
@@ -62,11 +62,14 @@ impl Workloads {
             let name = (workload.namespace.clone(), workload.name.clone());
             workloads.push(selectable(workload), Some(name));
         }
+        let localities = localities(set);
         for sourced in set.of_kind(Kind::Pod) {
             let Object::Pod(pod) = &sourced.object else { continue };
             let name = (sourced.key.namespace.clone(), sourced.key.name.clone());
             if let (Some(workload), false) = (workload_of_pod(pod), workloads.by_name.contains_key(&name)) {
-                workloads.push(selectable(&workload), Some(name));
+                let node = pod.spec.as_ref().and_then(|it| it.node_name.as_deref()).unwrap_or_default();
+                let locality = localities.get(node).cloned().unwrap_or_default();
+                workloads.push(selectable(&Workload { locality, ..workload }), Some(name));
             }
         }
         for sourced in set.of_kind(Kind::WorkloadEntry) {
@@ -119,6 +122,29 @@ impl Workloads {
     pub fn at(&self, address: &str) -> Option<&Selectable> {
         self.by_address.get(address).and_then(|at| self.all.get(*at))
     }
+}
+
+/// `region/zone/subzone` of each node, from Kubernetes' well-known labels and Istio's for the third.
+fn localities(set: &ObjectSet) -> HashMap<&str, String> {
+    let nodes = set.of_kind(Kind::Node).map(|sourced| {
+        let labels = sourced.object.meta().labels.as_ref();
+        let label = |name: &str| labels.and_then(|it| it.get(name)).map(String::as_str).unwrap_or_default();
+        let region = label("topology.kubernetes.io/region");
+        let zone = label("topology.kubernetes.io/zone");
+        let subzone = label("topology.istio.io/subzone");
+        let locality = format!("{region}/{zone}/{subzone}");
+        (sourced.key.name.as_str(), locality.trim_end_matches('/').to_owned())
+    });
+    nodes.collect()
+}
+
+/// Annotation that injection gives to what it has given a sidecar.
+pub const SIDECAR_ANNOTATION: &str = "dromon.io/status";
+
+/// Whether a pod has a sidecar, be it by our injection's word or by Istio's label.
+pub fn has_sidecar(meta: &Meta) -> bool {
+    meta.annotations.as_ref().is_some_and(|it| it.contains_key(SIDECAR_ANNOTATION))
+        || meta.labels.as_ref().is_some_and(takes_mtls)
 }
 
 /// Label that Istio's injection gives to what it has given a sidecar.
@@ -223,7 +249,7 @@ pub fn workload_of_pod(pod: &Pod) -> Option<Workload> {
         namespace: pod.metadata.namespace.clone().unwrap_or_default(),
         owner: owner(pod).unwrap_or_else(|| name.clone()),
         name,
-        mtls: takes_mtls(&labels),
+        mtls: has_sidecar(&pod.metadata),
         labels,
         address,
         ports,

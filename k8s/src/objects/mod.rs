@@ -13,6 +13,7 @@ use dromon_core::config::model::Protocol;
 
 use crate::api::{Kind, Object};
 use crate::diagnostic::Diagnostic;
+use crate::mesh::ROOT_NAMESPACE;
 
 mod lines;
 #[cfg(test)]
@@ -117,12 +118,24 @@ pub struct WorkloadPort {
 pub struct ObjectSet {
     objects: BTreeMap<Key, Vec<Sourced>>,
     workloads: BTreeMap<(String, String), Workload>,
+    /// None: [`ROOT_NAMESPACE`].
+    root_namespace: Option<Arc<str>>,
 }
 
 impl ObjectSet {
     /// An empty set.
     pub fn new() -> ObjectSet {
         ObjectSet::default()
+    }
+
+    /// An empty set of a mesh whose root namespace is another than [`ROOT_NAMESPACE`].
+    pub fn with_root(root_namespace: &str) -> ObjectSet {
+        ObjectSet { root_namespace: Some(Arc::from(root_namespace)), ..ObjectSet::default() }
+    }
+
+    /// The namespace whose rules hold for the whole mesh.
+    pub fn root_namespace(&self) -> &str {
+        self.root_namespace.as_deref().unwrap_or(ROOT_NAMESPACE)
     }
 
     /// Inserts an object, in place of the one of the same key and file.

@@ -171,5 +171,5 @@ fn is_related(one: &str, other: &str) -> bool {
 
 /// Whether an object's kind has no namespace.
 fn is_cluster_wide(object: &Object) -> bool {
-    matches!(object, Object::Namespace(_))
+    matches!(object, Object::Namespace(_) | Object::Node(_))
 }

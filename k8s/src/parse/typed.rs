@@ -70,7 +70,7 @@ pub fn read(value: Value) -> Read {
         let diagnostic = Diagnostic::error("metadata.name", "the object has no name");
         return Read { label, diagnostics: vec![diagnostic], ..Read::default() };
     }
-    let namespace = if kind == Kind::Namespace { String::new() } else { namespace };
+    let namespace = if matches!(kind, Kind::Namespace | Kind::Node) { String::new() } else { namespace };
     let key = Key { kind, namespace, name };
     let mut diagnostics = Vec::new();
     let mut object = object(kind, value, &mut diagnostics);
@@ -84,6 +84,7 @@ pub fn read(value: Value) -> Read {
 fn object(kind: Kind, value: Value, diagnostics: &mut Vec<Diagnostic>) -> Option<Object> {
     Some(match kind {
         Kind::Namespace => Object::Namespace(Arc::new(typed(value, diagnostics)?)),
+        Kind::Node => Object::Node(Arc::new(typed(value, diagnostics)?)),
         Kind::Service => Object::Service(Arc::new(typed(value, diagnostics)?)),
         Kind::Endpoints => Object::Endpoints(Arc::new(typed(value, diagnostics)?)),
         Kind::EndpointSlice => Object::EndpointSlice(Arc::new(typed(value, diagnostics)?)),

@@ -74,7 +74,13 @@ const PAGES: [(&str, Page, Method, &[Face], &str); 10] = [
     ),
     ("/ready", Page::Ready, Method::GET, &[Face::Admin], "200 when traffic can flow, else 503 and why"),
     ("/healthz/ready", Page::Ready, Method::GET, &[Face::Admin, Face::Metrics, Face::Health], "the same"),
-    ("/certs", Page::Certs, Method::GET, &[Face::Admin], "the proxy's own certificate, as JSON"),
+    (
+        "/certs",
+        Page::Certs,
+        Method::GET,
+        &[Face::Admin, Face::Metrics],
+        "the proxy's own certificate, as JSON",
+    ),
     (
         "/explain",
         Page::Explain,

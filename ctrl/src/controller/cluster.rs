@@ -1,0 +1,232 @@
+//! The controller of a cluster: the API server in, the feed over mutual TLS out, Secrets kept, statuses written by the elected
+//! replica.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args as ClapArgs;
+use dromon_auth::Identity;
+use dromon_k8s::api::{Kind, Object};
+use dromon_k8s::mesh::Mesh;
+use k8s_openapi::api::core::v1::Pod;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+
+use super::{Args, announce, asked_to_end, status};
+use crate::ca;
+use crate::ca::members::{Member, Members};
+use crate::ca::secrets::keeper::{Keeper, Users};
+use crate::ca::secrets::{ACCOUNT_SECRET_PREFIX, keep, keeper};
+use crate::cluster::client;
+use crate::cluster::election::Election;
+use crate::cluster::live::Live;
+use crate::feed::hub::Hub;
+use crate::feed::server::{self, Log};
+use crate::feed::tcp;
+use crate::source::kube as source;
+use crate::store::oversee::{Observe, Overseer, Seen};
+use crate::store::worker::{self, Input, Shared};
+
+/// Port at which a proxy says in its pod what it uses.
+const METRICS_PORT: u16 = 15_020;
+/// How long an end waits for the Lease to be given back.
+const END: Duration = Duration::from_secs(5);
+
+/// What concerns a cluster.
+#[derive(Clone, Debug, ClapArgs)]
+#[command(next_help_heading = "With --source kube")]
+pub struct Options {
+    /// The API server and who to be there; the pod's own account unless given
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The namespace of the controller, its Secrets and Lease, and of rules that hold for the whole mesh
+    #[arg(long, value_name = "NAME", default_value = "dromon-system")]
+    pub system_namespace: String,
+    /// Take the CA from this Secret of the system namespace (tls.crt, tls.key, ca.crt); without it, one is made and kept in
+    /// the Secret dromon-ca
+    #[arg(long, value_name = "NAME")]
+    pub ca_secret: Option<String>,
+    /// Serve the webhooks here
+    #[arg(long, value_name = "ADDR")]
+    pub webhook_addr: Option<SocketAddr>,
+    /// The Service whose addresses Gateways and Ingresses have
+    #[arg(long, value_name = "NAME", default_value = "dromon-gateway")]
+    pub gateway_service: String,
+    /// Name of this replica among those that elect who writes; must differ from the others'
+    #[arg(long, value_name = "NAME", env = "POD_NAME", default_value = "dromon-controller")]
+    pub replica: String,
+}
+
+/// The index in force, for whoever has to ask it at once.
+type Index = Arc<Mutex<Option<Arc<Mesh>>>>;
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// There is no way to the API server, or an address cannot be served.
+pub async fn run(args: Args, log: Log) -> anyhow::Result<()> {
+    let options = &args.cluster;
+    let stopped = asked_to_end()?;
+    let client = client::connect(options.kubeconfig.as_deref()).await?;
+    let status_listener = bind(args.status_addr, "the status").await?;
+    let feed = match args.feed_tcp {
+        Some(address) => Some(bind(address, "the feed").await?),
+        None => None,
+    };
+    let live = Live::default();
+    let (sender, inputs) = worker::inputs();
+    let wanted = sender.clone();
+    let hub = Hub::new(Box::new(move |proxy| {
+        // The worker ends only with the process.
+        let _ = wanted.send(Input::Wanted(proxy.to_owned()));
+    }));
+    let shared: Shared = Arc::new(Mutex::default());
+
+    let replica = format!("{}_{}", options.replica, std::process::id());
+    let (election, leads) = Election::new(client.clone(), &options.system_namespace, replica, log.clone());
+    let electing = tokio::spawn(election.run(stopped.clone()));
+
+    let (known, members) = watch::channel(None);
+    let (users_known, users) = watch::channel(Users::new());
+    let (own, own_seen) = watch::channel(None);
+    let certs = ca::status::Shared::default();
+    let keeper = Keeper::new(keeper::Setup {
+        client: client.clone(),
+        system_namespace: options.system_namespace.clone(),
+        ca_secret: options.ca_secret.clone(),
+        settings: args.certs.clone(),
+        log: log.clone(),
+        shared: certs.clone(),
+        own,
+        members: members.clone(),
+        users,
+        leads: leads.clone(),
+    });
+    tokio::spawn(keep::run(keeper.clone()));
+
+    let index = Index::default();
+    let observers: Vec<Observe> = vec![Box::new(move |seen, _| {
+        users_known.send_if_modified(|before| {
+            let now = users_of(seen);
+            let changed = *before != now;
+            *before = now;
+            changed
+        });
+    })];
+    let setup = worker::Setup {
+        hub: hub.clone(),
+        log: log.clone(),
+        last_good: None,
+        shared: shared.clone(),
+        members: Box::new(move |members| {
+            known.send_if_modified(|before| {
+                let changed = before.as_ref() != Some(&members);
+                *before = Some(members);
+                changed
+            });
+        }),
+        index: Some(index.clone()),
+        overseer: Overseer::start(log.clone(), shared.clone(), observers)?,
+    };
+    worker::start_cluster(setup, inputs, &options.system_namespace)?;
+    let setup =
+        source::Setup { client, system_namespace: options.system_namespace.clone(), log: log.clone(), live };
+    tokio::spawn(source::run(setup, move |batch| sender.send(Input::Objects(batch)).is_ok()));
+    tokio::spawn(status::serve(status_listener, hub.clone(), shared, certs));
+
+    let serving = serve(feed, (own_seen, members, index), hub, log, &args);
+    let mut ended = stopped.clone();
+    tokio::select! {
+        result = serving => result?,
+        _ = ended.wait_for(|stop| *stop) => {}
+    }
+    let _ = tokio::time::timeout(END, electing).await;
+    Ok(())
+}
+
+async fn bind(address: SocketAddr, what: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot serve {what} on {address}"))
+}
+
+/// Serves the feed once there is something to serve; returns only if it cannot go on.
+async fn serve(
+    feed: Option<TcpListener>,
+    (own, mut members, index): (watch::Receiver<Option<Identity>>, watch::Receiver<Option<Members>>, Index),
+    hub: Arc<Hub>,
+    log: Log,
+    args: &Args,
+) -> anyhow::Result<()> {
+    // Before the first version nobody is listened to: a proxy that reconnects goes on with what it has.
+    members.wait_for(Option::is_some).await.context("the store has ended")?;
+    own.clone().wait_for(Option::is_some).await.context("the CA has ended")?;
+    let Some(listener) = feed else {
+        announce(args, None, None);
+        return std::future::pending().await;
+    };
+    let address = listener.local_addr()?;
+    let trust = members.borrow().clone().unwrap_or_default();
+    let (trusted, trust) = watch::channel(trust);
+    tokio::spawn(async move {
+        while members.changed().await.is_ok() {
+            let now = members.borrow_and_update().clone().unwrap_or_default();
+            trusted.send_replace(now);
+        }
+    });
+    let (connections, accepted) = mpsc::channel(1);
+    tokio::spawn(tcp::accept(listener, own, trust.clone(), log.clone(), connections));
+    let admit: server::Admit = Arc::new(move |proxy, caller| match caller {
+        Some(caller) => {
+            let mesh = index.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let member = mesh.as_ref().and_then(|mesh| member(mesh, proxy));
+            let mut members = trust.borrow().clone();
+            members.proxies.extend(member.map(|member| (proxy.to_owned(), member)));
+            members.admit(proxy, &caller.0)
+        }
+        None => Err("nobody has said who asks".to_owned()),
+    });
+    announce(args, None, Some(address));
+    match server::serve_tls(accepted, hub, log, admit, std::future::pending()).await {
+        Ok(()) => bail!("the feed ended"),
+        Err(error) => bail!("the feed ended: {error}"),
+    }
+}
+
+/// The pod that a proxy is in.
+fn member(mesh: &Mesh, proxy: &str) -> Option<Member> {
+    let (_, pod) = proxy.split_once('~')?;
+    let (name, namespace) = pod.rsplit_once('.')?;
+    let pod = mesh.workloads.named(namespace, name)?;
+    let account = pod.facts.service_account.clone();
+    Some(Member { namespace: namespace.to_owned(), account, admin: None })
+}
+
+/// Pods that mount an account's certificate, by account.
+fn users_of(seen: &Seen) -> Users {
+    let mut users = Users::new();
+    for sourced in seen.set.of_kind(Kind::Pod) {
+        let Object::Pod(pod) = &sourced.object else { continue };
+        let ended = pod.status.as_ref().and_then(|it| it.phase.as_deref());
+        if matches!(ended, Some("Succeeded" | "Failed")) {
+            continue;
+        }
+        let namespace = &sourced.key.namespace;
+        for account in accounts_of(pod) {
+            let name = format!("{}.{namespace}", sourced.key.name);
+            let ip = pod.status.as_ref().and_then(|it| it.pod_ip.as_deref()?.parse::<IpAddr>().ok());
+            // One without an address has not started: it will mount what is there then.
+            let user = ip.map(|ip| (name, Some(SocketAddr::new(ip, METRICS_PORT))));
+            users.entry((namespace.clone(), account.to_owned())).or_default().extend(user);
+        }
+    }
+    users
+}
+
+/// Accounts whose certificates a pod mounts: its own, if it has a sidecar or is a gateway.
+fn accounts_of(pod: &Pod) -> impl Iterator<Item = &str> {
+    let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_deref()).unwrap_or_default();
+    let secrets = volumes.iter().filter_map(|volume| volume.secret.as_ref()?.secret_name.as_deref());
+    secrets.filter_map(|name| name.strip_prefix(ACCOUNT_SECRET_PREFIX))
+}

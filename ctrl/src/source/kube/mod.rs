@@ -1,0 +1,279 @@
+//! A cluster as a source: watches its API server and says which objects changed.
+//!
+//! Each kind has a task that lists and watches it ([`watch`]); kinds of CustomResourceDefinitions come and go with these
+//! ([`definitions`]); of Secrets, only what rules name is read ([`referenced`]). All is trimmed to what the mesh reads
+//! ([`trim`]) and gathered into batches ([`gather`]): the first one that is whole comes when every kind was listed once,
+//! so that no proxy ever sees half a mesh, and what changes within a few milliseconds travels together.
+//!
+//! While the API server is away, what was known stays.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use dromon_k8s::diagnostic::Severity;
+use dromon_k8s::objects::Key;
+use kube::Client;
+use serde_json::Value;
+use tokio::sync::{mpsc, watch as channel};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::cluster::live::Live;
+use crate::feed::server::Log;
+
+pub mod definitions;
+pub mod gather;
+pub mod referenced;
+pub mod references;
+pub mod resources;
+#[cfg(test)]
+mod tests;
+pub mod trim;
+pub mod watch;
+
+use definitions::{Found, Search};
+use gather::Gather;
+use references::Holder;
+use resources::{ALL, Served};
+use watch::{Told, Watched};
+
+/// Messages of watches that wait to be taken in.
+const MESSAGES: usize = 1_024;
+/// What comes within this time after another change travels with it, …
+const PAUSE: Duration = Duration::from_millis(1);
+/// … for this long at most, …
+const GATHER: Duration = Duration::from_millis(5);
+/// … and so many at most.
+const CHANGES: usize = 4_096;
+/// How often is said what the first version still waits for.
+const REMIND: Duration = Duration::from_secs(10);
+
+/// What happened to one object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// The object.
+    pub key: Key,
+    /// What it is now; none: it is gone.
+    pub value: Option<Value>,
+}
+
+/// Objects that changed together.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// In the order in which they happened.
+    pub changes: Vec<Change>,
+    /// Everything is known: a version can be made.
+    pub whole: bool,
+    /// When the first change was heard of.
+    pub since: Option<Instant>,
+}
+
+/// What a source needs.
+pub struct Setup {
+    /// The API server.
+    pub client: Client,
+    /// Our own namespace, where the mesh's settings are.
+    pub system_namespace: String,
+    /// Where lines go.
+    pub log: Log,
+    /// Where objects' statuses go.
+    pub live: Live,
+}
+
+/// A message of one of the source's tasks.
+enum Message {
+    /// Of a kind's watch: its place in [`ALL`], the number of the watch.
+    Kind(usize, u64, Told),
+    Defined(definitions::Told),
+    Referenced(referenced::Told),
+}
+
+/// The source's own task.
+struct Source {
+    setup: Setup,
+    messages: mpsc::Sender<Message>,
+    gather: Gather,
+    /// Watches under way, by place.
+    watches: HashMap<usize, (u64, JoinHandle<()>)>,
+    number: u64,
+    /// Places of the kinds that the list of definitions under way has had.
+    defined: Option<Vec<usize>>,
+    wanted: channel::Sender<referenced::Wanted>,
+}
+
+/// Watches until `deliver` answers false.
+pub async fn run(setup: Setup, mut deliver: impl FnMut(Batch) -> bool) {
+    let (messages, mut inbox) = mpsc::channel(MESSAGES);
+    let (wanted, _) = channel::channel(referenced::Wanted::default());
+    let gather = Gather::new(vec![setup.system_namespace.clone()], setup.live.clone());
+    let mut source =
+        Source { setup, messages, gather, watches: HashMap::new(), number: 0, defined: None, wanted };
+    source.start().await;
+    let mut whole = false;
+    loop {
+        let message = match whole {
+            true => inbox.recv().await,
+            false => match timeout(REMIND, inbox.recv()).await {
+                Ok(message) => message,
+                Err(_) => {
+                    source.remind();
+                    continue;
+                }
+            },
+        };
+        let Some(message) = message else { return };
+        source.take(message);
+        let began = Instant::now();
+        while source.gather.pending() < CHANGES && began.elapsed() < GATHER {
+            match timeout(PAUSE, inbox.recv()).await {
+                Ok(Some(message)) => source.take(message),
+                Ok(None) => return,
+                Err(_) => break,
+            }
+        }
+        if let Some(wanted) = source.gather.take_wanted() {
+            source.wanted.send_replace(wanted);
+        }
+        if let Some(batch) = source.gather.take_batch() {
+            whole |= batch.whole;
+            if !deliver(batch) {
+                return;
+            }
+        }
+    }
+}
+
+impl Source {
+    /// Starts what is watched whatever is defined.
+    async fn start(&mut self) {
+        for (place, resource) in ALL.iter().enumerate() {
+            if resource.served == Served::Always && resource.kind().is_some() {
+                self.follow(place);
+            }
+        }
+        self.endpoints().await;
+        let (client, log) = (self.setup.client.clone(), self.setup.log.clone());
+        tokio::spawn(definitions::follow(client, log, self.messages.clone(), Message::Defined));
+        for holder in [Holder::Secret, Holder::ConfigMap] {
+            let (client, log) = (self.setup.client.clone(), self.setup.log.clone());
+            let (wanted, messages) = (self.wanted.subscribe(), self.messages.clone());
+            tokio::spawn(referenced::follow(client, holder, wanted, log, messages, Message::Referenced));
+        }
+    }
+
+    /// EndpointSlices, or Endpoints at servers that have none.
+    async fn endpoints(&mut self) {
+        let place = |kind: &str| ALL.iter().position(|it| it.served == Served::Endpoints && it.kind == kind);
+        let (Some(slices), Some(endpoints)) = (place("EndpointSlice"), place("Endpoints")) else { return };
+        let mut pause = Duration::from_millis(100);
+        let place = loop {
+            match definitions::version(&self.setup.client, &ALL[slices]).await {
+                Ok(Some(_)) => break slices,
+                Ok(None) => break endpoints,
+                Err(error) => {
+                    let text = crate::cluster::client::explain(
+                        &error,
+                        "discover",
+                        "endpointslices.discovery.k8s.io",
+                    );
+                    (self.setup.log)(Severity::Warning, format!("warning: {text}"));
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(5));
+                }
+            }
+        };
+        self.gather.expect(place);
+        self.follow(place);
+    }
+
+    /// Starts to watch a kind.
+    fn follow(&mut self, place: usize) {
+        let resource = &ALL[place];
+        self.number += 1;
+        let number = self.number;
+        let (client, log, messages) =
+            (self.setup.client.clone(), self.setup.log.clone(), self.messages.clone());
+        let system_namespace = self.setup.system_namespace.clone();
+        let task = tokio::spawn(async move {
+            loop {
+                let mut search = Search::new(client.clone(), resource, log.clone());
+                let version = loop {
+                    match search.look().await {
+                        Found::Served(version) => break version,
+                        Found::Absent => {
+                            // The other end ends only with the process.
+                            let _ = messages.send(Message::Kind(place, number, Told::Unserved)).await;
+                        }
+                        Found::Unknown => {}
+                    }
+                };
+                let watched = Watched { resource, version, system_namespace: system_namespace.clone() };
+                let wrap = move |told| Message::Kind(place, number, told);
+                watch::watch(client.clone(), watched, log.clone(), messages.clone(), wrap).await;
+                if messages.is_closed() {
+                    return;
+                }
+            }
+        });
+        self.watches.insert(place, (number, task));
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Kind(place, number, told) => {
+                if self.watches.get(&place).is_some_and(|(current, _)| *current == number) {
+                    self.gather.take(place, told);
+                }
+            }
+            Message::Referenced(told) => self.gather.take_referenced(told),
+            Message::Defined(told) => self.take_defined(told),
+        }
+    }
+
+    fn take_defined(&mut self, told: definitions::Told) {
+        match told {
+            definitions::Told::Began => self.defined = Some(Vec::new()),
+            definitions::Told::Defined(place) => {
+                if let Some(defined) = &mut self.defined {
+                    defined.push(place);
+                }
+                if ALL[place].kind().is_some() && !self.watches.contains_key(&place) {
+                    self.gather.expect(place);
+                    self.follow(place);
+                }
+            }
+            definitions::Told::Undefined(place) => self.forget(place),
+            definitions::Told::Listed => {
+                let defined = self.defined.take().unwrap_or_default();
+                let by_definition = |place: &usize| ALL[*place].served == Served::ByDefinition;
+                let gone: Vec<usize> = self
+                    .watches
+                    .keys()
+                    .copied()
+                    .filter(|it| by_definition(it) && !defined.contains(it))
+                    .collect();
+                for place in gone {
+                    self.forget(place);
+                }
+                self.gather.definitions_listed();
+            }
+        }
+    }
+
+    /// A kind is not defined any more.
+    fn forget(&mut self, place: usize) {
+        if let Some((_, task)) = self.watches.remove(&place) {
+            task.abort();
+            self.gather.undefined(place);
+        }
+    }
+
+    fn remind(&self) {
+        let missing = self.gather.missing();
+        let what = if missing.is_empty() { "Secrets that rules name".to_owned() } else { missing.join(", ") };
+        (self.setup.log)(
+            Severity::Warning,
+            format!("warning: no version yet: {what} could not be listed so far"),
+        );
+    }
+}
