@@ -21,6 +21,10 @@ test: ## Everything: unit, property, simulation, black-box, end to end, instruct
 	@.ci/tools test
 	@.ci/test
 
+kube-tools: ## Kubernetes' own programs for its tests, once, into target/kube/bin (Go; KUBEBUILDER_ASSETS names another place)
+	@.ci/tools kube
+	@tests/kube/build
+
 perf: ## The perf lab: Dromon and its peers interleaved; table, JSON, CSV and an HTML page in lab-results/
 	@$(CARGO) build --release --package dromon-perf
 	@target/release/dromon-perf lab $(PERF_FLAGS)
@@ -36,4 +40,4 @@ bench: ## Instruction counts of the core's hot path against the committed baseli
 clean: ## Remove what was built
 	@$(CARGO) clean
 
-.PHONY: help build run lint test perf perf-quick bench clean
+.PHONY: help build run lint test kube-tools perf perf-quick bench clean

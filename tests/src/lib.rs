@@ -6,6 +6,7 @@ pub mod certs;
 pub mod frames;
 pub mod fuzz;
 pub mod http;
+pub mod kube;
 pub mod load;
 pub mod mesh;
 pub mod origin;
