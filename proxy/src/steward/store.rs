@@ -57,10 +57,31 @@ impl Store {
         updates.into_iter().for_each(|update| self.put(update));
     }
 
+    /// Interest has changed from `before` to `now`. What was said of the absence of names that are asked for anew was said
+    /// when nothing referred to them; a controller that has them now sends them, and what refers to them waits for that.
+    pub fn ask_anew(&mut self, before: &Interest, now: &Interest) {
+        for kind in Kind::ALL {
+            let Wanted::Named(names) = now.wanted(kind) else { continue };
+            for name in names.iter().filter(|name| !before.wanted(kind).covers(name)) {
+                self.snapshot.doubt_absence(kind, name);
+                let key = (kind, name.clone());
+                if self.held.get(&key).is_some_and(Option::is_none) {
+                    self.held.remove(&key);
+                }
+            }
+        }
+    }
+
     /// Drops objects that are not wanted any more, once nothing waits that would replace them.
     pub fn forget_unwanted(&mut self, interest: &Interest) {
         if self.has_held() {
             return;
+        }
+        for kind in Kind::ALL {
+            let stale = self.snapshot.absent(kind).filter(|name| !interest.wanted(kind).covers(name));
+            for name in stale.map(str::to_owned).collect::<Vec<String>>() {
+                self.snapshot.doubt_absence(kind, &name);
+            }
         }
         for (kind, name) in self.keys() {
             if !interest.wanted(kind).covers(&name) && self.snapshot.forget(kind, &name) {

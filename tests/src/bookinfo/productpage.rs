@@ -123,10 +123,13 @@ async fn reviews(client: &Client, id: u64, headers: HeaderMap) -> Answer {
 async fn call(client: &Client, service: &str, path: &str, id: u64, headers: HeaderMap, what: &str) -> Answer {
     match client.get(service, &format!("{path}/{id}"), headers, CALL_TIMEOUT).await {
         Ok((StatusCode::OK, body)) => Answer { status: StatusCode::OK, body },
-        outcome => Answer {
-            status: outcome.map_or(StatusCode::INTERNAL_SERVER_ERROR, |(status, _)| status),
-            body: json!({"error": format!("Sorry, product {what} are currently unavailable for this book.")}),
-        },
+        outcome => {
+            eprintln!("{service} failed: {outcome:?}");
+            Answer {
+                status: outcome.map_or(StatusCode::INTERNAL_SERVER_ERROR, |(status, _)| status),
+                body: json!({"error": format!("Sorry, product {what} are currently unavailable for this book.")}),
+            }
+        }
     }
 }
 

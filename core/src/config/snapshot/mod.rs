@@ -170,6 +170,16 @@ impl Snapshot {
         self.remove(kind, name)
     }
 
+    /// Names said not to exist.
+    pub fn absent(&self, kind: Kind) -> impl Iterator<Item = &str> {
+        self.absent[kind as usize].iter().map(|name| &**name)
+    }
+
+    /// Whether the name exists is unknown again: what was said about it is out of date.
+    pub fn doubt_absence(&mut self, kind: Kind, name: &str) {
+        self.no_longer_absent(kind, name);
+    }
+
     fn no_longer_absent(&mut self, kind: Kind, name: &str) -> bool {
         let absent = &mut self.absent[kind as usize];
         absent.contains(name) && Arc::make_mut(absent).remove(name)

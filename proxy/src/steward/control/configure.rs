@@ -280,6 +280,7 @@ impl Control {
         }
         let interest = Interest::of(self.handle.settings.role, &self.in_use, &self.store);
         if interest != self.interest {
+            self.store.ask_anew(&self.interest, &interest);
             self.interest = interest;
             self.unwanted = true;
             self.subscribe();

@@ -133,6 +133,49 @@ fn what_the_controller_says_is_not_there_is_not_waited_for() {
     assert!(store.snapshot().is_absent(Kind::Destination, "outbound|80||x"));
 }
 
+/// A controller drops a subset from its view when no rule names it. Rules that name it again may arrive before it does.
+#[test]
+fn what_was_absent_while_nobody_asked_is_waited_for_again() {
+    let mut store = Store::default();
+    store.put(update("1", host("a", true)));
+    for name in ["x", "y"] {
+        store.put(update("1", destination(name)));
+        store.put(update("1", endpoints(name)));
+    }
+    store.put(update("1", rules("a", "x")));
+    let to_x = using(&store, &["a"]);
+    store.take_held(&to_x, false);
+    assert!(!store.has_held());
+    store.put(update("2", rules("a", "y")));
+    store.remove(Kind::Destination, "outbound|80||x".into());
+    store.remove(Kind::Endpoints, "outbound|80||x".into());
+    let to_y = using(&store, &["a"]);
+    store.ask_anew(&to_x, &to_y);
+    store.take_held(&to_y, false);
+    assert!(store.snapshot().is_absent(Kind::Destination, "outbound|80||x"));
+    store.put(update("3", rules("a", "x")));
+    let to_x = using(&store, &["a"]);
+    store.ask_anew(&to_y, &to_x);
+    store.take_held(&to_x, false);
+    assert!(store.is_held(Kind::VirtualHost, "a"), "x may exist again");
+    store.put(update("1", destination("x")));
+    store.put(update("1", endpoints("x")));
+    store.take_held(&to_x, false);
+    assert!(!store.has_held());
+}
+
+#[test]
+fn absence_of_what_nobody_wants_is_forgotten() {
+    let mut store = Store::default();
+    store.put(update("1", host("a", false)));
+    let nothing = using(&store, &[]);
+    store.remove(Kind::Destination, "outbound|80||a".into());
+    store.take_held(&using(&store, &["a"]), false);
+    assert!(store.snapshot().is_absent(Kind::Destination, "outbound|80||a"));
+    store.forget_unwanted(&nothing);
+    assert!(!store.snapshot().is_absent(Kind::Destination, "outbound|80||a"));
+}
+
 #[test]
 fn a_wait_that_lasts_too_long_is_ended() {
     let mut store = Store::default();
