@@ -93,7 +93,7 @@ impl Exchange {
                     exchange.attempt(now, rng)
                 }
                 Some(Lookup::NotLoaded(name)) => exchange.fetch(Kind::Destination, name, now),
-                Some(Lookup::Absent(name)) => {
+                Some(Lookup::Absent(name) | Lookup::Refused(_, name)) => {
                     let origin = route.rule.map_or("", |rule| &rule.origin);
                     exchange.respond(Local::no_destination(name, origin))
                 }
@@ -185,6 +185,9 @@ impl Exchange {
             (_, Some((Lookup::Absent(name) | Lookup::NotLoaded(name), _))) => {
                 Some(Local::no_destination(name, &route.rule.origin))
             }
+            (_, Some((Lookup::Refused(status, what), _))) => {
+                Some(Local { status, ..Local::no_destination(what, &route.rule.origin) })
+            }
             (Action::Redirect(redirect), None) => {
                 let to = location(
                     redirect,
@@ -192,6 +195,7 @@ impl Exchange {
                     request.authority(),
                     route.port,
                     request.path_and_query(),
+                    route.matched,
                 );
                 let status = if redirect.code == 0 { 301 } else { redirect.code };
                 Some(Local { status, location: Some(to), ..Local::new(Reason::Redirect, "") })

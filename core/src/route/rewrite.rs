@@ -152,6 +152,7 @@ pub fn location(
     authority: &[u8],
     port: u16,
     path_and_query: &[u8],
+    matched: Matched,
 ) -> String {
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
     let from_scheme = text(scheme);
@@ -176,9 +177,22 @@ pub fn location(
     let target = match &redirect.uri {
         Some(uri) if uri.contains('?') => uri.clone(),
         Some(uri) => format!("{uri}{query}"),
-        None => format!("{path}{query}"),
+        None => match &redirect.prefix {
+            Some(prefix) => format!("{}{query}", replaced(path.as_bytes(), prefix, matched)),
+            None => format!("{path}{query}"),
+        },
     };
     format!("{to_scheme}://{host}{port}{target}")
+}
+
+/// The path with what was matched of it replaced; always one that begins with a slash.
+fn replaced(path: &[u8], with: &str, matched: Matched) -> String {
+    let mut out = Vec::with_capacity(path.len() + with.len());
+    replace(path, with.as_bytes(), matched, &mut out);
+    if out.first() != Some(&b'/') {
+        out.insert(0, b'/');
+    }
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 fn default_port(scheme: &str) -> Option<u16> {

@@ -81,6 +81,8 @@ pub enum PortedDestination {
     Fixed(DestinationId),
     /// The rule leaves it open: the destination of the same port, for each port that requests can come for.
     ByPort(SmallVec<[(u16, DestinationId); 2]>),
+    /// It leads nowhere as it is written, and was checked to: the answer's status, and what is written there.
+    Refused(u16, Arc<str>),
 }
 
 impl PortedDestination {
@@ -91,6 +93,7 @@ impl PortedDestination {
             PortedDestination::ByPort(ports) => {
                 ports.iter().find(|(number, _)| *number == port).map(|(_, id)| *id)
             }
+            PortedDestination::Refused(..) => None,
         }
     }
 }

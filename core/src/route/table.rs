@@ -10,7 +10,9 @@ use crate::rng::Rng;
 use crate::route::host::{HostEntry, as_address, split_authority};
 use crate::route::matcher::Subject;
 use crate::route::rank::Matched;
-use crate::route::rule::{Action, CompiledLimit, CompiledRule, CompiledTcpRule, HeaderOps, TcpMatcher};
+use crate::route::rule::{
+    Action, CompiledLimit, CompiledRule, CompiledTcpRule, HeaderOps, PortedDestination, TcpMatcher,
+};
 
 /// Where a request goes.
 #[derive(Debug)]
@@ -79,6 +81,8 @@ pub enum Lookup<'t> {
     NotLoaded(&'t Arc<str>),
     /// There is none of this name.
     Absent(&'t Arc<str>),
+    /// The rule's own word: nothing is sent, the answer has this status. With what is written there.
+    Refused(u16, &'t Arc<str>),
 }
 
 impl<'t> Route<'t> {
@@ -90,7 +94,7 @@ impl<'t> Route<'t> {
             (Fixed::Slot(id), _) => Some((table.lookup(id)?, None)),
             (Fixed::ByRule, Action::Forward(targets)) => {
                 let target = targets.choose(rng)?;
-                Some((table.lookup(target.destination.at(self.port)?)?, Some(&target.headers)))
+                Some((table.lookup_of(&target.destination, self.port)?, Some(&target.headers)))
             }
             (Fixed::ByRule, _) => None,
         }
@@ -135,7 +139,7 @@ impl<'t> TcpRoute<'t> {
         match self.target {
             Fixed::Here(destination) => Some(Lookup::Here(destination)),
             Fixed::Slot(id) => table.lookup(id),
-            Fixed::ByRule => table.lookup(self.rule?.targets.choose(rng)?.destination.at(self.port)?),
+            Fixed::ByRule => table.lookup_of(&self.rule?.targets.choose(rng)?.destination, self.port),
         }
     }
 }
@@ -155,6 +159,14 @@ impl Table {
     /// The destination of a name, where it is here; for people, not for requests.
     pub fn destination_named(&self, name: &str) -> Option<&Arc<Destination>> {
         self.destination(DestinationId(self.parts.names.destinations.get(name)?))
+    }
+
+    /// What is known of where a rule leads for the port that the request came for.
+    pub fn lookup_of<'t>(&'t self, destination: &'t PortedDestination, port: u16) -> Option<Lookup<'t>> {
+        match destination {
+            PortedDestination::Refused(status, what) => Some(Lookup::Refused(*status, what)),
+            other => self.lookup(other.at(port)?),
+        }
     }
 
     /// What is known of a slot. None for a slot of another table.

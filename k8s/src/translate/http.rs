@@ -109,7 +109,7 @@ impl Builder<'_> {
             self.destination(&host, port, &subset);
         }
         let headers = route.headers.as_ref().map(header_ops).unwrap_or_default();
-        WeightedDestination { host, subset, port, weight: route.share(), headers }
+        WeightedDestination { host, subset, port, weight: route.share(), headers, refuse: None }
     }
 }
 
@@ -170,6 +170,7 @@ fn some(text: &str) -> Option<String> {
 fn redirect(redirect: &api::Redirect) -> Redirect {
     Redirect {
         uri: some(&redirect.uri),
+        prefix: None,
         authority: some(&redirect.authority),
         scheme: some(&redirect.scheme),
         port: match (redirect.port, redirect.derive_port) {

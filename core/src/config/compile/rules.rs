@@ -164,9 +164,15 @@ fn targets(build: &mut Build, from: &[model::WeightedDestination], ports: &[u16]
         let at = |build: &mut Build, port| -> DestinationId {
             build.destination(&model::destination_name(port, &it.subset, &it.host))
         };
-        let destination = match it.port {
-            Some(port) => PortedDestination::Fixed(at(build, port)),
-            None => PortedDestination::ByPort(ports.iter().map(|port| (*port, at(build, *port))).collect()),
+        if it.refuse.is_some_and(|status| !(400..=599).contains(&status)) {
+            return Err(format!("route[{index}].refuse: not an error's status"));
+        }
+        let destination = match (it.refuse, it.port) {
+            (Some(status), _) => PortedDestination::Refused(status, it.host.as_str().into()),
+            (None, Some(port)) => PortedDestination::Fixed(at(build, port)),
+            (None, None) => {
+                PortedDestination::ByPort(ports.iter().map(|port| (*port, at(build, *port))).collect())
+            }
         };
         let headers = headers::compile(&it.headers).map_err(|why| format!("route[{index}].{why}"))?;
         Ok(Target { destination, weight: it.weight, headers })
@@ -181,7 +187,9 @@ fn check_redirect(redirect: &model::Redirect) -> Result<(), String> {
     if redirect.scheme.as_deref().is_some_and(|scheme| !matches!(scheme, "http" | "https")) {
         return Err("scheme: neither http nor https".into());
     }
-    for (field, text) in [("uri", &redirect.uri), ("authority", &redirect.authority)] {
+    for (field, text) in
+        [("uri", &redirect.uri), ("prefix", &redirect.prefix), ("authority", &redirect.authority)]
+    {
         if let Some(text) = text.as_deref().filter(|text| !is_target(text)) {
             return Err(format!("{field}: {text:?} has a byte that may not stand in a URL"));
         }

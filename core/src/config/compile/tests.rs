@@ -125,6 +125,7 @@ fn goes_to(table: &Table, authority: &str, path: &str) -> String {
             Some((Lookup::Here(it), _)) => it.model.name.clone(),
             Some((Lookup::NotLoaded(name), _)) => format!("not loaded {name}"),
             Some((Lookup::Absent(name), _)) => format!("absent {name}"),
+            Some((Lookup::Refused(status, what), _)) => format!("{status} {what}"),
             None => "none".into(),
         },
         Routed::NotLoaded { host } => format!("not loaded {host}"),

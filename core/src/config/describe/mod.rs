@@ -12,7 +12,7 @@ use crate::exchange::{Arrival, RequestView};
 use crate::route::host::split_authority;
 use crate::route::matcher::{Matcher, Subject};
 use crate::route::rewrite::location;
-use crate::route::rule::{Action, CompiledRule, PortedDestination};
+use crate::route::rule::{Action, CompiledRule};
 use crate::route::{Lookup, Passthrough, Route, Routed};
 
 pub use dump::dump;
@@ -258,6 +258,7 @@ fn outcome(table: &Table, routed: &Routed<'_>, sample: &Sample) -> Outcome {
                     sample.authority(),
                     route.port,
                     sample.path_and_query(),
+                    route.matched,
                 ),
             },
             Action::DirectResponse { status, .. } => Outcome::DirectResponse { status: *status },
@@ -269,11 +270,7 @@ fn outcome(table: &Table, routed: &Routed<'_>, sample: &Sample) -> Outcome {
                     } else {
                         f64::from(target.weight) * 100.0 / total
                     };
-                    let id = match &target.destination {
-                        PortedDestination::Fixed(id) => Some(*id),
-                        open @ PortedDestination::ByPort(_) => open.at(route.port),
-                    };
-                    share(id.and_then(|id| table.lookup(id)), percent)
+                    share(table.lookup_of(&target.destination, route.port), percent)
                 });
                 Outcome::Forward { destinations: destinations.collect() }
             }
@@ -306,6 +303,9 @@ fn share(lookup: Option<Lookup<'_>>, percent: f64) -> Share {
         },
         Some(Lookup::NotLoaded(name)) => missing(name.to_string(), "not loaded: fetched on first use"),
         Some(Lookup::Absent(name)) => missing(name.to_string(), "does not exist: answers 503"),
+        Some(Lookup::Refused(status, what)) => {
+            missing(what.to_string(), &format!("can lead nowhere as it is written: answers {status}"))
+        }
         None => missing(String::new(), "the rule names no destination for this port: answers 503"),
     }
 }

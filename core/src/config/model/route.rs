@@ -92,6 +92,10 @@ pub struct WeightedDestination {
     pub weight: u32,
     /// Header changes for this destination only.
     pub headers: HeaderOps,
+    /// It can lead nowhere as it is written: its share of the requests is answered with this status, and of the connections
+    /// closed. The host is then only what people are told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refuse: Option<u16>,
 }
 
 /// One alternative of a rule's condition; all fields present must hold.
@@ -154,6 +158,9 @@ pub struct HeaderChange {
 pub struct Redirect {
     /// Replaces the path, query kept; none: unchanged.
     pub uri: Option<String>,
+    /// Replaces what the rule's condition took of the path, query kept; `uri` comes before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
     /// Replaces the authority.
     pub authority: Option<String>,
     /// Replaces the scheme.

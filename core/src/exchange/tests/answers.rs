@@ -22,6 +22,28 @@ fn a_request_is_sent_and_its_answer_sent_on() {
 }
 
 #[test]
+fn a_destination_that_can_lead_nowhere_answers_its_share_by_itself() {
+    let mut bench = Mesh::with(|mesh| {
+        let HttpAction::Route { destinations } = &mut mesh.rule.action else { panic!("a route") };
+        let host = "Service default/gone".to_owned();
+        let refused = model::WeightedDestination { host, weight: 1, refuse: Some(500), ..Default::default() };
+        destinations.push(refused);
+    });
+    let mut refused = 0;
+    for _ in 0..200 {
+        match bench.begin(&GET).1 {
+            Step::Respond(local) => {
+                assert_eq!((local.status, local.reason), (500, Reason::NoDestination));
+                assert!(local.detail.contains("Service default/gone"), "{}", local.detail);
+                refused += 1;
+            }
+            step => _ = attempt(step),
+        }
+    }
+    assert!((60..140).contains(&refused), "{refused} of 200 for a half");
+}
+
+#[test]
 fn a_dropped_exchange_returns_what_it_has_counted() {
     let mut bench = Mesh::with(|mesh| mesh.destination.pool.http2_max_requests = Some(1));
     let (exchange, step) = bench.begin(&GET);

@@ -77,7 +77,7 @@ fn bad_rewrites_are_refused() {
 #[test]
 fn locations_name_a_port_only_where_it_says_something() {
     let to = |redirect: model::Redirect, authority: &str, path: &str| {
-        location(&redirect, b"http", authority.as_bytes(), 8080, path.as_bytes())
+        location(&redirect, b"http", authority.as_bytes(), 8080, path.as_bytes(), Matched::Segments(2))
     };
     let redirect = model::Redirect::default;
     let scheme = || Some("https".to_owned());
@@ -95,4 +95,10 @@ fn locations_name_a_port_only_where_it_says_something() {
     assert_eq!(to(port(RedirectPort::Number(8443)), "[::1]", "/"), "https://[::1]:8443/");
     assert_eq!(to(port(RedirectPort::ProtocolDefault), "a:81", "/"), "https://a/");
     assert_eq!(to(port(RedirectPort::RequestPort), "a", "/"), "https://a:8080/");
+    // Gateway API's `ReplacePrefixMatch`, its table of examples.
+    let prefix = |prefix: &str| model::Redirect { prefix: Some(prefix.into()), ..redirect() };
+    assert_eq!(to(prefix("/y"), "a", "/x/z?q"), "http://a/y/z?q");
+    assert_eq!(to(prefix("/y/"), "a", "/x/z"), "http://a/y/z");
+    assert_eq!(to(prefix("/"), "a", "/x"), "http://a/");
+    assert_eq!(to(prefix(""), "a", "/x/"), "http://a/");
 }

@@ -142,7 +142,8 @@ pub fn destinations_of(rules: &VirtualHost, host: &Host) -> BTreeSet<String> {
     let tls = rules.tls.iter().map(|rule| &rule.destinations);
     let tcp = rules.tcp.iter().map(|rule| &rule.destinations);
     let mut names = BTreeSet::new();
-    for WeightedDestination { host: target, subset, port, .. } in http.chain(tls).chain(tcp).flatten() {
+    let all = http.chain(tls).chain(tcp).flatten();
+    for WeightedDestination { host: target, subset, port, .. } in all.filter(|it| it.refuse.is_none()) {
         match port {
             Some(port) => {
                 names.insert(destination_name(*port, subset, target));
