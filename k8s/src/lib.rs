@@ -5,6 +5,7 @@
 //! objects. [`install`] makes the manifests that put a mesh into a cluster. Nothing here opens a file or a socket, or asks for the time.
 #![forbid(unsafe_code)]
 
+pub mod admission;
 pub mod analyze;
 pub mod api;
 pub mod diagnostic;
@@ -13,6 +14,7 @@ pub mod install;
 pub mod mesh;
 pub mod objects;
 pub mod parse;
+pub mod status;
 #[cfg(test)]
 mod testing;
 pub mod translate;

@@ -5,6 +5,7 @@
 
 pub mod destination_rule;
 pub mod gateway;
+pub mod gateway_api;
 pub mod mesh_config;
 pub mod peer_authentication;
 pub mod process;

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
+use k8s_openapi::api::networking::v1 as networking;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::destination_rule::DestinationRule;
 use super::gateway::Gateway;
+use super::gateway_api as gwapi;
 use super::mesh_config::MeshConfig;
 use super::peer_authentication::PeerAuthentication;
 use super::process::Process;
@@ -105,7 +107,10 @@ metas!(
     core::Node,
     core::Secret,
     core::ServiceAccount,
-    discovery::EndpointSlice
+    core::ConfigMap,
+    discovery::EndpointSlice,
+    networking::Ingress,
+    networking::IngressClass
 );
 
 kinds! {
@@ -118,6 +123,17 @@ kinds! {
     Secret(core::Secret) = "", "Secret";
     ServiceAccount(core::ServiceAccount) = "", "ServiceAccount";
     MeshConfig(Rule<MeshConfig>) = "", "ConfigMap";
+    ConfigMap(core::ConfigMap) = "", "ConfigMap";
+    Ingress(networking::Ingress) = "networking.k8s.io", "Ingress";
+    IngressClass(networking::IngressClass) = "networking.k8s.io", "IngressClass";
+    GatewayClass(Rule<gwapi::GatewayClass>) = "gateway.networking.k8s.io", "GatewayClass";
+    KubeGateway(Rule<gwapi::KubeGateway>) = "gateway.networking.k8s.io", "Gateway";
+    HttpRoute(Rule<gwapi::HttpRoute>) = "gateway.networking.k8s.io", "HTTPRoute";
+    GrpcRoute(Rule<gwapi::GrpcRoute>) = "gateway.networking.k8s.io", "GRPCRoute";
+    TlsRoute(Rule<gwapi::TlsRoute>) = "gateway.networking.k8s.io", "TLSRoute";
+    TcpRoute(Rule<gwapi::TcpRoute>) = "gateway.networking.k8s.io", "TCPRoute";
+    ReferenceGrant(Rule<gwapi::ReferenceGrant>) = "gateway.networking.k8s.io", "ReferenceGrant";
+    BackendTlsPolicy(Rule<gwapi::BackendTlsPolicy>) = "gateway.networking.k8s.io", "BackendTLSPolicy";
     Process(Rule<Process>) = "run.dromon.io", "Process";
     VirtualService(Rule<VirtualService>) = "networking.istio.io", "VirtualService";
     DestinationRule(Rule<DestinationRule>) = "networking.istio.io", "DestinationRule";
@@ -128,6 +144,29 @@ kinds! {
     PeerAuthentication(Rule<PeerAuthentication>) = "security.istio.io", "PeerAuthentication";
     Telemetry(Rule<Telemetry>) = "telemetry.istio.io", "Telemetry";
     RateLimit(Rule<RateLimit>) = "policy.dromon.io", "RateLimit";
+}
+
+impl Kind {
+    /// Whether its objects belong to no namespace.
+    pub fn is_cluster_wide(self) -> bool {
+        matches!(self, Kind::Namespace | Kind::Node | Kind::GatewayClass | Kind::IngressClass)
+    }
+
+    /// The name of its collection in the API, e.g. `httproutes`.
+    pub fn plural(self) -> String {
+        let name = self.name().to_ascii_lowercase();
+        match name.strip_suffix('y') {
+            _ if name == "endpoints" => name,
+            Some(stem) if !stem.ends_with(['a', 'e', 'o']) => format!("{stem}ies"),
+            _ if name.ends_with('s') => format!("{name}es"),
+            _ => format!("{name}s"),
+        }
+    }
+
+    /// The version in which it is asked for and written; [`crate::parse`] reads earlier ones too.
+    pub fn version(self) -> &'static str {
+        "v1"
+    }
 }
 
 impl fmt::Display for Kind {

@@ -20,6 +20,7 @@ mod delegate;
 pub mod destination_rules;
 mod entries;
 pub mod export;
+pub mod gateway_api;
 pub mod host;
 mod kube_services;
 mod naming;
@@ -34,6 +35,7 @@ use credentials::Credentials;
 pub use delegate::Route;
 use destination_rules::DestinationRules;
 use export::Export;
+use gateway_api::{GatewayApi, Known};
 pub use kube_services::SERVICE_LABEL;
 pub use naming::spiffe_id;
 use peer_authentication::PeerAuthentications;
@@ -99,6 +101,8 @@ pub struct Mesh {
     pub credentials: Credentials,
     /// Rate limits, by namespace and name.
     pub rate_limits: Vec<Held<RateLimit>>,
+    /// Gateway API.
+    pub gateway_api: GatewayApi,
     by_host: HashMap<String, Vec<usize>>,
     /// Services of wildcard hosts, longest first.
     wildcards: Vec<usize>,
@@ -147,13 +151,17 @@ impl Mesh {
                 by_gateway.entry(gateway.clone()).or_default().push(at);
             }
         }
+        let credentials = Credentials::new(set);
+        let known = Known { services: &services, by_host: &by_host, credentials: &credentials };
+        let gateway_api = GatewayApi::new(set, known);
         Mesh {
+            gateway_api,
             destination_rules: DestinationRules::new(set, &config),
             gateways: held!(set, Gateway),
             sidecars: held!(set, Sidecar),
             telemetry: held!(set, Telemetry),
             rate_limits: held!(set, RateLimit),
-            credentials: Credentials::new(set),
+            credentials,
             peer_authentications,
             root_namespace: root_namespace.to_owned(),
             config,
@@ -180,6 +188,11 @@ impl Mesh {
         let mut visible = all.filter(|it| it.export.to(client_namespace)).peekable();
         let first = visible.peek().copied();
         visible.find(|it| it.namespace == client_namespace).or(first)
+    }
+
+    /// What Gateway API's references are looked up in.
+    pub fn known(&self) -> Known<'_> {
+        Known { services: &self.services, by_host: &self.by_host, credentials: &self.credentials }
     }
 
     /// Whether any namespace has a service of that host.

@@ -19,6 +19,9 @@ pub enum Known {
 const VERSIONS: &[(&str, &[&str])] = &[
     ("", &["v1"]),
     ("discovery.k8s.io", &["v1"]),
+    ("networking.k8s.io", &["v1"]),
+    // TLSRoute, TCPRoute and BackendTLSPolicy were alphas for long, and clusters keep old versions of the CRDs.
+    ("gateway.networking.k8s.io", &["v1", "v1beta1", "v1alpha3", "v1alpha2"]),
     ("networking.istio.io", &["v1", "v1beta1", "v1alpha3"]),
     ("security.istio.io", &["v1", "v1beta1"]),
     ("telemetry.istio.io", &["v1", "v1alpha1"]),
@@ -35,18 +38,8 @@ const PLANNED: &[(&str, &str)] = &[
     ("networking.istio.io", "ProxyConfig"),
     ("extensions.istio.io", "WasmPlugin"),
     ("extensions.istio.io", "TrafficExtension"),
-    ("gateway.networking.k8s.io", "GatewayClass"),
-    ("gateway.networking.k8s.io", "Gateway"),
-    ("gateway.networking.k8s.io", "HTTPRoute"),
-    ("gateway.networking.k8s.io", "GRPCRoute"),
-    ("gateway.networking.k8s.io", "TLSRoute"),
-    ("gateway.networking.k8s.io", "TCPRoute"),
     ("gateway.networking.k8s.io", "UDPRoute"),
-    ("gateway.networking.k8s.io", "ReferenceGrant"),
-    ("gateway.networking.k8s.io", "BackendTLSPolicy"),
     ("gateway.networking.k8s.io", "ListenerSet"),
-    ("networking.k8s.io", "Ingress"),
-    ("networking.k8s.io", "IngressClass"),
 ];
 
 /// Kinds of earlier Istio versions, with what says the same today.
@@ -118,7 +111,13 @@ fn kept(group: &str, version: &str, kind: &str, value: &Value) -> Option<Known> 
         let name = value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
         let has_mesh = value.pointer("/data/mesh").is_some();
         let is_mesh = has_mesh && matches!(name, "dromon" | "istio");
-        return Some(if is_mesh { Known::Kept(Kind::MeshConfig) } else { Known::Not(None) });
+        // CAs that a BackendTLSPolicy may name.
+        let has_ca = value.pointer("/data/ca.crt").is_some();
+        return Some(match (is_mesh, has_ca) {
+            (true, _) => Known::Kept(Kind::MeshConfig),
+            (false, true) => Known::Kept(Kind::ConfigMap),
+            (false, false) => Known::Not(None),
+        });
     }
     let known = Kind::ALL.iter().find(|known| known.name() == kind && known.group() == group)?;
     let versions = VERSIONS.iter().find(|(of, _)| *of == group)?.1;
@@ -148,11 +147,8 @@ fn foreign(group: &str, version: &str, kind: &str) -> Option<Diagnostic> {
         return Some(Diagnostic::warning("kind", message).hint("docs/rules.md lists what is carried out"));
     }
     if group == "extensions" && kind == "Ingress" {
-        let message = "Ingress is not carried out yet; the object has no effect";
-        return Some(
-            Diagnostic::warning("kind", message)
-                .hint("use a networking.istio.io/v1 Gateway and VirtualService"),
-        );
+        let message = "extensions/v1beta1 is not served by Kubernetes since 1.22; the object has no effect";
+        return Some(Diagnostic::warning("kind", message).hint("use networking.k8s.io/v1"));
     }
     if WORKLOADS.contains(&kind) && KUBERNETES.contains(&group) {
         let message = format!("a {kind} starts nothing here: pods are a cluster's matter");

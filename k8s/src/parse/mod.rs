@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::api::Object;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::objects::{Key, Lines, Sourced};
 
@@ -167,9 +166,4 @@ pub const DEFAULT_NAMESPACE: &str = "default";
 fn is_related(one: &str, other: &str) -> bool {
     let (whole, part) = if one.len() <= other.len() { (one, other) } else { (other, one) };
     part.strip_prefix(whole).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-}
-
-/// Whether an object's kind has no namespace.
-fn is_cluster_wide(object: &Object) -> bool {
-    matches!(object, Object::Namespace(_) | Object::Node(_))
 }

@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::api::Object;
 use crate::testing::told;
 
 fn only(text: &str) -> Diagnostic {
@@ -198,14 +199,14 @@ fn kinds_that_are_not_kept_say_what_to_use() {
             "rules.md",
         ),
         (
-            "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: a}",
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: UDPRoute\nmetadata: {name: a}",
             Severity::Warning,
             "rules.md",
         ),
         (
-            "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: a}",
+            "apiVersion: extensions/v1beta1\nkind: Ingress\nmetadata: {name: a}",
             Severity::Warning,
-            "rules.md",
+            "networking.k8s.io/v1",
         ),
         ("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}", Severity::Info, "Process"),
         ("apiVersion: cert-manager.io/v1\nkind: Certificate\nmetadata: {name: a}", Severity::Info, ""),

@@ -14,7 +14,7 @@ use crate::objects::Key;
 
 use super::kinds::{self, Known};
 use super::spelling::nearest;
-use super::{DEFAULT_NAMESPACE, fields, is_cluster_wide, process_ports, reading, yaml};
+use super::{DEFAULT_NAMESPACE, fields, process_ports, reading, yaml};
 
 /// What reading one document gave.
 #[derive(Default)]
@@ -70,12 +70,12 @@ pub fn read(value: Value) -> Read {
         let diagnostic = Diagnostic::error("metadata.name", "the object has no name");
         return Read { label, diagnostics: vec![diagnostic], ..Read::default() };
     }
-    let namespace = if matches!(kind, Kind::Namespace | Kind::Node) { String::new() } else { namespace };
+    let namespace = if kind.is_cluster_wide() { String::new() } else { namespace };
     let key = Key { kind, namespace, name };
     let mut diagnostics = Vec::new();
     let mut object = object(kind, value, &mut diagnostics);
     if let Some(object) = &mut object {
-        let namespace = (!is_cluster_wide(object)).then(|| key.namespace.clone());
+        let namespace = (!kind.is_cluster_wide()).then(|| key.namespace.clone());
         object.meta_mut().namespace = namespace;
     }
     Read { object, key: Some(key), label, diagnostics }
@@ -91,6 +91,17 @@ fn object(kind: Kind, value: Value, diagnostics: &mut Vec<Diagnostic>) -> Option
         Kind::Pod => Object::Pod(Arc::new(typed(value, diagnostics)?)),
         Kind::Secret => Object::Secret(Arc::new(typed(value, diagnostics)?)),
         Kind::ServiceAccount => Object::ServiceAccount(Arc::new(typed(value, diagnostics)?)),
+        Kind::ConfigMap => Object::ConfigMap(Arc::new(typed(value, diagnostics)?)),
+        Kind::Ingress => Object::Ingress(Arc::new(typed(value, diagnostics)?)),
+        Kind::IngressClass => Object::IngressClass(Arc::new(typed(value, diagnostics)?)),
+        Kind::GatewayClass => Object::GatewayClass(Arc::new(rule(value, diagnostics)?)),
+        Kind::KubeGateway => Object::KubeGateway(Arc::new(rule(value, diagnostics)?)),
+        Kind::HttpRoute => Object::HttpRoute(Arc::new(rule(value, diagnostics)?)),
+        Kind::GrpcRoute => Object::GrpcRoute(Arc::new(rule(value, diagnostics)?)),
+        Kind::TlsRoute => Object::TlsRoute(Arc::new(rule(value, diagnostics)?)),
+        Kind::TcpRoute => Object::TcpRoute(Arc::new(rule(value, diagnostics)?)),
+        Kind::ReferenceGrant => Object::ReferenceGrant(Arc::new(rule(value, diagnostics)?)),
+        Kind::BackendTlsPolicy => Object::BackendTlsPolicy(Arc::new(rule(value, diagnostics)?)),
         Kind::MeshConfig => Object::MeshConfig(Arc::new(mesh_config(value, diagnostics)?)),
         Kind::Process => Object::Process(Arc::new(process(value, diagnostics)?)),
         Kind::VirtualService => Object::VirtualService(Arc::new(rule(value, diagnostics)?)),

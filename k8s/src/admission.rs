@@ -1,0 +1,66 @@
+//! Whether an object may be applied: what is wrong in itself refuses it, what depends on others is a warning.
+//!
+//! The texts are those of `dromonctl analyze`: the same code finds them. An object may come before what it names, so a
+//! subset that is not there yet or a dangling reference never refuses it; its status goes on telling ([`crate::status`]).
+
+use serde_json::Value;
+
+use crate::analyze;
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::objects::ObjectSet;
+use crate::parse;
+
+#[cfg(test)]
+mod tests;
+
+/// What is said of an object that is to be applied.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// What is wrong in the object itself. Any: it is refused.
+    pub errors: Vec<Diagnostic>,
+    /// What is odd about it, and what depends on other objects.
+    pub warnings: Vec<Diagnostic>,
+}
+
+impl Verdict {
+    /// Whether it may be applied.
+    pub fn is_allowed(&self) -> bool {
+        self.errors.is_empty()
+    }
+
+    /// Why it may not, one finding a line, as `dromonctl analyze` prints them.
+    pub fn refusal(&self) -> String {
+        let lines: Vec<String> = self.errors.iter().map(Diagnostic::to_string).collect();
+        lines.join("\n")
+    }
+
+    /// The warnings, each as `dromonctl analyze` prints it.
+    pub fn warning_texts(&self) -> Vec<String> {
+        self.warnings.iter().map(Diagnostic::to_string).collect()
+    }
+}
+
+/// Reviews an object as an API server sends it. `others` are the objects in force, an earlier version of it included.
+pub fn review(object: Value, others: &ObjectSet) -> Verdict {
+    let parsed = parse::json(object);
+    let mut verdict = Verdict::default();
+    for finding in parsed.diagnostics {
+        match finding.severity {
+            Severity::Error => verdict.errors.push(finding),
+            Severity::Warning => verdict.warnings.push(finding),
+            Severity::Info => {}
+        }
+    }
+    if !verdict.errors.is_empty() || parsed.objects.is_empty() {
+        return verdict;
+    }
+    let mut set = others.clone();
+    let names: Vec<String> = parsed.objects.iter().map(|it| it.key.to_string()).collect();
+    parsed.objects.into_iter().for_each(|it| set.insert(it));
+    let across = analyze::analyze(&set);
+    let is_told = |it: &Diagnostic| names.contains(&it.object) && it.severity != Severity::Info;
+    // A reference that leads nowhere is an error where files are analyzed as a whole. Here the rest may be still to come.
+    let lenient = |it: Diagnostic| Diagnostic { severity: Severity::Warning, ..it };
+    verdict.warnings.extend(across.into_iter().filter(is_told).map(lenient));
+    verdict
+}

@@ -1,0 +1,44 @@
+use serde_json::json;
+
+use super::*;
+use crate::testing::set;
+
+fn route(http: Value) -> Value {
+    json!({"apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+        "metadata": {"name": "reviews", "namespace": "default"},
+        "spec": {"hosts": ["reviews"], "http": http}})
+}
+
+const REVIEWS: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: reviews, namespace: default}\nspec: {ports: [{port: 80, name: http}]}\n";
+
+#[test]
+fn what_is_wrong_in_itself_is_refused_with_the_text_of_analyze() {
+    let object =
+        route(json!([{"timeout": "5", "route": [{"destination": {"host": "reviews", "subset": "v9"}}]}]));
+    let verdict = review(object.clone(), &set(REVIEWS));
+    assert!(!verdict.is_allowed());
+    let expected: Vec<String> = parse::json(object).diagnostics.iter().map(Diagnostic::to_string).collect();
+    assert_eq!(verdict.refusal(), expected.join("\n"));
+    assert!(verdict.refusal().contains("spec.http[0].timeout"), "{}", verdict.refusal());
+}
+
+#[test]
+fn what_depends_on_others_is_a_warning() {
+    let object = route(json!([{"route": [{"destination": {"host": "reviews", "subset": "v2"}}]}]));
+    let verdict = review(object, &set(REVIEWS));
+    assert!(verdict.is_allowed(), "{verdict:#?}");
+    let told = verdict.warning_texts().join("\n");
+    assert!(
+        told.starts_with("warning: VirtualService/default/reviews spec.http[0].route[0].destination.subset"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_sound_object_and_a_kind_of_no_concern_are_let_in_without_a_word() {
+    let object = route(json!([{"route": [{"destination": {"host": "reviews"}}]}]));
+    assert_eq!(review(object, &set(REVIEWS)), Verdict::default());
+    let foreign =
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"}, "spec": {}});
+    assert!(review(foreign, &set(REVIEWS)).is_allowed());
+}

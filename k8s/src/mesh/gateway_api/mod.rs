@@ -1,0 +1,183 @@
+//! Gateway API, resolved as far as it is the same for every proxy: which listeners there are and whether they can be served,
+//! which routes hang on which of them or on which Services, and where backends lead.
+//!
+//! The status of objects ([`crate::status`]) and the configuration of proxies ([`crate::translate`]) both come from here, so
+//! that what is told and what is done cannot differ.
+
+use std::collections::HashMap;
+
+use crate::api::gateway_api::{CLASS, CONTROLLER};
+use crate::api::{Kind, Object};
+use crate::objects::{ObjectSet, Sourced};
+
+use super::credentials::Credentials;
+use super::service::Service;
+
+mod attach;
+pub mod backend_tls;
+pub mod backends;
+mod condition;
+pub mod grants;
+mod listeners;
+mod namespaces;
+mod routes;
+
+use backend_tls::BackendTls;
+pub use condition::Condition;
+use grants::Grants;
+pub use listeners::{Gateway, Listener, ListenerProtocol};
+use namespaces::Namespaces;
+pub use routes::{Parent, Place, Route, RouteBody, RouteKind};
+
+/// All of it.
+#[derive(Clone, Debug, Default)]
+pub struct GatewayApi {
+    /// Gateways of classes of ours, oldest first.
+    pub gateways: Vec<Gateway>,
+    /// Routes with a parent that concerns us, oldest first, equally old ones by namespace and name.
+    pub routes: Vec<Route>,
+    /// Who may refer to what.
+    pub grants: Grants,
+    /// TLS to backends.
+    pub backend_tls: BackendTls,
+    by_listener: HashMap<(usize, usize), Vec<(usize, usize)>>,
+    by_service: HashMap<String, Vec<(usize, usize)>>,
+}
+
+/// What Gateway API refers to.
+#[derive(Clone, Copy)]
+pub struct Known<'a> {
+    /// The hosts.
+    pub services: &'a [Service],
+    /// Their places by name.
+    pub by_host: &'a HashMap<String, Vec<usize>>,
+    /// Secrets and CAs.
+    pub credentials: &'a Credentials,
+}
+
+impl<'a> Known<'a> {
+    /// A Kubernetes Service.
+    pub fn service(&self, name: &str, namespace: &str) -> Option<&'a Service> {
+        self.host(&super::host::service_host(name, namespace)).find(|it| it.is_kubernetes)
+    }
+
+    /// Whatever has a host.
+    pub fn host(&self, host: &str) -> impl Iterator<Item = &'a Service> + use<'a> {
+        let services = self.services;
+        let found = self.by_host.get(host).cloned().unwrap_or_default();
+        found.into_iter().filter_map(|at| services.get(at))
+    }
+}
+
+impl GatewayApi {
+    /// Indexes a set.
+    pub fn new(set: &ObjectSet, known: Known<'_>) -> GatewayApi {
+        let grants = Grants::new(set);
+        let classes = classes(set);
+        let mut gateways: Vec<Gateway> = aged(set, Kind::KubeGateway)
+            .into_iter()
+            .filter_map(|it| listeners::gateway(it, &classes, &grants, known.credentials))
+            .collect();
+        let namespaces = Namespaces::new(set);
+        let kinds = [Kind::HttpRoute, Kind::GrpcRoute, Kind::TlsRoute, Kind::TcpRoute];
+        let mut sources: Vec<&Sourced> = kinds.iter().flat_map(|kind| set.of_kind(*kind)).collect();
+        sources.sort_by_key(|it| age(it));
+        let attaching = attach::Attaching { gateways: &gateways, namespaces: &namespaces, known };
+        let mut routes: Vec<Route> =
+            sources.into_iter().filter_map(|it| attaching.route(it, &grants)).collect();
+        attach::settle_conflicts(&mut routes, known);
+        let (mut by_listener, mut by_service) = (HashMap::new(), HashMap::new());
+        for (at, route) in routes.iter().enumerate() {
+            for (parent, place) in route.places() {
+                match place {
+                    Place::Listener { gateway, listener, .. } => {
+                        let all: &mut Vec<_> = by_listener.entry((*gateway, *listener)).or_default();
+                        all.push((at, parent));
+                    }
+                    Place::Service { host, .. } => {
+                        let all: &mut Vec<_> = by_service.entry(host.clone()).or_default();
+                        all.push((at, parent));
+                    }
+                }
+            }
+        }
+        for (at, gateway) in gateways.iter_mut().enumerate() {
+            for (number, listener) in gateway.listeners.iter_mut().enumerate() {
+                let hanging = by_listener.get(&(at, number)).map(Vec::as_slice).unwrap_or_default();
+                let mut distinct: Vec<usize> = hanging.iter().map(|(route, _)| *route).collect();
+                distinct.dedup();
+                listener.attached_routes = distinct.len();
+            }
+        }
+        let backend_tls = BackendTls::new(set, known);
+        GatewayApi { gateways, routes, grants, backend_tls, by_listener, by_service }
+    }
+
+    /// The routes that hang on a listener, oldest first, each with the place that holds there.
+    pub fn on_listener(
+        &self,
+        gateway: usize,
+        listener: usize,
+    ) -> impl Iterator<Item = (usize, &Route, &Place)> {
+        let found = self.by_listener.get(&(gateway, listener)).map(Vec::as_slice).unwrap_or_default();
+        found.iter().filter_map(move |(at, parent)| {
+            let route = self.routes.get(*at)?;
+            let is_here = |it: &&Place| matches!(it, Place::Listener { gateway: g, listener: l, .. } if (*g, *l) == (gateway, listener));
+            Some((*at, route, route.parents.get(*parent)?.places.iter().find(is_here)?))
+        })
+    }
+
+    /// The routes that hang on a Service, for clients of a namespace: those of the client's own namespace where there are any
+    /// (consumer routes), else the Service's (producer routes); oldest first.
+    pub fn on_service<'a>(&'a self, service: &Service, client: &str) -> Vec<(&'a Route, &'a Place)> {
+        let found = self.by_service.get(&service.host).map(Vec::as_slice).unwrap_or_default();
+        let all = found.iter().filter_map(|(at, parent)| {
+            let route = self.routes.get(*at)?;
+            Some((route, route.parents.get(*parent)?.places.first()?))
+        });
+        let of = |namespace: &str| {
+            let all = all.clone();
+            let namespace = namespace.to_owned();
+            all.filter(move |(route, _)| route.key.namespace == namespace).collect::<Vec<_>>()
+        };
+        let own = of(client);
+        if own.is_empty() { of(&service.namespace) } else { own }
+    }
+
+    /// Whether anything hangs on a Service.
+    pub fn has_routes_on(&self, host: &str) -> bool {
+        self.by_service.contains_key(host)
+    }
+}
+
+/// Gateway API's order of objects: by time of creation, then by namespace and name.
+fn age(sourced: &Sourced) -> (Option<k8s_openapi::jiff::Timestamp>, String, String) {
+    let created = sourced.object.meta().creation_timestamp.as_ref().map(|it| it.0);
+    (created, sourced.key.namespace.clone(), sourced.key.name.clone())
+}
+
+fn aged(set: &ObjectSet, kind: Kind) -> Vec<&Sourced> {
+    let mut all: Vec<&Sourced> = set.of_kind(kind).collect();
+    all.sort_by_key(|it| age(it));
+    all
+}
+
+/// Names of the GatewayClasses that are ours. The class that an installation brings is known without its object too, so that
+/// a folder needs none.
+fn classes(set: &ObjectSet) -> Vec<String> {
+    let mut ours = Vec::new();
+    let mut is_ours = true;
+    for sourced in set.of_kind(Kind::GatewayClass) {
+        let Object::GatewayClass(class) = &sourced.object else { continue };
+        if sourced.key.name == CLASS {
+            is_ours = false;
+        }
+        if class.spec.controller_name == CONTROLLER && class.spec.parameters_ref.is_none() {
+            ours.push(sourced.key.name.clone());
+        }
+    }
+    if is_ours {
+        ours.push(CLASS.to_owned());
+    }
+    ours
+}

@@ -1,0 +1,103 @@
+//! Istio-style status of Istio's kinds and ours: a condition `Reconciled`, and `validationMessages` that name fields.
+//!
+//! Written only where there is something to say, or where something was said before: thousands of sound objects need no
+//! write each.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::analyze;
+use crate::api::Kind;
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::objects::Key;
+
+use super::conditions::merged;
+use super::{Condition, Writes};
+
+const RECONCILED: &str = "Reconciled";
+/// Messages that one object's status holds.
+const MESSAGES_MAX: usize = 32;
+
+/// The kinds with a status of this form.
+pub(super) fn is_of_form(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::VirtualService
+            | Kind::DestinationRule
+            | Kind::Gateway
+            | Kind::ServiceEntry
+            | Kind::WorkloadEntry
+            | Kind::Sidecar
+            | Kind::PeerAuthentication
+            | Kind::Telemetry
+            | Kind::RateLimit
+    )
+}
+
+/// Writes the status of every object of these kinds that has something to be told, or had.
+pub(super) fn write(writes: &mut Writes<'_>) {
+    let inputs = writes.inputs;
+    let mut across: BTreeMap<String, Vec<Diagnostic>> = BTreeMap::new();
+    for finding in analyze::analyze(inputs.set) {
+        across.entry(finding.object.clone()).or_default().push(finding);
+    }
+    let in_force = inputs.set.iter().map(|it| &it.key).filter(|key| is_of_form(key.kind));
+    let refused = inputs.outside.told.keys().filter(|key| is_of_form(key.kind));
+    let keys: std::collections::BTreeSet<&Key> = in_force.chain(refused).collect();
+    for key in keys {
+        let told = inputs.outside.told.get(key);
+        let own = told.iter().flat_map(|it| &it.findings);
+        let others = across.get(&key.to_string()).into_iter().flatten();
+        let mut findings: Vec<&Diagnostic> = own.chain(others).collect();
+        findings.sort();
+        findings.dedup();
+        let previous = writes.previous(key);
+        if findings.is_empty() && previous.get("conditions").is_none() {
+            continue;
+        }
+        let generation = told.and_then(|it| it.generation).or_else(|| writes.generation(key));
+        let condition = reconciled(&findings, inputs.set.get(key).is_some());
+        let mut status = previous.clone();
+        let before = previous.get("conditions");
+        status["conditions"] = merged(&[condition], &[RECONCILED], before, generation, inputs.now);
+        status["validationMessages"] = findings.iter().take(MESSAGES_MAX).map(|it| message(it)).collect();
+        if let Some(generation) = generation {
+            status["observedGeneration"] = json!(generation);
+        }
+        writes.put(key, &previous, status);
+    }
+}
+
+fn reconciled(findings: &[&Diagnostic], in_force: bool) -> Condition {
+    let first = findings.iter().find(|it| it.severity == Severity::Error);
+    match first {
+        Some(error) => {
+            let reason = if in_force { "Unresolved" } else { "Invalid" };
+            Condition::fails(RECONCILED, reason, text(error))
+        }
+        None => Condition::holds(RECONCILED, RECONCILED, "the object is in force"),
+    }
+}
+
+/// A finding as `validationMessages` has it (Istio's `AnalysisMessageBase`), with the field beside it.
+fn message(finding: &Diagnostic) -> Value {
+    let level = match finding.severity {
+        Severity::Error => "ERROR",
+        Severity::Warning => "WARNING",
+        Severity::Info => "INFO",
+    };
+    json!({
+        "type": {"name": "DromonAnalysis"},
+        "level": level,
+        "field": finding.field,
+        "message": text(finding),
+    })
+}
+
+/// A finding without its object, which the reader looks at.
+fn text(finding: &Diagnostic) -> String {
+    let field = if finding.field.is_empty() { String::new() } else { format!("{}: ", finding.field) };
+    let hint = if finding.hint.is_empty() { String::new() } else { format!(" ({})", finding.hint) };
+    format!("{field}{}{hint}", finding.message)
+}
