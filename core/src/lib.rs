@@ -5,6 +5,7 @@
 //! what this crate decides; the controller produces the [`config::model`] it decides by.
 #![forbid(unsafe_code)]
 
+pub mod app_health;
 pub mod balance;
 pub mod capture;
 pub mod client_hello;

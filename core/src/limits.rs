@@ -172,6 +172,12 @@ pub const FEED_BATCH_MAX: usize = 64;
 pub const STEWARD_EVENTS_MAX: usize = 256;
 /// Connections open at once to one of a proxy's own endpoints (admin, metrics, readiness).
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+/// Longest that a probe of the application waits, in seconds, whatever its `timeoutSeconds`.
+pub const PROBE_SECONDS_MAX: u64 = 300;
+/// Longest that the application's metrics are waited for, in seconds; Prometheus itself waits 10.
+pub const APP_METRICS_SECONDS_MAX: u64 = 8;
+/// Most that the application's metrics may be, in bytes.
+pub const APP_METRICS_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Destinations whose caps and health a proxy's metrics tell.
 pub const DESTINATION_METRICS_MAX: usize = 1_000;
 /// Names a proxy keeps DNS answers for.

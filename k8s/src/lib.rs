@@ -2,7 +2,7 @@
 //!
 //! Text becomes [`api`] objects in [`parse`], is gathered in an [`objects::ObjectSet`], indexed once as a
 //! [`mesh::Mesh`], and turned into each proxy's configuration by [`translate`]; [`analyze`] says what is wrong across
-//! objects. [`install`] makes the manifests that put a mesh into a cluster. Nothing here opens a file or a socket, or asks for the time.
+//! objects. [`inject`] gives pods their sidecars; [`install`] makes the manifests that put a mesh into a cluster. Nothing here opens a file or a socket, or asks for the time.
 #![forbid(unsafe_code)]
 
 pub mod admission;
@@ -10,6 +10,7 @@ pub mod analyze;
 pub mod api;
 pub mod diagnostic;
 pub mod emit;
+pub mod inject;
 pub mod install;
 pub mod mesh;
 pub mod objects;

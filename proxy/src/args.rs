@@ -1,13 +1,14 @@
 //! The command line.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use dromon_core::app_health::{AppMetrics, AppProbes, METRICS_ENV, PROBES_ENV};
 use dromon_core::limits;
 use dromon_core::settings::{Driver, Pin};
 
-use crate::capture;
+use crate::{capture, hook};
 
 /// What `dromon-proxy` does.
 #[derive(Clone, Debug, Parser)]
@@ -27,6 +28,10 @@ pub struct CommandLine {
 pub enum Command {
     /// Have new TCP connections of this network namespace pass through the proxy, by netfilter rules
     Capture(capture::Args),
+    /// Wait until the proxy of this pod is ready: a sidecar's postStart hook, before the application starts
+    Wait(hook::Wait),
+    /// Have the proxy of this pod take no new inbound work: a sidecar's preStop hook, while the application still ends
+    Drain(hook::Drain),
 }
 
 /// The data plane of a Dromon mesh: one process beside a workload (sidecar) or at the mesh's edge (gateway).
@@ -60,13 +65,13 @@ pub struct Args {
     #[arg(long, default_value = "127.0.0.1:15000")]
     pub admin_addr: SocketAddr,
     /// Merged metrics and the application's health
-    #[arg(long, value_name = "IP:15020")]
+    #[arg(long, value_name = "IP:15020|*:15020", value_parser = own_address)]
     pub metrics_addr: Option<SocketAddr>,
     /// Readiness at /healthz/ready
-    #[arg(long, value_name = "IP:15021")]
+    #[arg(long, value_name = "IP:15021|*:15021", value_parser = own_address)]
     pub health_addr: Option<SocketAddr>,
     /// The proxy's own metrics at /stats/prometheus
-    #[arg(long, value_name = "IP:15090")]
+    #[arg(long, value_name = "IP:15090|*:15090", value_parser = own_address)]
     pub stats_addr: Option<SocketAddr>,
     /// How long SIGTERM lets exchanges finish
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
@@ -84,6 +89,24 @@ pub struct Args {
     /// error, warn, info or debug
     #[arg(long, default_value = "info")]
     pub log_level: String,
+    /// The pod's address, where the application is asked for its health and metrics
+    #[arg(long, env = "POD_IP", value_name = "IP", hide = true)]
+    pub pod_ip: Option<IpAddr>,
+    /// Probes of the application that are served here, as injection writes them
+    #[arg(long, env = PROBES_ENV, value_name = "JSON", value_parser = AppProbes::from_json, hide = true)]
+    pub app_probes: Option<AppProbes>,
+    /// Where the application's metrics are, as injection writes it
+    #[arg(long, env = METRICS_ENV, value_name = "JSON", value_parser = AppMetrics::from_json, hide = true)]
+    pub app_metrics: Option<AppMetrics>,
+}
+
+/// Reads `IP:PORT`, or `*:PORT` for every address of either family.
+fn own_address(text: &str) -> Result<SocketAddr, String> {
+    let address = match text.strip_prefix("*:") {
+        Some(port) => format!("[::]:{port}"),
+        None => text.to_owned(),
+    };
+    address.parse().map_err(|_| "want IP:PORT, or *:PORT for every address".to_owned())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod args;
 mod capture;
 mod conn;
+mod hook;
 mod io;
 mod mailbox;
 mod pool;
@@ -26,6 +27,8 @@ fn main() -> anyhow::Result<ExitCode> {
     let line = args::CommandLine::parse();
     match (line.command, line.serve) {
         (Some(Command::Capture(args)), _) => Ok(capture::run(&args)),
+        (Some(Command::Wait(args)), _) => Ok(hook::wait(&args)),
+        (Some(Command::Drain(args)), _) => Ok(hook::drain(&args)),
         (None, Some(args)) => serve(&args),
         // Clap has asked for what serving needs.
         (None, None) => Ok(ExitCode::FAILURE),

@@ -18,6 +18,7 @@ mod values;
 mod webhooks;
 
 pub use values::{Values, ValuesError};
+pub use webhooks::NEVER_INJECTED;
 
 use names::{
     CLASS, GATEWAY_CONTROLLER, INGRESS_CONTROLLER, INSTALL_LABEL, INSTALL_LABEL_VALUE, MESH_CONFIG, MESH_KEY,

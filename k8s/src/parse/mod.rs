@@ -25,7 +25,7 @@ mod typed;
 mod yaml;
 
 pub(crate) use spelling::nearest;
-pub(crate) use yaml::{chunks, documents, plain};
+pub(crate) use yaml::{Chunk, chunks, documents, plain};
 
 /// What a text held.
 #[derive(Clone, Debug, Default)]

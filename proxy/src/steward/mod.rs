@@ -7,6 +7,7 @@
 
 mod access_log;
 mod admin;
+mod app;
 mod apply;
 mod certs;
 mod control;
@@ -77,6 +78,8 @@ pub struct Settings {
     pub forget_after: Duration,
     /// Least important lines to print.
     pub log_level: String,
+    /// The application beside this proxy, as its pod speaks of it.
+    pub application: app::Application,
     /// Where random sequences start.
     pub seed: u64,
 }
@@ -134,6 +137,11 @@ impl TryFrom<&crate::args::Args> for Settings {
             drain: Duration::from_secs(args.drain_seconds),
             forget_after: Duration::from_secs(args.forget_after),
             log_level: args.log_level.clone(),
+            application: app::Application {
+                address: args.pod_ip,
+                probes: args.app_probes.clone().unwrap_or_default(),
+                metrics: args.app_metrics.clone(),
+            },
             seed: lifecycle::seed(),
         })
     }

@@ -1,13 +1,15 @@
 //! Which endpoint answers what.
 
-use dromon_core::limits::ADMIN_BODY_BYTES_MAX;
 use std::net::IpAddr;
 
+use dromon_core::app_health::PATH_PREFIX;
+use dromon_core::limits::ADMIN_BODY_BYTES_MAX;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use tokio::sync::oneshot;
 
+use super::super::app;
 use super::super::event::Event;
 use super::super::handle::Shared;
 
@@ -106,6 +108,9 @@ pub async fn answer(face: Face, peer: IpAddr, request: Request<Incoming>, handle
     }
     let path = request.uri().path();
     let path = if path == "/" && face == Face::Admin { "/help" } else { path };
+    if face == Face::Metrics && path.starts_with(PATH_PREFIX) {
+        return app_health(path, &request, handle).await;
+    }
     let Some((_, page, method, ..)) =
         PAGES.iter().find(|(at, _, _, faces, _)| *at == path && faces.contains(&face))
     else {
@@ -137,7 +142,10 @@ pub async fn answer(face: Face, peer: IpAddr, request: Request<Incoming>, handle
         }
         Page::Prometheus => {
             gather(handle).await;
-            let page = super::prometheus::page(&handle.status.borrow(), &handle.totals.borrow());
+            let mut page = super::prometheus::page(&handle.status.borrow(), &handle.totals.borrow());
+            if face == Face::Metrics {
+                page.push_str(&of_application(handle).await);
+            }
             with_type(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", page)
         }
         Page::Ready => match handle.status.borrow().ready() {
@@ -153,6 +161,34 @@ pub async fn answer(face: Face, peer: IpAddr, request: Request<Incoming>, handle
         Page::Quit => order(handle, Event::Quit, "draining, then ending\n").await,
         Page::Help => text(StatusCode::OK, help(face)),
     }
+}
+
+/// Asks the application what a probe asks, and answers as it does.
+async fn app_health(path: &str, request: &Request<Incoming>, handle: &Shared) -> Answer {
+    let application = &handle.settings.application;
+    let Some(probe) = application.probes.0.get(path) else {
+        return text(StatusCode::NOT_FOUND, format!("no such probe: {path}\n"));
+    };
+    let agent = request.headers().get(header::USER_AGENT);
+    let outcome = app::probe(application, probe, agent).await;
+    text(outcome.status, outcome.text + "\n")
+}
+
+/// The application's metrics, where they are merged, and whether they could be had.
+async fn of_application(handle: &Shared) -> String {
+    let application = &handle.settings.application;
+    let Some(metrics) = &application.metrics else { return String::new() };
+    let (up, theirs) = match app::scrape(application, metrics).await {
+        Ok(theirs) => (1, theirs),
+        Err(error) => {
+            handle.log.warn(format_args!("the application's metrics are missing: {error}"));
+            (0, String::new())
+        }
+    };
+    format!(
+        "# HELP dromon_application_metrics_up 1 if the application's own metrics are part of this page.\n\
+         # TYPE dromon_application_metrics_up gauge\ndromon_application_metrics_up {up}\n{theirs}"
+    )
 }
 
 /// Whether the request names this port by an address or as `localhost`. A page on the web that has its own name resolve

@@ -7,7 +7,7 @@ mod prometheus;
 mod stats;
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ pub async fn start(handle: &Shared) -> Result<(), AdminError> {
         (Face::Stats, settings.stats_addr),
     ] {
         let Some(address) = address else { continue };
-        let listener = TcpListener::bind(address).await.map_err(|error| AdminError {
+        let listener = bind(address).await.map_err(|error| AdminError {
             face: face.name(),
             flag: face.flag(),
             address,
@@ -59,6 +59,16 @@ pub async fn start(handle: &Shared) -> Result<(), AdminError> {
         spawn_local(serve(listener, face, handle.clone()));
     }
     Ok(())
+}
+
+/// Listens; on every address of IPv4 alone where the machine has no IPv6 and every address is asked for.
+async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Err(_) if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        other => other,
+    }
 }
 
 async fn serve(listener: TcpListener, face: Face, handle: Shared) {

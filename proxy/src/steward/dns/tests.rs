@@ -26,6 +26,7 @@ fn dns(hosts: &Path) -> (Rc<Dns>, mpsc::Receiver<Event>) {
         drain: Duration::ZERO,
         forget_after: Duration::ZERO,
         log_level: "error".into(),
+        application: Default::default(),
         seed: 1,
     };
     let handle = Handle {
