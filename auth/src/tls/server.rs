@@ -7,6 +7,7 @@ use rustls::server::ResolvesServerCert;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use super::sni::CredentialsBySni;
+use crate::credential::Credential;
 use crate::identity::Identity;
 use crate::options::{Options, OptionsError};
 use crate::session::{Kind, Sessions};
@@ -42,6 +43,20 @@ pub fn gateway_server(
 ) -> Result<Arc<ServerConfig>, OptionsError> {
     let shown = credentials.fingerprint().to_vec();
     build(credentials, &shown, clients, options, sessions)
+}
+
+/// A server that asks nobody who they are: the controller's webhooks, which the API server calls without a certificate.
+///
+/// # Errors
+/// The options ask for what there is not.
+pub fn open_server(credential: &Credential, options: &Options) -> Result<Arc<ServerConfig>, OptionsError> {
+    let resolver = SingleCertAndKey::from(CertifiedKey::clone(&credential.certified_key()));
+    let mut config = ServerConfig::builder_with_provider(options.provider()?)
+        .with_protocol_versions(&options.versions()?)?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(resolver));
+    config.alpn_protocols = options.alpn.clone();
+    Ok(Arc::new(config))
 }
 
 fn build(

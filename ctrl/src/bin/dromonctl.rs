@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use dromon_ctrl::run::options::Options;
 use dromon_ctrl::run::part::NOT_STARTED;
 use dromon_ctrl::run::{child, command, guard};
-use dromon_ctrl::{analyze, inspect};
+use dromon_ctrl::{analyze, inject, inspect, install};
 
 /// Run and inspect a Dromon mesh
 #[derive(Debug, Parser)]
@@ -25,6 +25,10 @@ enum Command {
     Routes(inspect::routes::Options),
     Explain(inspect::explain::Options),
     Certs(inspect::certs::Options),
+    Install(install::Options),
+    Uninstall(install::uninstall::Options),
+    Manifest(install::manifest::Options),
+    Inject(inject::Options),
     /// Become a program that ends with its parent
     #[command(hide = true)]
     Child {
@@ -62,6 +66,10 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
         Command::Routes(options) => return inspect(inspect::routes::run(&options)),
         Command::Certs(options) => return inspect(inspect::certs::run(&options)),
         Command::Explain(options) => return inspect(inspect::explain::run(&options)),
+        Command::Install(options) => block_on(install::run(&options))?,
+        Command::Uninstall(options) => block_on(install::uninstall::run(&options))?,
+        Command::Manifest(options) => install::manifest::run(&options)?,
+        Command::Inject(options) => inject::run(&options)?,
         Command::Child { parent, command } => {
             let error = child::become_child(parent, &command);
             eprintln!("cannot start {}: {error}", command.first().map_or("", String::as_str));
@@ -70,6 +78,11 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
         Command::Guard { run, remove } => guard::keep(std::io::stdin().lock(), &run, remove),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Speaks to a cluster.
+fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
 /// Asks a running mesh.

@@ -2,7 +2,7 @@
 //! replica.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,8 +10,11 @@ use anyhow::{Context, bail};
 use clap::Args as ClapArgs;
 use dromon_auth::Identity;
 use dromon_k8s::api::{Kind, Object};
+use dromon_k8s::install::Values;
 use dromon_k8s::mesh::Mesh;
+use dromon_k8s::objects::ObjectSet;
 use k8s_openapi::api::core::v1::Pod;
+use kube::Client;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
@@ -29,6 +32,7 @@ use crate::feed::tcp;
 use crate::source::kube as source;
 use crate::store::oversee::{Observe, Overseer, Seen};
 use crate::store::worker::{self, Input, Shared};
+use crate::webhook;
 
 /// Port at which a proxy says in its pod what it uses.
 const METRICS_PORT: u16 = 15_020;
@@ -52,6 +56,9 @@ pub struct Options {
     /// Serve the webhooks here
     #[arg(long, value_name = "ADDR")]
     pub webhook_addr: Option<SocketAddr>,
+    /// The installation's values, which injection follows; the defaults unless given
+    #[arg(long, value_name = "FILE")]
+    pub values: Option<PathBuf>,
     /// The Service whose addresses Gateways and Ingresses have
     #[arg(long, value_name = "NAME", default_value = "dromon-gateway")]
     pub gateway_service: String,
@@ -108,7 +115,10 @@ pub async fn run(args: Args, log: Log) -> anyhow::Result<()> {
     tokio::spawn(keep::run(keeper.clone()));
 
     let index = Index::default();
+    let (in_force, objects) = watch::channel(Arc::default());
+    serve_webhooks(options, &client, &keeper, objects, &log).await?;
     let observers: Vec<Observe> = vec![Box::new(move |seen, _| {
+        in_force.send_replace(seen.set.clone());
         users_known.send_if_modified(|before| {
             let now = users_of(seen);
             let changed = *before != now;
@@ -145,6 +155,31 @@ pub async fn run(args: Args, log: Log) -> anyhow::Result<()> {
     }
     let _ = tokio::time::timeout(END, electing).await;
     Ok(())
+}
+
+/// Starts the webhooks, if they are asked for.
+async fn serve_webhooks(
+    options: &Options,
+    client: &Client,
+    keeper: &Keeper,
+    objects: watch::Receiver<Arc<ObjectSet>>,
+    log: &Log,
+) -> anyhow::Result<()> {
+    let Some(address) = options.webhook_addr else { return Ok(()) };
+    let listener = bind(address, "the webhooks").await?;
+    let values = values(options.values.as_deref())?;
+    let (client, keeper, log) = (client.clone(), keeper.clone(), log.clone());
+    let setup = webhook::Setup { client, keeper, values, objects, log };
+    tokio::spawn(webhook::run(setup, listener));
+    Ok(())
+}
+
+/// The installation's values.
+fn values(file: Option<&Path>) -> anyhow::Result<Values> {
+    let Some(file) = file else { return Ok(Values::new()) };
+    let name = file.display();
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
+    Values::from_yaml(&text).with_context(|| name.to_string())
 }
 
 async fn bind(address: SocketAddr, what: &str) -> anyhow::Result<TcpListener> {

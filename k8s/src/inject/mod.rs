@@ -19,7 +19,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Config, KubernetesVersion, VersionError};
+pub use config::{Config, KubernetesVersion, SECCOMP_NODE_LABEL, VersionError};
 
 use std::collections::BTreeMap;
 

@@ -68,7 +68,7 @@ fn pod(values: &Values) -> Value {
         })
     };
     let ready = json!({
-        "httpGet": {"path": "/readyz", "port": STATUS_PORT},
+        "httpGet": {"path": "/healthz", "port": STATUS_PORT},
         "periodSeconds": 2, "timeoutSeconds": 3, "failureThreshold": 3,
     });
     json!({

@@ -53,6 +53,23 @@ pub fn objects(values: &Values) -> Vec<Value> {
         .collect()
 }
 
+/// Every kind that some installation would bring, once in each namespace that it is brought to: what is asked for when
+/// something is to be removed.
+pub fn kinds() -> Vec<Value> {
+    let mut kinds: Vec<Value> = Vec::new();
+    for part in parts(&Values::new(), "", "") {
+        let of = &part.object;
+        let kind = json!({
+            "apiVersion": of["apiVersion"], "kind": of["kind"],
+            "metadata": {"namespace": of["metadata"]["namespace"]},
+        });
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
+        }
+    }
+    kinds
+}
+
 /// The values as the running controller reads them.
 fn config(values: &Values) -> String {
     values.tree().to_string()
