@@ -3,6 +3,7 @@
 //! There is no node, so pods stay Pending, and without [`Setup::controller_manager`] nothing makes endpoints, service accounts
 //! or ends a namespace: tests write what they need themselves.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::components::{self, Place};
 use super::kubectl::Kubectl;
 use super::pki::Pki;
 use super::{API, assets, program};
@@ -18,9 +20,6 @@ use crate::{eventually, free_port, http};
 
 /// One API server at a time in a test's process: each is some 400 MiB, and machines that run tests are small.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-/// Addresses of services: those that kube-apiserver gives out.
-pub const SERVICE_RANGE: &str = "10.96.0.0/16";
 
 /// How to start an API server.
 #[derive(Default)]
@@ -60,8 +59,7 @@ pub struct ApiServer {
     manager: Option<Process>,
     server: Option<Process>,
     _etcd: Process,
-    etcd_port: u16,
-    port: u16,
+    place: Place,
     setup: Setup,
     pki: Pki,
     admin: Kubectl,
@@ -81,17 +79,17 @@ impl ApiServer {
     fn new(setup: Setup) -> ApiServer {
         let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::Builder::new().prefix("dromon-kube-").tempdir().expect("a temporary folder");
-        let (etcd_port, port) = (free_port(), free_port());
+        let place = Place { address: Ipv4Addr::LOCALHOST, port: free_port(), etcd_port: free_port() };
         let pki = pki(&folder.path().join("pki"));
-        let url = format!("https://127.0.0.1:{port}");
+        let url = place.url();
         let admin = Kubectl::new(&pki.kubeconfig("admin", &url, "admin", Some("system:masters")));
-        let etcd = etcd(&folder.path().join("etcd"), etcd_port, free_port());
+        let etcd = components::etcd(&folder.path().join("etcd"), place.etcd_port, free_port());
+        let etcd = Process::start(Command::new(program("etcd")).args(etcd));
         let mut kube = ApiServer {
             manager: None,
             server: None,
             _etcd: etcd,
-            etcd_port,
-            port,
+            place,
             setup,
             pki,
             admin,
@@ -108,7 +106,7 @@ impl ApiServer {
 
     /// `https://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
-        format!("https://127.0.0.1:{}", self.port)
+        self.place.url()
     }
 
     /// The administrator's kubeconfig.
@@ -195,7 +193,7 @@ impl ApiServer {
     }
 
     fn etcd(&self, path: &str, body: &Value) -> Value {
-        let address = std::net::SocketAddr::from(([127, 0, 0, 1], self.etcd_port));
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], self.place.etcd_port));
         let mut connection = http::Connection::open(address).expect("etcd listens");
         let body = body.to_string();
         let response = connection.send("POST", path, &[], body.as_bytes()).expect("etcd answers");
@@ -204,44 +202,13 @@ impl ApiServer {
     }
 
     fn start_server(&self) -> Process {
-        let file = |name: &str| self.pki.file(name).display().to_string();
-        let arguments = [
-            format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_port),
-            "--bind-address=127.0.0.1".into(),
-            "--advertise-address=127.0.0.1".into(),
-            format!("--secure-port={}", self.port),
-            format!("--service-cluster-ip-range={SERVICE_RANGE}"),
-            "--allow-privileged".into(),
-            "--authorization-mode=Node,RBAC".into(),
-            "--enable-admission-plugins=NodeRestriction".into(),
-            format!("--client-ca-file={}", file("ca.crt")),
-            format!("--tls-cert-file={}", file("apiserver.crt")),
-            format!("--tls-private-key-file={}", file("apiserver.key")),
-            "--service-account-issuer=https://kubernetes.default.svc.cluster.local".into(),
-            format!("--service-account-key-file={}", file("sa.pub")),
-            format!("--service-account-signing-key-file={}", file("sa.key")),
-            // A restart need not wait for requests under way: it stands for a crash.
-            "--shutdown-delay-duration=0s".into(),
-        ];
+        let arguments = components::api_server(&self.pki, self.place);
         Process::start(Command::new(program("kube-apiserver")).args(arguments).args(&self.setup.arguments))
     }
 
     fn start_manager(&self) -> Process {
-        let file = |name: &str| self.pki.file(name).display().to_string();
         let config = self.pki.kubeconfig("manager", &self.url(), "system:kube-controller-manager", None);
-        let config = config.display();
-        let arguments = [
-            format!("--kubeconfig={config}"),
-            format!("--authentication-kubeconfig={config}"),
-            format!("--authorization-kubeconfig={config}"),
-            "--bind-address=127.0.0.1".into(),
-            format!("--secure-port={}", free_port()),
-            format!("--service-account-private-key-file={}", file("sa.key")),
-            format!("--root-ca-file={}", file("ca.crt")),
-            "--use-service-account-credentials".into(),
-            "--leader-elect=false".into(),
-            format!("--service-cluster-ip-range={SERVICE_RANGE}"),
-        ];
+        let arguments = components::controller_manager(&self.pki, &config, free_port());
         Process::start(Command::new(program("kube-controller-manager")).args(arguments))
     }
 }
@@ -261,15 +228,4 @@ fn pki(folder: &Path) -> Pki {
     let dns = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
     let addresses = ["127.0.0.1", "10.96.0.1"];
     Pki::new(folder, &[&dns[..], &addresses[..]].concat())
-}
-
-fn etcd(data: &Path, port: u16, peer_port: u16) -> Process {
-    let client = format!("http://127.0.0.1:{port}");
-    let peer = format!("http://127.0.0.1:{peer_port}");
-    let mut command = Command::new(program("etcd"));
-    command.arg("--data-dir").arg(data).arg("--unsafe-no-fsync").args(["--log-level", "warn"]);
-    command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
-    command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
-    command.args(["--initial-cluster", &format!("default={peer}")]);
-    Process::start(&mut command)
 }

@@ -4,7 +4,10 @@
 //! that wants them says so with [`assets`] and skips where they are not there; with `KUBE=1` that is a failure.
 
 pub mod api_server;
+pub mod components;
 pub mod kubectl;
+pub mod node;
+mod node_config;
 pub mod pki;
 
 use std::path::PathBuf;
@@ -13,6 +16,23 @@ use crate::{root, skip};
 
 /// What an API server needs.
 pub const API: &[&str] = &["etcd", "kube-apiserver", "kubectl"];
+
+/// What a node needs beside: runc comes from the machine's packages.
+pub const NODE: &[&str] = &[
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "coredns",
+    "pause",
+    "containerd",
+    "containerd-shim-runc-v2",
+    "ctr",
+    "bridge",
+    "host-local",
+    "loopback",
+    "portmap",
+];
 
 /// Where the programs are: `KUBEBUILDER_ASSETS`, else `target/kube/bin`.
 pub fn assets_dir() -> PathBuf {
