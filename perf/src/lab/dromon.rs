@@ -157,14 +157,16 @@ fn limit(setup: &Setup, port: u16) -> Option<RateLimit> {
     })
 }
 
-/// Builds `dromon-proxy` with the lab's profile (fat LTO) in this workspace, and returns where it is.
+/// Builds `dromon-proxy` with the lab's profile (fat LTO) and linked statically in this workspace, and returns where it is.
 pub fn build() -> Result<PathBuf> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     let workspace = manifest.parent().context("the workspace's folder")?;
     eprintln!("building dromon-proxy (profile lab: fat LTO, one codegen unit)");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
-        .args(["build", "--quiet", "--profile", "lab", "--package", "dromon-proxy"])
+        .args(["rustc", "--quiet", "--profile", "lab", "--package", "dromon-proxy", "--bin", "dromon-proxy"])
+        // As images have it: with the C library inside, a proxy keeps only those of its pages that it uses.
+        .args(["--", "-C", "target-feature=+crt-static"])
         .current_dir(workspace)
         .status()
         .context("running cargo")?;

@@ -86,7 +86,7 @@ struct Control {
     listener_errors: BTreeMap<Arc<str>, String>,
     retry_listeners: Option<Instant>,
 
-    /// When the memory that the start needed is given back.
+    /// When the memory that the latest table needed on its way is given back; rules that keep changing put it off.
     give_back_at: Option<Instant>,
     save_at: Option<Instant>,
     saving: bool,

@@ -1,19 +1,19 @@
-//! Giving back memory that only the start needed.
+//! Giving back memory that only the start, or a new table on its way, needed.
 
 use std::fs;
 
 /// A mapping of this process: where it begins and how long it is, in bytes.
 type Mapping = (usize, usize);
 
-/// Drops the code pages of this process from its resident set, and the allocator's free pages with them. Starting touches
-/// most of the program (command line, configuration, compiling) and an idle proxy very little of it; what is needed again
-/// comes back from the page cache by itself, one minor fault at a time.
+/// Drops the pages of this process that are clean copies of files (code, constants) from its resident set, and the
+/// allocator's free pages with them. Starting touches most of the program (command line, configuration, compiling) and an
+/// idle proxy very little of it; what is needed again comes back from the page cache by itself, one minor fault at a time.
 pub fn give_back() {
-    let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    for (start, length) in maps.lines().filter_map(code) {
-        // SAFETY: the range is a mapping of a file, executable and not writable, so its pages are clean copies of the file
-        // and a later access reads them again. A mapping that has changed meanwhile makes the call fail, no more: the
-        // program unloads no code.
+    let smaps = fs::read_to_string("/proc/self/smaps").unwrap_or_default();
+    for (start, length) in clean(&smaps) {
+        // SAFETY: the range is a private mapping of a file that cannot be written and of which no page differs from the file,
+        // in memory or in swap, so a later access reads the same bytes again. A mapping that has changed meanwhile makes the
+        // call fail, no more: the program unloads no code, and what the loader relocates it has relocated before `main`.
         unsafe { libc::madvise(start as *mut libc::c_void, length, libc::MADV_DONTNEED) };
     }
     // SAFETY: takes the allocator's own locks and touches only what it knows to be free.
@@ -23,12 +23,28 @@ pub fn give_back() {
     };
 }
 
-/// A line of `/proc/self/maps` (proc_pid_maps(5)), if it maps a file's code.
-fn code(line: &str) -> Option<Mapping> {
+/// The mappings of `/proc/self/smaps` (proc_pid_smaps(5)) that are files, read-only, and as the files are.
+fn clean(smaps: &str) -> Vec<Mapping> {
+    let mut clean = Vec::new();
+    let mut candidate = None;
+    for line in smaps.lines() {
+        match line.split_once(':') {
+            Some(("Anonymous" | "Swap", amount)) if amount.trim() != "0 kB" => candidate = None,
+            // The last line of each.
+            Some(("VmFlags", _)) => clean.extend(candidate.take()),
+            Some((name, _)) if !name.contains('-') => {}
+            _ => candidate = read_only(line),
+        }
+    }
+    clean
+}
+
+/// A mapping's first line, if it maps a file that it cannot write to.
+fn read_only(line: &str) -> Option<Mapping> {
     let mut fields = line.split_ascii_whitespace();
     let (range, permissions) = (fields.next()?, fields.next()?);
     let path = fields.nth(3)?;
-    if permissions != "r-xp" || !path.starts_with('/') {
+    if !matches!(permissions, "r-xp" | "r--p") || !path.starts_with('/') {
         return None;
     }
     let (start, end) = range.split_once('-')?;

@@ -21,6 +21,7 @@ use crate::steward::feed::interest::Interest;
 use crate::steward::feed::session;
 use crate::steward::static_config::Loaded;
 use crate::steward::status::ListenerStatus;
+use crate::sys::memory;
 use crate::tls::TlsTable;
 
 /// How long rules wait for the destinations that they name before they are applied without.
@@ -37,8 +38,8 @@ const SAVE_DELAY: Duration = Duration::from_millis(300);
 /// moment after its process has ended, so a proxy that is started again at once still finds its predecessor's.
 const PREDECESSOR_MAX: Duration = Duration::from_millis(500);
 const PREDECESSOR_POLL: Duration = Duration::from_millis(10);
-/// How long after the first table the start counts as over.
-const GIVE_BACK_DELAY: Duration = Duration::from_secs(3);
+/// How long after a table the work that came with it is over: helper threads have ended, the copy on disk is written.
+const SETTLED_AFTER: Duration = Duration::from_secs(3);
 /// Time between two tries to open a listener whose port is taken.
 const LISTENER_RETRY: Duration = Duration::from_secs(1);
 
@@ -248,9 +249,10 @@ impl Control {
         drop(status);
         self.blame_listeners();
         if is_first {
-            self.give_back_at = Some(Instant::now() + GIVE_BACK_DELAY);
             self.announce();
+            memory::give_back();
         }
+        self.give_back_at = Some(Instant::now() + SETTLED_AFTER);
         self.save_soon();
     }
 
