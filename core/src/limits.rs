@@ -308,11 +308,14 @@ pub const PROXY_HEADER_BYTES_MAX: usize = 4 * 1024;
 pub const PREFACE_MS_MAX: u64 = 10_000;
 /// Peers of mutual TLS that a shard remembers by name.
 pub const PEERS_MAX: usize = 1_024;
+/// Clients' certificate chains that a TLS server remembers to have verified; at most 256, since a byte finds their places.
+pub const TLS_BELIEVED_CHAINS_MAX: usize = 64;
 /// Session tickets that a server sends after a full handshake.
 pub const TLS_TICKETS: usize = 1;
 /// Entries of one list of ports, ranges or interfaces that capture takes: each is a rule that new connections pass in turn.
 pub const CAPTURE_ENTRIES_MAX: usize = 256;
 
+const _: () = assert!(TLS_BELIEVED_CHAINS_MAX > 0 && TLS_BELIEVED_CHAINS_MAX <= 256);
 const _: () = assert!(FETCH_WAITERS_MAX <= CONNECTIONS_PER_SHARD_MAX as u64);
 const _: () = assert!(LEASE_CREDITS_MIN < LEASE_CREDITS_MAX);
 const _: () = assert!(LINE_BYTES_MAX <= HEAD_BYTES_MAX);

@@ -170,6 +170,9 @@ fn versions_suites_and_groups_are_chosen() {
     let suite = meet(&chosen, &tls12).server.negotiated_cipher_suite().expect("a suite").suite();
     assert_eq!(suite, rustls::CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256);
 
+    let suite = meet(&public, &public).server.negotiated_cipher_suite().expect("a suite").suite();
+    assert_eq!(suite, rustls::CipherSuite::TLS13_AES_128_GCM_SHA256);
+
     let classic = Options { post_quantum: false, ..public.clone() };
     let group = meet(&public, &classic).server.negotiated_key_exchange_group().expect("a group").name();
     assert_eq!(group, NamedGroup::X25519);

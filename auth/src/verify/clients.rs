@@ -9,6 +9,7 @@ use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::allowed::Allowed;
+use super::believed::Believed;
 use super::chain::as_unknown_ca;
 use super::named_servers::has_one_of;
 use super::peer::workload_of;
@@ -52,7 +53,9 @@ impl Clients {
         // Sidecars have one certificate and need no hint which to show; the hints would only make the handshake longer.
         let chain = if matches!(rule, Rule::Mesh(_)) { chain.clear_root_hint_subjects() } else { chain };
         let chain = chain.build().map_err(|error| OptionsError::Rustls(error.to_string()))?;
-        Ok(Arc::new(Verifier { chain, rule }))
+        // A revocation list says no from some day on, so what it lets in is looked at each time.
+        let believed = roots.revocations().is_empty().then(Believed::default);
+        Ok(Arc::new(Verifier { chain, rule, believed }))
     }
 }
 
@@ -66,6 +69,26 @@ enum Rule {
 struct Verifier {
     chain: Arc<dyn ClientCertVerifier>,
     rule: Rule,
+    /// Whom it has let in already; none where that may change with time.
+    believed: Option<Believed>,
+}
+
+impl Verifier {
+    /// Whether the chain leads to the roots and the leaf has a name that is let in.
+    fn check(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        self.chain.verify_client_cert(end_entity, intermediates, now).map_err(as_unknown_ca)?;
+        match &self.rule {
+            Rule::Mesh(trust) => Allowed::AnyOfMesh.check(&workload_of(end_entity)?, trust)?,
+            Rule::Names(names) if names.is_empty() => {}
+            Rule::Names(names) => has_one_of(end_entity, names)?,
+        }
+        Ok(())
+    }
 }
 
 impl ClientCertVerifier for Verifier {
@@ -87,14 +110,12 @@ impl ClientCertVerifier for Verifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified =
-            self.chain.verify_client_cert(end_entity, intermediates, now).map_err(as_unknown_ca)?;
-        match &self.rule {
-            Rule::Mesh(trust) => Allowed::AnyOfMesh.check(&workload_of(end_entity)?, trust)?,
-            Rule::Names(names) if names.is_empty() => {}
-            Rule::Names(names) => has_one_of(end_entity, names)?,
+        let check = || self.check(end_entity, intermediates, now);
+        match &self.believed {
+            Some(believed) => believed.or_verify(end_entity, intermediates, now, check)?,
+            None => check()?,
         }
-        Ok(verified)
+        Ok(ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

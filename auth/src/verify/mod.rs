@@ -5,6 +5,7 @@
 //! (RFC 5280 and RFC 9525 as webpki has them), with a list of names where the rules give one.
 
 pub mod allowed;
+mod believed;
 pub mod chain;
 pub mod clients;
 pub mod mesh_servers;
