@@ -103,7 +103,7 @@ fn late_refusal(client: &Client, work: &Work, exchange: &Exchange, upstream: &Up
     }
     let failure = upstream.stream.tls()?.failure()?;
     let wanted = wanted(client, exchange, work.attempt.as_ref()?, upstream.address);
-    Some(refused(&client.shard, wanted, failure))
+    Some(refused(&client.shard, &wanted, failure))
 }
 
 /// Tells the exchange how the try ended, and gives the connection back where it can serve again.
@@ -111,7 +111,7 @@ fn settle(
     client: &Client,
     work: &Work,
     exchange: &mut Exchange,
-    upstream: Upstream,
+    upstream: Box<Upstream>,
     received: Received,
     reused: bool,
 ) -> Tried {
@@ -172,13 +172,18 @@ pub(super) async fn reach(
     exchange: &Exchange,
     attempt: &Attempt,
     fresh: bool,
-) -> Result<Upstream, Reason> {
+) -> Result<Box<Upstream>, Reason> {
     let shard = &client.shard;
     let address = address(client, attempt).await?;
     let offer = if fresh { Offer::Tcp } else { Offer::Http1 };
     let wanted = Wanted { fresh, offer, ..wanted(client, exchange, attempt, address) };
-    // Who stands in line or connects for a client that is gone would hold a place that others wait for.
-    match client.alarm.watch(Tick::NEVER, &client.stream, shard.pools.checkout(shard, wanted)).await {
+    if let Some(upstream) = shard.pools.ready(shard, &wanted) {
+        return Ok(upstream);
+    }
+    // Boxed: a new connection is rare. Who stands in line or connects for a client that is gone would hold a place that
+    // others wait for.
+    let checkout = Box::pin(shard.pools.checkout(shard, &wanted));
+    match client.alarm.watch(Tick::NEVER, &client.stream, checkout).await {
         Ok(reached) => reached,
         Err(_) => Err(Reason::DownstreamClosed),
     }

@@ -18,7 +18,7 @@ use crate::shard::flows::Flow;
 /// A TCP exchange with its upstream connection made.
 pub(super) struct Connected {
     pub(super) exchange: Exchange,
-    pub(super) upstream: Upstream,
+    pub(super) upstream: Box<Upstream>,
 }
 
 /// A TCP connection that leads nowhere. The exchange knows why; without one there is no configuration for the listener.
@@ -128,7 +128,11 @@ fn begin(client: &Client) -> Option<(Exchange, Step)> {
     Some(Exchange::begin_tcp(&table, &arrival, shard.now(), &mut rng))
 }
 
-async fn try_connect(client: &Client, exchange: &Exchange, attempt: &Attempt) -> Result<Upstream, Input> {
+async fn try_connect(
+    client: &Client,
+    exchange: &Exchange,
+    attempt: &Attempt,
+) -> Result<Box<Upstream>, Input> {
     attempt::reach(client, exchange, attempt, true).await.map_err(|reason| Input::AttemptFailed {
         reason,
         request_bytes_sent: false,

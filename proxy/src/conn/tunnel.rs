@@ -12,7 +12,7 @@ use crate::relay::{self, Ahead, Carried};
 
 /// The upstream's side of an upgrade.
 pub(super) struct Switched {
-    pub(super) upstream: Upstream,
+    pub(super) upstream: Box<Upstream>,
     /// Bytes that came with the heads.
     pub(super) ahead: Ahead,
 }

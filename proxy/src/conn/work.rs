@@ -199,8 +199,6 @@ impl Work {
         self.request.id = None;
         self.web = None;
         self.upload.text = None;
-        self.upload.framing = Framing::default();
-        self.upload.replay.reset();
         self.flags.invited.set(true);
         self.flags.unrepeatable.set(false);
         self.flags.uploaded.set(true);

@@ -102,8 +102,9 @@ struct EndpointPool {
     times: Times,
 }
 
+/// Boxed, since it goes from hand to hand with every request.
 struct Idle {
-    upstream: Upstream,
+    upstream: Box<Upstream>,
     since: Tick,
 }
 
@@ -133,26 +134,27 @@ impl Pools {
     /// # Errors
     /// [`Reason::UpstreamOverflow`] at a cap, [`Reason::PerTryTimeout`] where no place under one came free in time,
     /// [`Reason::ConnectFailed`], [`Reason::ConnectTimeout`] and [`Reason::TlsFailed`].
-    pub async fn checkout(&self, shard: &Rc<Shard>, wanted: Wanted<'_>) -> Result<Upstream, Reason> {
-        let queue = wanted.destination.and_then(|destination| self.queue(destination));
-        let fair = queue.as_ref().is_none_or(|queue| queue.is_empty());
-        if let Some(upstream) = fair.then(|| self.idle(shard, wanted)).flatten() {
-            return Ok(upstream);
+    pub async fn checkout(&self, shard: &Rc<Shard>, wanted: &Wanted<'_>) -> Result<Box<Upstream>, Reason> {
+        match self.ready(shard, wanted) {
+            Some(upstream) => Ok(upstream),
+            // Boxed: a new connection is rare and its future large.
+            None => Box::pin(self.make(shard, wanted)).await,
         }
-        // Boxed: a new connection is rare and its future large.
-        Box::pin(self.make(shard, wanted, queue)).await
+    }
+
+    /// What [`Pools::checkout`] gives without waiting: an idle connection, if nobody stands in line for one.
+    pub fn ready(&self, shard: &Rc<Shard>, wanted: &Wanted<'_>) -> Option<Box<Upstream>> {
+        let queue = wanted.destination.and_then(|destination| self.queue(destination));
+        let fair = queue.is_none_or(|queue| queue.is_empty());
+        fair.then(|| self.idle(shard, wanted)).flatten()
     }
 
     /// A new connection, or the next one that comes free under the cap.
-    async fn make(
-        &self,
-        shard: &Rc<Shard>,
-        wanted: Wanted<'_>,
-        queue: Option<Rc<Queue>>,
-    ) -> Result<Upstream, Reason> {
+    async fn make(&self, shard: &Rc<Shard>, wanted: &Wanted<'_>) -> Result<Box<Upstream>, Reason> {
         let Some(destination) = wanted.destination else {
             return self.connect(shard, wanted, None, None).await;
         };
+        let queue = self.queue(destination);
         let pending = PendingToken::acquire(destination).map_err(|_| Reason::UpstreamOverflow)?;
         let Some(queue) = queue else {
             let token = ConnectionToken::acquire(destination).map_err(|_| Reason::UpstreamOverflow)?;
@@ -182,7 +184,12 @@ impl Pools {
     }
 
     /// Takes back a connection whose answer is complete.
-    pub fn put(&self, shard: &Rc<Shard>, mut upstream: Upstream, destination: Option<&Arc<Destination>>) {
+    pub fn put(
+        &self,
+        shard: &Rc<Shard>,
+        mut upstream: Box<Upstream>,
+        destination: Option<&Arc<Destination>>,
+    ) {
         upstream.served += 1;
         let pool = destination.map(|destination| &destination.model.pool);
         let requests_max = pool.and_then(|pool| pool.max_requests_per_connection).unwrap_or(0);
@@ -275,11 +282,11 @@ impl Pools {
         )
     }
 
-    fn idle(&self, shard: &Shard, wanted: Wanted<'_>) -> Option<Upstream> {
+    fn idle(&self, shard: &Shard, wanted: &Wanted<'_>) -> Option<Box<Upstream>> {
         if wanted.fresh {
             return None;
         }
-        let key = Key::of(&wanted);
+        let key = Key::of(wanted);
         let now = clock::coarse();
         loop {
             let (idle, times) = {
@@ -322,10 +329,10 @@ impl Pools {
     async fn connect(
         &self,
         shard: &Rc<Shard>,
-        wanted: Wanted<'_>,
+        wanted: &Wanted<'_>,
         token: Option<ConnectionToken>,
         queue: Option<Rc<Queue>>,
-    ) -> Result<Upstream, Reason> {
+    ) -> Result<Box<Upstream>, Reason> {
         let connect_by = shard.now().plus_millis(wanted.connect_ms).min(wanted.wait_until);
         let connecting = shard.local_hops.connect(wanted.address, shard.nonblocking);
         let made = within(connect_by, connecting).await;
@@ -338,7 +345,7 @@ impl Pools {
                     let _ = socket.keepalive(probes.time_s, probes.interval_s, probes.probes);
                 }
                 match secure::secure(shard, socket, wanted, connect_by).await {
-                    Ok(stream) => return Ok(Upstream::new(shard, stream, &wanted, token, queue)),
+                    Ok(stream) => return Ok(Box::new(Upstream::new(shard, stream, wanted, token, queue))),
                     Err(reason) => reason,
                 }
             }

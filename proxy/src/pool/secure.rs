@@ -21,7 +21,7 @@ use crate::sys::socket::Socket;
 pub(super) async fn secure(
     shard: &Rc<Shard>,
     socket: Socket,
-    wanted: Wanted<'_>,
+    wanted: &Wanted<'_>,
     by: Tick,
 ) -> Result<Stream, Reason> {
     let Some(destination) = wanted.destination else { return Ok(socket.into()) };
@@ -46,11 +46,11 @@ pub(super) async fn secure(
 
 /// Tells of a session that the peer ended by an alert: with TLS 1.3 a server that does not accept the client's certificate
 /// says so only after the client's side of the handshake is over.
-pub fn refused(shard: &Shard, wanted: Wanted<'_>, failure: Failure) -> Reason {
+pub fn refused(shard: &Shard, wanted: &Wanted<'_>, failure: Failure) -> Reason {
     failed(shard, wanted, failure.reason.name(), failure.detail)
 }
 
-fn failed(shard: &Shard, wanted: Wanted<'_>, reason: &'static str, detail: String) -> Reason {
+fn failed(shard: &Shard, wanted: &Wanted<'_>, reason: &'static str, detail: String) -> Reason {
     if let Some(told) = wanted.failure {
         *told.borrow_mut() = format!("{reason}: {detail}").into();
     }

@@ -156,6 +156,22 @@ fn r35_forwarding_fields_follow_trust() {
 }
 
 #[test]
+fn addresses_are_written_as_everywhere() {
+    let octets = (0..=255u8).map(|octet| std::net::Ipv4Addr::new(octet, 10, 255 - octet, octet / 2).into());
+    let v6 = ["::1", "2001:db8::a:0:1", "::ffff:10.0.0.1"].map(|text| text.parse().unwrap());
+    for client in octets.chain(v6) {
+        let forwarded = Forwarded::Append { client, secure: false };
+        becomes(
+            "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            &RequestRewrite { forwarded, ..RequestRewrite::default() },
+            &format!(
+                "GET / HTTP/1.1\r\nHost: a\r\nx-forwarded-for: {client}\r\nx-forwarded-proto: http\r\n\r\n"
+            ),
+        );
+    }
+}
+
+#[test]
 fn r36_max_forwards_counts_down_for_options() {
     for (method, sent) in [("OPTIONS", "max-forwards: 4"), ("GET", "max-forwards: 5")] {
         becomes(

@@ -53,7 +53,7 @@ pub(super) async fn run(
     work: &mut Work,
     exchange: &mut Exchange,
     attempt: &Attempt,
-    upstream: Upstream,
+    upstream: Box<Upstream>,
 ) -> Tried {
     let shard = work.call.conn().client.shard.clone();
     let reused = upstream.served > 0;
@@ -118,7 +118,7 @@ pub(super) async fn run(
 fn settle(
     work: &mut Work,
     exchange: &mut Exchange,
-    upstream: Upstream,
+    upstream: Box<Upstream>,
     received: Received,
     reused: bool,
 ) -> Tried {

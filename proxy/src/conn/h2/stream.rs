@@ -148,7 +148,7 @@ async fn carry_out(work: &mut Work) {
 
 /// What a try goes by.
 enum Reached {
-    Connection(Upstream),
+    Connection(Box<Upstream>),
     Stream(H2Call),
 }
 
@@ -170,7 +170,7 @@ async fn attempt_once(work: &mut Work, exchange: &mut Exchange, attempt: &Attemp
                 return Ok(Reached::Stream(stream));
             }
             let wanted = Wanted { offer: Offer::Http1, ..wanted };
-            shard.pools.checkout(shard, wanted).await.map(Reached::Connection)
+            shard.pools.checkout(shard, &wanted).await.map(Reached::Connection)
         };
         // Who stands in line or connects for a client that is gone would hold a place that others wait for.
         call.watch(Tick::NEVER, reply, reach).await

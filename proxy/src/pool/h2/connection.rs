@@ -200,7 +200,7 @@ async fn carry(shard: Rc<Shard>, lane: Rc<Lane>, order: Order) {
         client: order.client.as_ref(),
         failure: None,
     };
-    let upstream = match pools.connect(&shard, wanted, token, queue.clone()).await {
+    let upstream = match pools.connect(&shard, &wanted, token, queue.clone()).await {
         Ok(upstream) => upstream,
         Err(reason) => return lane.failed(reason),
     };
@@ -252,7 +252,7 @@ async fn run(
     shard: &Rc<Shard>,
     lane: &Rc<Lane>,
     destination: Option<&Arc<Destination>>,
-    upstream: Upstream,
+    upstream: Box<Upstream>,
     queue: Option<Rc<Queue>>,
 ) {
     let (io, pump) = memio::pair(shard);
