@@ -178,7 +178,7 @@ impl Direction<'_> {
         }
         let mut size = BODY_BUFFER_BYTES;
         loop {
-            self.from.readable().await.map_err(|_| Side::From)?;
+            self.from.arrival().await.map_err(|_| Side::From)?;
             for _ in 0..STEPS_MAX {
                 let mut buffer = self.shard.buffers.take(size);
                 match self.from.try_read(&mut buffer) {
@@ -194,9 +194,14 @@ impl Direction<'_> {
                     }
                     Err(_) => return Err(Side::From),
                 }
-                let full = buffer.room() == 0;
+                let (got, full) = (buffer.len(), buffer.room() == 0);
                 self.send(buffer).await?;
-                size = if full { (size * 4).min(BODY_BUFFER_BYTES_MAX) } else { BODY_BUFFER_BYTES };
+                // A stream that pauses for a moment goes on as it was.
+                size = match got {
+                    _ if full => (size * 4).min(BODY_BUFFER_BYTES_MAX),
+                    _ if got < size / 4 => (size / 4).max(BODY_BUFFER_BYTES),
+                    _ => size,
+                };
                 if !full {
                     break;
                 }

@@ -110,12 +110,8 @@ impl Way<'_> {
             if buffer.is_empty() {
                 self.client.shard.buffers.give(std::mem::take(buffer));
             }
-            let readable = self.from.readable();
-            self.client
-                .alarm
-                .watch(self.deadline, self.to, readable)
-                .await?
-                .map_err(|_| Broken::Truncated)?;
+            let arrival = self.from.arrival();
+            self.client.alarm.watch(self.deadline, self.to, arrival).await?.map_err(|_| Broken::Truncated)?;
         }
     }
 }

@@ -83,6 +83,16 @@ impl Stream {
         }
     }
 
+    /// As [`Stream::readable`], but a read may still find nothing: for who reads next and comes back here where it does. What
+    /// comes by TLS is then opened into the reader's own buffer.
+    #[inline]
+    pub async fn arrival(&self) -> io::Result<()> {
+        match self {
+            Stream::Plain(socket) => socket.readable().await,
+            Stream::Tls(tls) => Box::pin(tls.arrival()).await,
+        }
+    }
+
     /// Looks whether bytes wait to be read, without taking from them or waiting.
     #[inline]
     pub fn peek(&self) -> Peek {

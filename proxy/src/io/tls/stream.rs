@@ -125,8 +125,9 @@ impl TlsStream {
         }
     }
 
-    /// Waits for ciphertext where nothing is here. The last read has told whether there is more, so nothing is tried first.
-    async fn arrival(&self) -> io::Result<()> {
+    /// Waits for ciphertext where nothing is here, which may be too little for a read to give something. The last read has told
+    /// whether there is more, so nothing is tried first.
+    pub async fn arrival(&self) -> io::Result<()> {
         if self.more.get() || !self.session.borrow().waiting().is_empty() || self.at_end().is_some() {
             return Ok(());
         }
