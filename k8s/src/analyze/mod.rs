@@ -13,6 +13,7 @@ use crate::objects::{Key, ObjectSet, Workload, WorkloadPort};
 use crate::parse::nearest;
 
 mod destination_rules;
+mod gateway_api;
 mod gateways;
 mod mesh_wide;
 mod outlier;
@@ -39,6 +40,7 @@ pub fn analyze(set: &ObjectSet) -> Vec<Diagnostic> {
     destination_rules::analyze(&mut analysis);
     outlier::analyze(&mut analysis);
     gateways::analyze(&mut analysis);
+    gateway_api::analyze(&mut analysis);
     services::analyze(&mut analysis);
     rate_limits::analyze(&mut analysis);
     peer_authentications::analyze(&mut analysis);

@@ -22,6 +22,7 @@ mod entries;
 pub mod export;
 pub mod gateway_api;
 pub mod host;
+pub mod ingress;
 mod kube_services;
 mod naming;
 pub mod peer_authentication;
@@ -101,6 +102,8 @@ pub struct Mesh {
     pub credentials: Credentials,
     /// Rate limits, by namespace and name.
     pub rate_limits: Vec<Held<RateLimit>>,
+    /// Ingresses of ours, oldest first.
+    pub ingresses: Vec<ingress::HeldIngress>,
     /// Gateway API.
     pub gateway_api: GatewayApi,
     by_host: HashMap<String, Vec<usize>>,
@@ -155,6 +158,7 @@ impl Mesh {
         let known = Known { services: &services, by_host: &by_host, credentials: &credentials };
         let gateway_api = GatewayApi::new(set, known);
         Mesh {
+            ingresses: ingress::ingresses(set, &config),
             gateway_api,
             destination_rules: DestinationRules::new(set, &config),
             gateways: held!(set, Gateway),

@@ -15,9 +15,13 @@ use crate::diagnostic::Diagnostic;
 use crate::mesh::Mesh;
 use crate::objects::{Key, ObjectSet};
 
+mod backend_tls;
 mod conditions;
+mod gateway;
 mod gateway_class;
+mod ingress;
 mod istio;
+mod routes;
 #[cfg(test)]
 mod tests;
 
@@ -99,6 +103,10 @@ pub const KINDS: &[Kind] = &[
 pub fn statuses(inputs: &Inputs<'_>) -> Vec<StatusWrite> {
     let mut writes = Writes { inputs, found: BTreeMap::new() };
     gateway_class::write(&mut writes);
+    gateway::write(&mut writes);
+    routes::write(&mut writes);
+    backend_tls::write(&mut writes);
+    ingress::write(&mut writes);
     istio::write(&mut writes);
     writes.found.into_iter().map(|(key, status)| write(key, status)).collect()
 }

@@ -3,6 +3,8 @@ use serde_json::json;
 use super::*;
 use crate::testing::set;
 
+mod gateway_api;
+
 /// The statuses of a text's objects at a time, given those that they had.
 fn told(text: &str, previous: &BTreeMap<Key, Value>, now: &str) -> Vec<StatusWrite> {
     told_outside(text, previous, now, &Outside::default())

@@ -7,7 +7,7 @@ use crate::diagnostic::Diagnostic;
 use crate::mesh::Mesh;
 use crate::mesh::credentials::Needs;
 use crate::mesh::destination_rules::Policy;
-use crate::mesh::service::Service;
+use crate::mesh::service::{Service, ServicePort};
 use crate::objects::Key;
 
 use super::policy::{Effective, TlsPlace};
@@ -22,6 +22,7 @@ pub struct Asked<'a> {
     pub mesh: &'a Mesh,
     pub identity: &'a ProxyIdentity,
     pub service: &'a Service,
+    pub port: &'a ServicePort,
     pub policy: Option<&'a Policy>,
     pub effective: Effective<'a>,
     pub subset: &'a str,
@@ -33,6 +34,9 @@ pub fn settings(
     asked: &Asked<'_>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> (Option<ClientTls>, Option<Credential>) {
+    if let Some(of_policy) = backend_tls(asked) {
+        return of_policy;
+    }
     let Some((tls, place)) = asked.effective.tls() else {
         let automatic = asked.mesh.config.enable_auto_mtls != Some(false) && !asked.service.is_external;
         let identities = asked.service.identities.clone();
@@ -66,6 +70,28 @@ pub fn settings(
         }
     }
     (Some(settings), None)
+}
+
+/// What a BackendTLSPolicy says, at gateways: as Gateway API has it, the mesh speaks its own TLS between sidecars.
+fn backend_tls(asked: &Asked<'_>) -> Option<(Option<ClientTls>, Option<Credential>)> {
+    let ProxyRole::Gateway(_) = asked.identity.role else { return None };
+    let policy = asked.mesh.gateway_api.backend_tls.of(asked.service, asked.port)?;
+    let validation = &policy.rule.spec.validation;
+    let names =
+        validation.subject_alt_names.iter().filter_map(|it| it.hostname.clone().or_else(|| it.uri.clone()));
+    let name = format!("{}/{}", policy.key.namespace, policy.key.name);
+    let credential =
+        Credential { name: format!("backend-tls/{name}"), ca: policy.ca.clone(), ..<_>::default() };
+    let credential = Some(credential).filter(|it| !it.ca.is_empty());
+    let settings = ClientTls {
+        origin: format!("{} spec.validation", policy.key),
+        mode: ClientTlsMode::Simple,
+        sni: validation.hostname.to_ascii_lowercase(),
+        subject_alt_names: names.collect(),
+        credential: credential.as_ref().map(|it| it.name.clone()).unwrap_or_default(),
+        ..ClientTls::default()
+    };
+    Some((Some(settings), credential))
 }
 
 /// The workloads among the names that a rule wants its servers to have; where none is one, the destination is down and the

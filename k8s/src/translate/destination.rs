@@ -41,7 +41,7 @@ pub fn build(mesh: &Mesh, identity: &ProxyIdentity, host: &str, port: u16, subse
     let name = model::destination_name(port, subset, host);
     let balancer = effective.balancer();
     let mut diagnostics = Vec::new();
-    let asked = client_tls::Asked { mesh, identity, service, policy, effective, subset };
+    let asked = client_tls::Asked { mesh, identity, service, port: service_port, policy, effective, subset };
     let (tls, credential) = client_tls::settings(&asked, &mut diagnostics);
     let destination = model::Destination {
         name: name.clone(),

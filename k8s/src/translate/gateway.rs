@@ -14,9 +14,10 @@ use crate::diagnostic::Diagnostic;
 use crate::mesh::workloads::has_all;
 use crate::mesh::{Held, HeldVirtualService, Mesh, host};
 
+use super::gateway_api::{self, ListenerAt};
 use super::http::Place;
 use super::identity::{GatewayIdentity, GatewaySelection};
-use super::{Builder, ProxyIdentity};
+use super::{Builder, ProxyIdentity, ingress};
 
 pub(crate) use tls::{carries_http, credential, credential_names};
 
@@ -66,11 +67,25 @@ pub(crate) fn server_protocol(server: &Server) -> Option<PortProtocol> {
 struct Port<'a> {
     protocol: PortProtocol,
     servers: Vec<(&'a Held<Gateway>, usize, &'a Server)>,
+    /// Listeners of Gateway API.
+    listeners: Vec<ListenerAt>,
+    /// Ingresses are served there.
+    ingress: bool,
+    /// Objects other than the servers'.
+    others: BTreeSet<String>,
+    /// HTTP is spoken, or comes out of TLS.
+    http: bool,
 }
 
 impl Port<'_> {
+    fn new(protocol: PortProtocol) -> Self {
+        let (servers, listeners, others) = (Vec::new(), Vec::new(), BTreeSet::new());
+        Port { protocol, servers, listeners, ingress: false, others, http: false }
+    }
+
     fn origins(&self) -> Vec<String> {
-        let all: BTreeSet<String> = self.servers.iter().map(|(held, ..)| held.key.to_string()).collect();
+        let servers = self.servers.iter().map(|(held, ..)| held.key.to_string());
+        let all: BTreeSet<String> = servers.chain(self.others.iter().cloned()).collect();
         all.into_iter().collect()
     }
 }
@@ -98,8 +113,9 @@ fn ports<'a>(
     for held in selected(mesh, identity, selection) {
         for (at, server) in held.rule.spec.servers.iter().enumerate() {
             let Some(protocol) = server_protocol(server) else { continue };
-            let port = ports.entry(server.port.number).or_insert(Port { protocol, servers: Vec::new() });
+            let port = ports.entry(server.port.number).or_insert_with(|| Port::new(protocol));
             if port.protocol == protocol {
+                port.http |= protocol == PortProtocol::Http || carries_http(server);
                 port.servers.push((held, at, server));
                 continue;
             }
@@ -109,7 +125,55 @@ fn ports<'a>(
             diagnostics.push(diagnostic.hint("give the server a port of its own").on(&held.key));
         }
     }
+    listener_ports(mesh, identity, selection, &mut ports, &mut diagnostics);
     (ports, diagnostics)
+}
+
+/// Adds the ports of Gateway API's listeners and of Ingresses.
+fn listener_ports<'a>(
+    mesh: &'a Mesh,
+    identity: &ProxyIdentity,
+    selection: GatewaySelection,
+    ports: &mut BTreeMap<u16, Port<'a>>,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    let taken = |number: u16, port: &Port<'_>| {
+        let other = port.origins().into_iter().next().unwrap_or_default();
+        format!("port {number} already speaks something else in {other}")
+    };
+    for (at, listener) in gateway_api::served(mesh, identity, selection) {
+        let (Some(speaks), Some(gateway)) = (listener.protocol, mesh.gateway_api.gateways.get(at.0)) else {
+            continue;
+        };
+        let protocol = gateway_api::port_protocol(speaks);
+        let port = ports.entry(listener.port).or_insert_with(|| Port::new(protocol));
+        if port.protocol == protocol {
+            port.listeners.push(at);
+            port.others.insert(gateway.key.to_string());
+            port.http |= speaks.carries_http();
+        } else {
+            let field = format!("spec.listeners[{}].protocol", at.1);
+            let diagnostic = Diagnostic::error(field, taken(listener.port, port));
+            diagnostics.push(diagnostic.hint("give the listener a port of its own").on(&gateway.key));
+        }
+    }
+    if !gateway_api::serves_class(identity, selection) {
+        return;
+    }
+    let of_ingress = [(ingress::HTTP_PORT, PortProtocol::Http), (ingress::HTTPS_PORT, PortProtocol::Tls)];
+    for (number, protocol) in of_ingress {
+        let with_tls = protocol == PortProtocol::Tls;
+        for it in mesh.ingresses.iter().filter(|it| !with_tls || ingress::has_tls(it)) {
+            let port = ports.entry(number).or_insert_with(|| Port::new(protocol));
+            if port.protocol == protocol {
+                port.ingress = true;
+                port.http = true;
+                port.others.insert(it.key.to_string());
+            } else {
+                diagnostics.push(Diagnostic::error("spec", taken(number, port)).on(&it.key));
+            }
+        }
+    }
 }
 
 /// Builds the gateway's part of a view.
@@ -126,21 +190,29 @@ pub(super) fn build(builder: &mut Builder<'_>, gateway: &GatewayIdentity) {
                 .map(|(held, at, _)| (held.key.clone(), format!("spec.servers[{at}].port")));
             let diagnostics = origins.map(|(key, field)| Diagnostic::warning(field, message.clone()).on(key));
             builder.diagnostics.extend(diagnostics);
+            let others = port.others.iter();
+            let others = others.map(|it| Diagnostic::warning("spec", message.clone()).on(it));
+            builder.diagnostics.extend(others);
             continue;
         };
         let name = listener_name(*number);
         for origin in port.origins() {
             listeners_of.entry(origin).or_default().push(name.clone());
         }
-        let http = port.servers.iter().any(|(_, _, server)| carries_http(server));
         let kind = match port.protocol {
             PortProtocol::Http => ListenerKind::GatewayHttp,
-            PortProtocol::Tls if http => ListenerKind::GatewayHttp,
+            PortProtocol::Tls if port.http => ListenerKind::GatewayHttp,
             PortProtocol::Tcp | PortProtocol::Tls => ListenerKind::GatewayTcp,
         };
         let listener = Listener::new(name, *address, *number, kind);
         let proxy_protocol = accepts_proxy_protocol(builder, port);
-        let settings = tls::settings(builder, &port.servers);
+        let mut settings = tls::settings(builder, &port.servers);
+        if port.protocol == PortProtocol::Tls {
+            settings.extend(gateway_api::tls_settings(builder, &port.listeners));
+            if port.ingress {
+                settings.extend(ingress::tls_settings(builder));
+            }
+        }
         let tls = if port.protocol == PortProtocol::Tls { settings } else { Vec::new() };
         builder.proxy.listeners.push(Listener { tls, proxy_protocol, ..listener });
         match port.protocol {
@@ -230,14 +302,50 @@ fn http_port(
             }
         }
     }
+    let listeners = gateway_api::domains(builder, &port.listeners);
+    add_streams(&mut streams, listeners.streams, number);
+    let mut routed = listeners.http;
+    if port.ingress {
+        for (domain, (origins, rules)) in ingress::domains(builder, port.protocol == PortProtocol::Tls) {
+            let entry = routed.entry(domain).or_default();
+            entry.0.extend(origins);
+            entry.1.extend(rules);
+        }
+    }
+    for domain in routed.keys() {
+        domains.entry(domain.clone()).or_default();
+    }
     let mut cache: BTreeMap<Part, Vec<HttpRule>> = BTreeMap::new();
     for (domain, content) in domains {
         let stream = streams.remove(&domain).unwrap_or_default();
+        let (origins, rules) = routed.remove(&domain).unwrap_or_default();
         let mut virtual_host = virtual_host(builder, number, domain, content, &mut cache);
+        virtual_host.origins.extend(origins);
+        virtual_host.http.extend(rules);
         (virtual_host.tls, virtual_host.tcp) = (stream.tls, stream.tcp);
         builder.virtual_hosts.push(virtual_host);
     }
     builder.virtual_hosts.extend(streams.into_values());
+}
+
+/// Joins what listeners of Gateway API pass on with what servers do.
+fn add_streams(
+    streams: &mut BTreeMap<String, VirtualHost>,
+    more: BTreeMap<String, VirtualHost>,
+    number: u16,
+) {
+    for (domain, host) in more {
+        let listener = listener_name(number);
+        let known = streams.entry(domain.clone()).or_insert_with(|| VirtualHost {
+            name: format!("{listener}/{domain}"),
+            listener: Some(listener),
+            domains: vec![domain],
+            ..VirtualHost::default()
+        });
+        known.origins.extend(host.origins);
+        known.tls.extend(host.tls);
+        known.tcp.extend(host.tcp);
+    }
 }
 
 fn virtual_host(
@@ -352,6 +460,10 @@ fn tcp_port(builder: &mut Builder<'_>, number: u16, port: &Port<'_>) {
                 tcp.extend(rules);
             }
         }
+    }
+    for host in gateway_api::domains(builder, &port.listeners).streams.into_values() {
+        origins.extend(host.origins);
+        tcp.extend(host.tcp);
     }
     let domains = vec!["*".to_owned()];
     let name = format!("{listener}/*");

@@ -14,11 +14,15 @@ use crate::objects::ObjectSet;
 
 mod client_tls;
 mod destination;
+#[cfg(test)]
+mod egress_tests;
 mod gateway;
+pub(crate) mod gateway_api;
 #[cfg(test)]
 mod gateway_tests;
 mod http;
 mod identity;
+pub(crate) mod ingress;
 mod pods;
 mod policy;
 mod proxy;

@@ -132,8 +132,14 @@ fn outbound(builder: &mut Builder<'_>) {
             continue;
         }
         seen.insert(service.host.as_str());
-        let virtual_service = rules.of(&service.host);
-        let routed = virtual_service.is_some_and(|it| virtual_host(builder, service, it));
+        // Routes on the Service come before VirtualServices of its host; `analyze` says so.
+        let routed = match super::gateway_api::mesh::virtual_host(builder, service) {
+            Some(host) => {
+                builder.virtual_hosts.push(host);
+                true
+            }
+            None => rules.of(&service.host).is_some_and(|it| virtual_host(builder, service, it)),
+        };
         for port in &service.ports {
             builder.destination(&service.host, port.number, "");
         }
@@ -213,7 +219,7 @@ fn ports_without_tls_rules(service: &Service, tls: &[TlsRule]) -> Vec<TcpMatch> 
     others.map(|it| TcpMatch { port: Some(it.number), ..TcpMatch::default() }).collect()
 }
 
-fn to_itself(service: &Service) -> Vec<WeightedDestination> {
+pub(super) fn to_itself(service: &Service) -> Vec<WeightedDestination> {
     vec![WeightedDestination { host: service.host.clone(), weight: 1, ..WeightedDestination::default() }]
 }
 

@@ -27,7 +27,7 @@ pub use condition::Condition;
 use grants::Grants;
 pub use listeners::{Gateway, Listener, ListenerProtocol};
 use namespaces::Namespaces;
-pub use routes::{Parent, Place, Route, RouteBody, RouteKind};
+pub use routes::{Parent, Place, Route, RouteBody, RouteKind, is_carried_out};
 
 /// All of it.
 #[derive(Clone, Debug, Default)]

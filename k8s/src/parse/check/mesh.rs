@@ -43,7 +43,6 @@ pub fn config(report: &mut Report, spec: &MeshConfig) {
         ("meshMTLS", spec.mesh_mtls.is_some()),
         ("tlsDefaults", spec.tls_defaults.is_some()),
         ("ingressService", spec.ingress_service.is_some()),
-        ("ingressClass", spec.ingress_class.is_some()),
         ("ingressSelector", spec.ingress_selector.is_some()),
         ("ingressControllerMode", spec.ingress_controller_mode.is_some()),
         ("enableEnvoyAccessLogService", spec.enable_envoy_access_log_service == Some(true)),

@@ -10,6 +10,7 @@ use crate::diagnostic::Diagnostic;
 
 mod destination_rule;
 mod gateway;
+mod gateway_api;
 mod http_route;
 mod mesh;
 mod peer_authentication;
@@ -40,7 +41,7 @@ pub fn object(object: &Object) -> Vec<Diagnostic> {
         Object::MeshConfig(it) => mesh::config(&mut report, &it.spec),
         Object::Service(it) => service::check(&mut report, it),
         Object::EndpointSlice(it) => service::slice(&mut report, it),
-        _ => {}
+        other => gateway_api::check(&mut report, other),
     }
     report.findings
 }
