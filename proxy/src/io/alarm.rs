@@ -99,6 +99,10 @@ impl Alarm {
             sleep_until(deadline)
         });
         if *at > deadline {
+            // One wait's moment may have come while the alarm went off for another's, which armed it anew.
+            if clock::now() >= deadline {
+                return Poll::Ready(());
+            }
             *at = deadline;
             sleep.as_mut().reset(Instant::now() + remaining(deadline));
         }
