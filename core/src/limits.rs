@@ -60,8 +60,10 @@ pub const H2_RESETS_UNANSWERED_MIN: u64 = 50;
 pub const H2_STREAM_ERRORS_MAX: u32 = 100;
 /// SETTINGS frames of a second.
 pub const H2_SETTINGS_PER_S_MAX: u32 = 50;
-/// PING frames of a second.
+/// PING frames of a second, beside one for each DATA frame that was sent and not set against a ping before.
 pub const H2_PINGS_PER_S_MAX: u32 = 100;
+/// DATA frames sent that are kept in mind for that.
+pub const H2_PING_CREDIT_MAX: u64 = 1_000;
 /// Empty DATA frames of a second that end no stream.
 pub const H2_EMPTY_DATA_PER_S_MAX: u32 = 100;
 /// Frames of other kinds of a second.
@@ -70,6 +72,8 @@ pub const H2_OTHER_FRAMES_PER_S_MAX: u32 = 100;
 pub const H2_PRIORITY_PER_STREAM_MAX: u64 = 100;
 /// WINDOW_UPDATE frames for each two DATA frames sent (Envoy's value).
 pub const H2_WINDOW_UPDATES_PER_DATA_MAX: u64 = 10;
+/// Tasks that a shard keeps for streams to come.
+pub const H2_SPARE_WORKERS_MAX: usize = 256;
 /// Streams that a client may have open at once.
 pub const H2_STREAMS_MAX: u32 = 100;
 /// Requests after which a client's connection is told to go, so that its next one may come to another shard.

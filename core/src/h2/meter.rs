@@ -9,8 +9,9 @@ use thiserror::Error;
 
 use crate::limits::{
     H2_CONTINUATIONS_MAX, H2_EMPTY_DATA_PER_S_MAX, H2_HEADER_BLOCK_MS, H2_OTHER_FRAMES_PER_S_MAX,
-    H2_PINGS_PER_S_MAX, H2_PRIORITY_PER_STREAM_MAX, H2_RESET_CREDIT_MAX, H2_RESETS_MAX, H2_RESETS_PER_S_MAX,
-    H2_RESETS_UNANSWERED_MIN, H2_SETTINGS_PER_S_MAX, H2_STREAM_ERRORS_MAX, H2_WINDOW_UPDATES_PER_DATA_MAX,
+    H2_PING_CREDIT_MAX, H2_PINGS_PER_S_MAX, H2_PRIORITY_PER_STREAM_MAX, H2_RESET_CREDIT_MAX, H2_RESETS_MAX,
+    H2_RESETS_PER_S_MAX, H2_RESETS_UNANSWERED_MIN, H2_SETTINGS_PER_S_MAX, H2_STREAM_ERRORS_MAX,
+    H2_WINDOW_UPDATES_PER_DATA_MAX,
 };
 use crate::time::Tick;
 
@@ -79,6 +80,12 @@ impl Rate {
 /// Meters the frames that one peer sends.
 #[derive(Debug, Default)]
 pub struct Meter {
+    /// The peer is a server: it resets streams that this side has opened, which costs it nobody's work.
+    of_upstream: bool,
+    /// The peer's SETTINGS have come, with all that must come before them.
+    greeted: bool,
+    /// The payload under way is that of SETTINGS.
+    settings_end: bool,
     /// Bytes of the preface still to come.
     preface_left: usize,
     head: [u8; HEAD_BYTES],
@@ -97,6 +104,8 @@ pub struct Meter {
     priorities: u64,
     window_updates: u64,
     data_sent: u64,
+    /// DATA frames sent that no ping beyond the budget of a second was set against.
+    ping_credit: u64,
     /// Streams answered that no reset beyond the budget of a second was set against.
     reset_credit: u64,
     answered: u64,
@@ -113,9 +122,14 @@ impl Meter {
         Meter { preface_left: PREFACE.len(), ..Meter::default() }
     }
 
-    /// For what an upstream sends.
+    /// For what an upstream sends. Its resets are no abuse: each ends a stream that this side has opened.
     pub fn of_upstream() -> Meter {
-        Meter::default()
+        Meter { of_upstream: true, ..Meter::default() }
+    }
+
+    /// All has come that a connection begins with: the preface and SETTINGS (RFC 9113, 3.4).
+    pub fn is_greeted(&self) -> bool {
+        self.greeted
     }
 
     /// Looks at bytes as they come. How many of them may be acted on, and the budget that the frame behind them spent.
@@ -123,8 +137,11 @@ impl Meter {
         let mut rest = skip(bytes, &mut self.preface_left);
         loop {
             rest = skip(rest, &mut self.payload_left);
-            if self.payload_left == 0 && std::mem::take(&mut self.block_ends) {
-                self.block_by = None;
+            if self.payload_left == 0 {
+                self.greeted |= std::mem::take(&mut self.settings_end);
+                if std::mem::take(&mut self.block_ends) {
+                    self.block_by = None;
+                }
             }
             if rest.is_empty() {
                 return (bytes.len(), self.check_time(now));
@@ -159,9 +176,11 @@ impl Meter {
         if now >= self.deadline() { Err(Trip::SlowHeaders) } else { Ok(()) }
     }
 
-    /// This side has sent a DATA frame, which the peer may answer by WINDOW_UPDATE.
+    /// This side has sent a DATA frame, which the peer may answer by WINDOW_UPDATE, and by a PING where it measures the
+    /// path (gRPC's estimate of bandwidth and delay).
     pub fn data_sent(&mut self) {
         self.data_sent += 1;
+        self.ping_credit = (self.ping_credit + 1).min(H2_PING_CREDIT_MAX);
     }
 
     /// This side has begun to answer a stream. A connection may carry many callers, some of whom give up at once: for what
@@ -218,6 +237,7 @@ impl Meter {
                 within(self.priorities <= most, Trip::Priorities)
             }
             // RST_STREAM
+            3 if self.of_upstream => Ok(()),
             3 => {
                 self.resets += 1;
                 let slow = self.reset_rate.spend(H2_RESETS_PER_S_MAX, now) || self.reset_credit > 0;
@@ -227,9 +247,18 @@ impl Meter {
                 within(slow && self.resets <= H2_RESETS_MAX + self.answered, Trip::RapidReset)
             }
             // SETTINGS
-            4 => within(self.setting_rate.spend(H2_SETTINGS_PER_S_MAX, now), Trip::Settings),
+            4 => {
+                self.settings_end = true;
+                within(self.setting_rate.spend(H2_SETTINGS_PER_S_MAX, now), Trip::Settings)
+            }
             // PING
-            6 => within(self.ping_rate.spend(H2_PINGS_PER_S_MAX, now), Trip::Pings),
+            6 => {
+                let slow = self.ping_rate.spend(H2_PINGS_PER_S_MAX, now) || self.ping_credit > 0;
+                if self.ping_rate.count > H2_PINGS_PER_S_MAX {
+                    self.ping_credit = self.ping_credit.saturating_sub(1);
+                }
+                within(slow, Trip::Pings)
+            }
             // WINDOW_UPDATE
             8 => {
                 self.window_updates += 1;

@@ -11,6 +11,13 @@ fn frame(kind: u8, flags: u8, payload: usize) -> Vec<u8> {
     bytes
 }
 
+/// A client's, whose preface has come.
+fn of_peer() -> Meter {
+    let mut meter = Meter::of_client();
+    assert_eq!(meter.inspect(PREFACE, Tick(1)), (PREFACE.len(), Ok(())));
+    meter
+}
+
 /// Frames of this kind, one after the other at one moment, until one is refused; how many passed.
 fn passed(meter: &mut Meter, kind: u8, flags: u8, payload: usize) -> (u32, Trip) {
     let bytes = frame(kind, flags, payload);
@@ -32,8 +39,8 @@ fn rates_have_a_limit() {
         (0, 0, H2_EMPTY_DATA_PER_S_MAX, Trip::EmptyData),
         (0x42, 0, H2_OTHER_FRAMES_PER_S_MAX, Trip::Others),
     ] {
-        assert_eq!(passed(&mut Meter::of_upstream(), kind, 0, payload), (most, trip));
-        let mut slow = Meter::of_upstream();
+        assert_eq!(passed(&mut of_peer(), kind, 0, payload), (most, trip));
+        let mut slow = of_peer();
         for second in 0..100 {
             for _ in 0..most {
                 let now = Tick(second * SECOND_NS);
@@ -58,7 +65,7 @@ fn lives_have_a_limit_that_grows_with_use() {
         meter.inspect(&frame(HEADERS, END_HEADERS, 5), Tick(1)).1.unwrap();
     }
     assert_eq!(passed(&mut meter, 2, 0, 5), (11 * 100, Trip::Priorities));
-    let mut meter = Meter::of_upstream();
+    let mut meter = of_peer();
     for turn in 0..H2_RESETS_MAX {
         meter.inspect(&frame(3, 0, 4), Tick(turn / 50 * SECOND_NS)).1.unwrap();
     }
@@ -116,11 +123,11 @@ fn resets_beyond_the_budget_are_set_against_answers() {
     meter.inspect(PREFACE, Tick(1)).1.unwrap();
     (0..300).for_each(|_| meter.answered());
     assert_eq!(passed(&mut meter, 3, 0, 4), (H2_RESETS_PER_S_MAX + 300, Trip::RapidReset));
-    let mut meter = Meter::of_upstream();
+    let mut meter = of_peer();
     (0..1_000_000).for_each(|_| meter.answered());
     let most = H2_RESETS_PER_S_MAX + H2_RESET_CREDIT_MAX as u32;
     assert_eq!(passed(&mut meter, 3, 0, 4), (most, Trip::RapidReset), "however long it was good");
-    let mut meter = Meter::of_upstream();
+    let mut meter = of_peer();
     for turn in 0..H2_RESETS_MAX + 1 {
         meter.answered();
         meter.inspect(&frame(3, 0, 4), Tick(turn / 50 * SECOND_NS)).1.unwrap();
@@ -153,4 +160,36 @@ fn pieces_are_metered_as_the_whole() {
         let before_last = good + 17 * H2_PINGS_PER_S_MAX as usize;
         assert!((before_last..before_last + 9).contains(&passed), "{passed} in pieces of {size}");
     }
+}
+
+#[test]
+fn a_server_may_reset_what_it_was_asked() {
+    let mut meter = Meter::of_upstream();
+    for _ in 0..2 * H2_RESETS_MAX {
+        assert_eq!(meter.inspect(&frame(3, 0, 4), Tick(1)).1, Ok(()));
+    }
+    for (kind, trip) in [(4, Trip::Settings), (6, Trip::Pings), (0, Trip::EmptyData), (0x42, Trip::Others)] {
+        let payload = if kind == 6 { 8 } else { 0 };
+        assert_eq!(passed(&mut Meter::of_upstream(), kind, 0, payload).1, trip);
+    }
+}
+
+#[test]
+fn data_that_was_sent_may_be_answered_by_pings() {
+    let mut meter = Meter::of_upstream();
+    for _ in 0..50 {
+        meter.data_sent();
+    }
+    assert_eq!(passed(&mut meter, 6, 0, 8), (H2_PINGS_PER_S_MAX + 50, Trip::Pings));
+}
+
+#[test]
+fn a_greeting_ends_with_the_whole_of_settings() {
+    let mut meter = Meter::of_client();
+    let greeting = [PREFACE, &frame(4, 0, 6)].concat();
+    for (at, byte) in greeting.iter().enumerate() {
+        assert!(!meter.is_greeted(), "after {at} bytes of {}", greeting.len());
+        meter.inspect(std::slice::from_ref(byte), Tick(1)).1.unwrap();
+    }
+    assert!(meter.is_greeted());
 }
