@@ -28,6 +28,9 @@ pub const PROTOCOL_ERROR: u32 = 0x1;
 /// The code that abuse is answered by.
 pub const ENHANCE_YOUR_CALM: u32 = 0xb;
 
+/// What a client sends first (RFC 9113, 3.4).
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 /// A frame as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
@@ -64,12 +67,19 @@ impl Frames {
     /// # Panics
     /// If that fails.
     pub fn open(address: SocketAddr) -> Frames {
-        let stream = TcpStream::connect(address).expect("the proxy listens");
+        Frames::on(TcpStream::connect(address).expect("the proxy listens"), &[])
+    }
+
+    /// As [`Frames::open`] on a connection, with these settings.
+    ///
+    /// # Panics
+    /// If the connection takes nothing.
+    pub fn on(stream: TcpStream, settings: &[u8]) -> Frames {
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket option");
         stream.set_nodelay(true).expect("a socket option");
         let mut frames = Frames { stream };
-        frames.raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").expect("a fresh connection takes bytes");
-        frames.send(kind::SETTINGS, 0, 0, &[]).expect("a fresh connection takes bytes");
+        frames.raw(PREFACE).expect("a fresh connection takes bytes");
+        frames.send(kind::SETTINGS, 0, 0, settings).expect("a fresh connection takes bytes");
         frames
     }
 

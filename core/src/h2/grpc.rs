@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::fault::Reason;
@@ -13,6 +13,12 @@ pub const TIMEOUT: &str = "grpc-timeout";
 pub const STATUS: &str = "grpc-status";
 /// The header or trailer of what a status is about.
 pub const MESSAGE: &str = "grpc-message";
+/// The same as names of fields, which are found without being parsed first.
+pub const TIMEOUT_FIELD: HeaderName = HeaderName::from_static(TIMEOUT);
+/// See [`STATUS`].
+pub const STATUS_FIELD: HeaderName = HeaderName::from_static(STATUS);
+/// See [`MESSAGE`].
+pub const MESSAGE_FIELD: HeaderName = HeaderName::from_static(MESSAGE);
 
 /// DEADLINE_EXCEEDED.
 const DEADLINE_EXCEEDED: u8 = 4;
@@ -50,7 +56,7 @@ pub fn message(text: &str) -> String {
 
 /// The status that headers or trailers tell; none where there is none or it is no number of gRPC's.
 pub fn status(fields: &HeaderMap) -> Option<u8> {
-    match fields.get(STATUS)?.as_bytes() {
+    match fields.get(STATUS_FIELD)?.as_bytes() {
         [digit @ b'0'..=b'9'] => Some(digit - b'0'),
         [b'1', digit @ b'0'..=b'6'] => Some(10 + digit - b'0'),
         _ => None,

@@ -14,7 +14,10 @@ mod view;
 
 pub use edit::edit;
 pub use meter::{Meter, PREFACE, Trip};
-pub use request::{Checked, Line, Onward, Sending, check, fields, to_h1};
+pub use request::{
+    ATTEMPT_COUNT, CLIENT_CERT, Checked, Line, Onward, REQUEST_ID, Sending, check, client_value, fields,
+    keep_out_of_tables, to_h1,
+};
 pub use response::{from_h1, from_switch, trailers_from_h1, trailers_to_h1};
 pub use upstream::{end_here, request_from_h1, response_to_h1};
 pub use view::PartsRef;

@@ -7,22 +7,27 @@ use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TE};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderMap, Method, Request, Version, response};
 
-use super::request::{forwarding, write};
+use super::request::{REQUEST_ID, forwarding, keep_out_of_tables, write};
 use crate::h1::encode::{counted_forwards, displaced};
 use crate::h1::{self, Body, Known, Reject, RequestHead, RequestRewrite, Rule};
 
 /// What a proxy may not send on to a client, wherever it comes from: the `h2` crate lets these pass in trailers and
 /// answers where HTTP/1 gives them a meaning.
-const CONNECTION_FIELDS: [&str; 5] =
-    ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
+fn is_connection_field(name: &str) -> bool {
+    match name.len() {
+        7 => name == "upgrade",
+        10 => name == "connection" || name == "keep-alive",
+        16 => name == "proxy-connection",
+        17 => name == "transfer-encoding",
+        _ => false,
+    }
+}
 
 /// Takes out of an answer's fields or trailers what belongs to a connection. Clients of HTTP/2 take offence at it.
 pub fn end_here(fields: &mut HeaderMap) {
-    for name in CONNECTION_FIELDS {
-        // Hardly ever there.
-        if fields.contains_key(name) {
-            fields.remove(name);
-        }
+    // Hardly ever there.
+    while let Some(name) = fields.keys().find(|name| is_connection_field(name.as_str())).cloned() {
+        fields.remove(name);
     }
 }
 
@@ -113,9 +118,9 @@ fn fields(head: &RequestHead, bytes: &[u8], shared: &Bytes, rewrite: &RequestRew
         // A request without a body has none to wait with (RFC 9110, 10.1.1).
         fields.remove(EXPECT);
     }
-    forwarding(&mut fields, rewrite.forwarded);
+    forwarding(&mut fields, rewrite.forwarded, None);
     if let Some(id) = rewrite.request_id.and_then(|id| HeaderValue::from_bytes(id).ok()) {
-        fields.insert(HeaderName::from_static("x-request-id"), id);
+        fields.insert(REQUEST_ID, id);
     }
     super::edit(&mut fields, rewrite.changes);
     for (name, value) in rewrite.extra {
@@ -123,6 +128,7 @@ fn fields(head: &RequestHead, bytes: &[u8], shared: &Bytes, rewrite: &RequestRew
             fields.insert(name, value);
         }
     }
+    keep_out_of_tables(&mut fields);
     fields
 }
 
@@ -138,7 +144,7 @@ pub fn response_to_h1(parts: &response::Parts, ends: bool, to_head: bool, out: &
     // Writing to a vector cannot fail.
     let _ = write!(out, "HTTP/1.1 {status} {}\r\n", h1::phrase(status));
     for (name, value) in &parts.headers {
-        if !CONNECTION_FIELDS.contains(&name.as_str()) {
+        if !is_connection_field(name.as_str()) {
             write(out, name.as_str().as_bytes(), value.as_bytes());
         }
     }

@@ -35,6 +35,14 @@ impl<'a> PartsRef<'a> {
     pub fn sent_path(&self) -> &'a [u8] {
         self.parts.uri.path_and_query().map_or(b"/", |path| path.as_str().as_bytes())
     }
+
+    /// `:authority`, else Host (RFC 9113, 8.3.1).
+    pub fn asked_authority(&self) -> &'a [u8] {
+        match self.parts.uri.authority() {
+            Some(authority) => authority.as_str().as_bytes(),
+            None => self.parts.headers.get(http::header::HOST).map_or(b"", |host| host.as_bytes()),
+        }
+    }
 }
 
 impl RequestView for PartsRef<'_> {
@@ -50,12 +58,8 @@ impl RequestView for PartsRef<'_> {
         self.matched_path.unwrap_or_else(|| self.sent_path())
     }
 
-    /// `:authority`, else Host (RFC 9113, 8.3.1).
     fn authority(&self) -> &[u8] {
-        match self.parts.uri.authority() {
-            Some(authority) => authority.as_str().as_bytes(),
-            None => self.parts.headers.get(http::header::HOST).map_or(b"", |host| host.as_bytes()),
-        }
+        self.asked_authority()
     }
 
     fn scheme(&self) -> &[u8] {

@@ -1,5 +1,6 @@
 //! What is counted and logged when an exchange is over.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -97,7 +98,7 @@ fn log_tcp(
         ..Record::default()
     };
     let destination = exchange.and_then(Exchange::destination);
-    let upstream_failure = upstream_failure(client, exchange);
+    let upstream_failure = upstream_failure(&client.transport_failure, exchange);
     let opening = client.opening.borrow();
     let asked_for = opening.as_deref().and_then(|opening| opening.hello.server_name.as_deref());
     let details = Details {
@@ -118,10 +119,10 @@ fn log_tcp(
     shard.telemetry.log(shard, &record, &NoMessage, &NoMessage, details);
 }
 
-/// Why the upstream connection failed in TLS, if that is why there is no answer.
-fn upstream_failure(client: &Client, exchange: Option<&Exchange>) -> Box<str> {
+/// Why the upstream connection failed in TLS, if that is why there is no answer; `told` is what its tries have left.
+pub(super) fn upstream_failure(told: &RefCell<Box<str>>, exchange: Option<&Exchange>) -> Box<str> {
     match exchange.and_then(Exchange::reason) {
-        Some(Reason::TlsFailed) => client.transport_failure.borrow().clone(),
+        Some(Reason::TlsFailed) => told.borrow().clone(),
         _ => Box::default(),
     }
 }
@@ -157,7 +158,7 @@ fn log(client: &Client, work: &Work, exchange: Option<&Exchange>, rule: Option<R
     let since = |tick: Tick| (tick != Tick::ZERO).then(|| tick.0.saturating_sub(times.arrived.0));
     let id = work.request.id.as_ref().map(|id| ("x-request-id", id.as_slice()));
     let destination = exchange.and_then(Exchange::destination);
-    let upstream_failure = upstream_failure(client, exchange);
+    let upstream_failure = upstream_failure(&client.transport_failure, exchange);
     let details = Details {
         protocol: match (rule, work.request.head.version()) {
             (Some(_), _) => "",

@@ -30,7 +30,7 @@ use crate::io::within;
 use crate::shard::Shard;
 use crate::sys::clock;
 use crate::sys::socket::Peek;
-pub use h2::{H2Call, Opened, reason_of};
+pub use h2::{H2Call, Opened, StreamPlace, reason_of};
 use key::{Key, KeyHasher};
 use queue::Queue;
 pub use secure::refused;

@@ -96,6 +96,7 @@ async fn sweep(shard: Rc<Shard>) {
         shard.pools.sweep(&shard);
         shard.buffers.trim();
         shard.works.trim();
+        shard.h2_workers.trim();
         shard.tls_scratch.trim();
     }
 }

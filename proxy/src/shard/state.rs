@@ -17,6 +17,7 @@ use super::peers::Peers;
 use super::stats::{Gauges, ShardStats};
 use super::telemetry::Telemetry;
 use crate::conn::SpareWork;
+use crate::conn::h2::Workers;
 use crate::io::tls::Scratch;
 use crate::mailbox::{FromShard, Sender, ShardId};
 use crate::pool::Pools;
@@ -50,6 +51,8 @@ pub struct Shard {
     pub buffers: Buffers,
     /// Spare exchange states.
     pub works: SpareWork,
+    /// Tasks that wait for a stream of HTTP/2 to serve.
+    pub h2_workers: Workers,
     /// Names outside the index.
     pub names: Names,
     /// A new table came into force.
@@ -89,6 +92,7 @@ impl Shard {
             pools: Pools::default(),
             buffers: Buffers::default(),
             works: SpareWork::default(),
+            h2_workers: Workers::default(),
             names: Names::default(),
             table_changed: Notify::default(),
             roster: Roster::default(),

@@ -193,6 +193,14 @@ impl Socket {
         }
     }
 
+    /// Bytes written that the peer's side has not acknowledged (`SIOCOUTQ`); 0 where the kernel does not say.
+    pub fn unsent_bytes(&self) -> usize {
+        let mut count: libc::c_int = 0;
+        // SAFETY: the pointer is to a live int, which is what the request writes.
+        let result = unsafe { libc::ioctl(self.raw(), libc::TIOCOUTQ, &raw mut count) };
+        if result == 0 { usize::try_from(count).unwrap_or(0) } else { 0 }
+    }
+
     /// Address of this end.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         self.stream().local_addr()

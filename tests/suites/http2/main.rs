@@ -2,8 +2,10 @@
 
 mod abuse;
 mod clients;
+mod endings;
 mod grpc;
 mod requests;
+mod stalls;
 
 use std::net::SocketAddr;
 
@@ -48,6 +50,36 @@ fn on_both_drivers(test: impl Fn(&str)) {
     }
 }
 
+/// For tests that wait for most of their time.
+fn on_both_drivers_at_once(test: impl Fn(&str) + Sync) {
+    std::thread::scope(|scope| {
+        for driver in DRIVERS {
+            let test = &test;
+            scope.spawn(move || test(driver));
+        }
+    });
+}
+
+#[test]
+fn a_slow_reader_gets_all_of_its_answer_after_goaway() {
+    on_both_drivers_at_once(endings::slow_tail);
+}
+
+#[test]
+fn a_drain_waits_for_what_has_not_left() {
+    on_both_drivers_at_once(endings::drained_tail);
+}
+
+#[test]
+fn a_preface_that_trickles_in_has_the_time_of_a_head() {
+    on_both_drivers_at_once(endings::dripped_preface);
+}
+
+#[test]
+fn an_upstream_that_takes_no_more_of_a_body_has_its_time() {
+    on_both_drivers_at_once(stalls::uploads);
+}
+
 macro_rules! tests {
     ($($(#[$meta:meta])* $name:ident = $run:path;)+) => {
         $($(#[$meta])* #[test] fn $name() { on_both_drivers($run); })+
@@ -69,6 +101,7 @@ tests! {
     websockets_pass_as_extended_connect = requests::websocket;
     few_connections_are_spread_over_all_shards = requests::spread;
     a_connection_is_told_to_go_after_its_requests = requests::requests_max;
+    what_has_left_is_under_way_no_longer = endings::under_way_to_the_end;
     a_drain_says_goaway_and_finishes_what_is_under_way = requests::drain;
     curl_nghttp_and_h2load_are_served = clients::real_clients;
     large_bodies_pass_both_ways = clients::large_bodies;

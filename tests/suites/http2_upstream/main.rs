@@ -1,7 +1,9 @@
 //! Requests to upstreams that speak HTTP/2, without a controller: rules put in as the model, both drivers.
 
+mod abuse;
 mod exchanges;
 mod failures;
+mod introduced;
 mod sharing;
 mod upgrade;
 mod upstream;
@@ -99,6 +101,21 @@ fn caps_hold_over_all_shards() {
 #[test]
 fn a_connection_serves_as_many_requests_as_it_may() {
     on_both_drivers(sharing::requests_per_connection);
+}
+
+#[test]
+fn a_connection_ends_at_its_age() {
+    on_both_drivers(sharing::age);
+}
+
+#[test]
+fn a_server_that_floods_loses_its_connection() {
+    on_both_drivers(abuse::floods);
+}
+
+#[test]
+fn a_server_that_is_told_of_clients_has_a_connection_for_each() {
+    on_both_drivers(introduced::each_client);
 }
 
 #[test]

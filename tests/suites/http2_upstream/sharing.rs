@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dromon_core::config::model::{Balancer, TcpKeepalive};
 use dromon_tests::eventually;
 use dromon_tests::http::{Connection, get};
 
 use crate::start;
-use crate::upstream::{Counts, Limits, answer, serve};
+use crate::upstream::{Counts, Frame, Limits, Raw, answer, kind, serve};
 
 /// A server that takes so long for every request.
 fn slow(limits: Limits, millis: u64) -> (SocketAddr, Arc<Counts>) {
@@ -135,4 +135,23 @@ pub fn balanced(driver: &str) {
     for (_, counts) in &servers {
         assert_eq!((counts.requests(), counts.connections()), (10, 1));
     }
+}
+
+/// A connection takes no request after its time: it is told so by GOAWAY, used or not.
+pub fn age(driver: &str) {
+    let origin = Raw::start(true, |_, stream| (vec![Frame::ok(stream, true)], false));
+    let (_proxy, front) = start(driver, &[origin.address], 1, |_, destination| {
+        destination.pool.max_connection_duration_ms = Some(1_500);
+    });
+    let began = Instant::now();
+    assert_eq!(get(front, "/", &[]).expect("an answer").status, 200);
+    eventually("the idle connection to end", || (origin.count(kind::GOAWAY) == 1).then_some(()));
+    assert!(began.elapsed() >= Duration::from_millis(1_400), "{driver}: not before its time");
+    // One that is used all the time ends as well, and no request with it.
+    let mut client = Connection::open(front).expect("the gateway listens");
+    eventually("the busy connection to end", || {
+        assert_eq!(client.send("POST", "/", &[], b"x").expect("an answer").status, 200, "{driver}");
+        (origin.count(kind::GOAWAY) == 2).then_some(())
+    });
+    assert!(origin.connections.load(Ordering::SeqCst) >= 2, "{driver}");
 }

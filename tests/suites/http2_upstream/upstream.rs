@@ -210,7 +210,11 @@ pub struct Raw {
     pub seen: Arc<Mutex<Vec<(usize, Frame)>>>,
     /// Connections accepted.
     pub connections: Arc<AtomicUsize>,
+    introductions: Introductions,
 }
+
+/// What connections were introduced by, the first line of each.
+type Introductions = Arc<Mutex<Vec<String>>>;
 
 impl Raw {
     /// Starts it.
@@ -218,6 +222,26 @@ impl Raw {
         pongs: bool,
         script: impl Fn(usize, u32) -> (Vec<Frame>, bool) + Send + Sync + 'static,
     ) -> Raw {
+        Raw::with(pongs, false, script)
+    }
+
+    /// Starts one whose connections begin with a line of the PROXY protocol.
+    pub fn introduced(script: impl Fn(usize, u32) -> (Vec<Frame>, bool) + Send + Sync + 'static) -> Raw {
+        Raw::with(true, true, script)
+    }
+
+    /// The lines that connections began with.
+    pub fn introductions(&self) -> Vec<String> {
+        self.introductions.lock().expect("no panic").clone()
+    }
+
+    fn with(
+        pongs: bool,
+        introduced: bool,
+        script: impl Fn(usize, u32) -> (Vec<Frame>, bool) + Send + Sync + 'static,
+    ) -> Raw {
+        let introductions = Introductions::default();
+        let heard = introductions.clone();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let (seen, connections) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
@@ -226,17 +250,33 @@ impl Raw {
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let number = counted.fetch_add(1, Ordering::SeqCst);
-                let (kept, script) = (kept.clone(), script.clone());
-                std::thread::spawn(move || raw_connection(stream, number, pongs, &kept, &*script));
+                let (kept, script, heard) = (kept.clone(), script.clone(), heard.clone());
+                std::thread::spawn(move || {
+                    let mut stream = stream;
+                    if introduced {
+                        heard.lock().expect("no panic").push(line(&mut stream));
+                    }
+                    raw_connection(stream, number, pongs, &kept, &*script);
+                });
             }
         });
-        Raw { address, seen, connections }
+        Raw { address, seen, connections, introductions }
     }
 
     /// How many frames of a kind have come.
     pub fn count(&self, kind: u8) -> usize {
         self.seen.lock().expect("no panic").iter().filter(|(_, frame)| frame.kind == kind).count()
     }
+}
+
+/// The bytes up to a line's end, and no more.
+fn line(stream: &mut TcpStream) -> String {
+    let mut line = Vec::new();
+    let mut byte = [0];
+    while !line.ends_with(b"\n") && matches!(stream.read(&mut byte), Ok(1)) {
+        line.push(byte[0]);
+    }
+    String::from_utf8_lossy(&line).into_owned()
 }
 
 fn raw_connection(

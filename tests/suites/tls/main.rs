@@ -5,6 +5,7 @@ mod detection;
 mod gateway;
 mod mesh;
 mod origination;
+mod records;
 
 use std::net::SocketAddr;
 
@@ -105,4 +106,9 @@ fn a_gateway_passes_tls_on_by_server_name() {
 #[test]
 fn http_leaves_the_mesh_by_tls() {
     on_both_drivers(origination::simple_and_mutual);
+}
+
+#[test]
+fn the_access_log_says_why_tls_failed_for_every_version_of_http() {
+    on_both_drivers(records::failures);
 }

@@ -83,7 +83,8 @@ fn a_request_goes_on_as_http1_says_it() {
         changes: &[&changes],
         request_id: Some(b"id"),
         forwarded: Forwarded::Append { client: Ipv4Addr::LOCALHOST.into(), secure: true },
-        extra: &[("x-envoy-attempt-count", b"2")],
+        client: None,
+        extra: &[(ATTEMPT_COUNT, b"2")],
     };
     let fields = fields(&sent, &onward);
     let line = Line {
@@ -132,4 +133,26 @@ fn addresses_of_earlier_hops_stay_or_go_by_trust() {
         (&b"9.9.9.9"[..], None)
     );
     assert_eq!(by(Forwarded::Keep)["x-forwarded-for"], "1.1.1.1");
+}
+
+#[test]
+fn an_address_made_before_serves_where_nothing_stands_before_it() {
+    let ready = client_value(Ipv4Addr::new(9, 9, 9, 9).into());
+    let forwarded = Forwarded::Append { client: Ipv4Addr::new(9, 9, 9, 9).into(), secure: true };
+    let onward = Onward { forwarded, client: ready.as_ref(), ..Onward::default() };
+    let by = |sent: &[(&str, &str)]| fields(&parts("GET", "http://a/", sent), &onward);
+    assert_eq!(by(&[])["x-forwarded-for"], "9.9.9.9");
+    assert_eq!(by(&[("x-forwarded-for", "1.1.1.1")])["x-forwarded-for"], "1.1.1.1, 9.9.9.9");
+}
+
+#[test]
+fn what_differs_with_every_request_is_kept_in_no_table() {
+    let sent = parts("GET", "http://a/", &[("traceparent", "00-1"), ("x-b3-traceid", "1"), ("accept", "x")]);
+    let onward = Onward { request_id: Some(b"id"), ..Onward::default() };
+    let fields = fields(&sent, &onward);
+    let kept: Vec<(&str, bool)> =
+        fields.iter().map(|(name, value)| (name.as_str(), !value.is_sensitive())).collect();
+    let expected =
+        [("traceparent", false), ("x-b3-traceid", false), ("accept", true), ("x-request-id", false)];
+    assert_eq!(kept, expected);
 }

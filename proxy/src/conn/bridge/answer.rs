@@ -1,5 +1,6 @@
 //! An HTTP/2 answer on its way to an HTTP/1 client.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -26,10 +27,12 @@ use crate::pool::reason_of;
 const PROTOCOL: NoHead = NoHead::Failed(Reason::UpstreamProtocol);
 
 /// Where an answer comes from.
-pub(super) struct From {
+pub(super) struct From<'a> {
     pub(super) response: ResponseFuture,
     /// The request was a call of gRPC-Web.
     pub(super) web: Option<Web>,
+    /// Told when the final head has come.
+    pub(super) begun: &'a Cell<bool>,
 }
 
 /// Receives the answer to a request that has been sent, and sends it on.
@@ -39,7 +42,7 @@ pub(super) async fn receive(
     flags: &Flags,
     answer: &mut Answer,
     exchange: &mut Exchange,
-    mut from: From,
+    mut from: From<'_>,
     attempt: &Attempt,
 ) -> Received {
     answer.begun = false;
@@ -79,7 +82,7 @@ async fn final_head(
     request: &Request,
     flags: &Flags,
     answer: &mut Answer,
-    from: &mut From,
+    from: &mut From<'_>,
     attempt: &Attempt,
 ) -> Result<(usize, RecvStream), NoHead> {
     let version = request.head.version();
@@ -90,6 +93,7 @@ async fn final_head(
         answer.begun = true;
         match head {
             Head::Final(response) => {
+                from.begun.set(true);
                 let (mut parts, body) = response.into_parts();
                 if parts.status.as_u16() < 200 {
                     return Err(PROTOCOL);

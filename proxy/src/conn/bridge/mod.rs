@@ -7,6 +7,7 @@
 mod answer;
 mod upload;
 
+use std::cell::Cell;
 use std::pin::pin;
 
 use bytes::Bytes;
@@ -17,7 +18,6 @@ use dromon_core::h2::grpc_web::Web;
 use dromon_core::h2::request_from_h1;
 use dromon_core::time::Tick;
 use h2::SendStream;
-use h2::client::ResponseFuture;
 
 use super::answer::Received;
 use super::attempt::{Tried, address, failed, wanted, with_rewrite};
@@ -25,8 +25,8 @@ use super::body::Broken;
 use super::client::Client;
 use super::local::Answered;
 use super::work::Work;
-use crate::io::{Either, race};
-use crate::pool::{H2Call, Offer, Opened, Wanted, reason_of};
+use crate::io::{Either, Stalled, race};
+use crate::pool::{H2Call, Offer, Opened, StreamPlace, Wanted, reason_of};
 use crate::sys::clock;
 
 /// What the try under way offers its upstream.
@@ -85,13 +85,21 @@ pub(super) async fn run(
         Ok(opened) => opened,
         Err(error) => return Some(failed(client, work, exchange, reason_of(&error), false, reused)),
     };
-    let received = match converse(client, work, exchange, response, stream, web.is_some()).await {
+    let begun = Cell::new(false);
+    let from = answer::From { response, web, begun: &begun };
+    let received = match converse(client, work, exchange, from, stream, &place).await {
         Ok(received) => received,
         Err(Broken::Rule(reject)) if !work.answer.started => return Some(Tried::BadBody(reject)),
         Err(_) => return Some(Tried::ClientGone),
     };
-    drop(place);
     client.shard.buffers.give(std::mem::take(&mut work.answer.buffer));
+    if let Received::Failed(reason) = received {
+        let known = place.failure(reason, &client.transport_failure);
+        if known != reason {
+            return Some(failed(client, work, exchange, known, false, false));
+        }
+    }
+    drop(place);
     Some(settle(client, work, exchange, received, reused))
 }
 
@@ -120,23 +128,28 @@ async fn converse(
     client: &Client,
     work: &mut Work,
     exchange: &mut Exchange,
-    response: ResponseFuture,
+    from: answer::From<'_>,
     mut stream: SendStream<Bytes>,
-    is_call: bool,
+    place: &StreamPlace,
 ) -> Result<Received, Broken> {
-    let Work { request, upload, flags, answer, attempt: Some(attempt), web, .. } = work else {
+    let Work { request, upload, flags, answer, attempt: Some(attempt), .. } = work else {
         return Ok(Received::Failed(Reason::Overload));
     };
     let attempt = &*attempt;
-    let from = answer::From { response, web: web.filter(|_| is_call) };
+    let begun = from.begun;
     let mut down = pin!(answer::receive(client, request, flags, answer, exchange, from, attempt));
     if request.head.body() == Body::Empty {
         return Ok(down.await);
     }
-    let mut up = pin!(upload::run(client, &mut stream, attempt.finish_by, upload, flags));
+    let to = upload::To { stream: &mut stream, place, by: attempt.finish_by };
+    let mut up = pin!(upload::run(client, to, upload, flags));
     match race(down.as_mut(), up.as_mut()).await {
         Either::First(received) => Ok(received),
         Either::Second(Err(broken @ (Broken::Truncated | Broken::Rule(_)))) => Err(broken),
+        // One that takes nothing and says nothing has had its time.
+        Either::Second(Err(Broken::Receiver(Stalled::Timeout))) if !begun.get() => {
+            Ok(Received::Failed(Reason::UpstreamReset))
+        }
         // An upstream that takes no more may still have answered.
         Either::Second(_) => Ok(down.await),
     }

@@ -20,17 +20,26 @@ use crate::conn::body::{Broken, make_room};
 use crate::conn::client::Client;
 use crate::conn::framing::{Framing, Take};
 use crate::conn::work::{Flags, Upload};
+use crate::io::Stalled;
+use crate::pool::StreamPlace;
 use crate::sys::buffer::Buffer;
 use crate::sys::clock;
 
 /// Up to this size a part of a body is copied rather than handed over with the buffer it lies in.
 const COPIED_BYTES_MAX: usize = 4 * 1024;
 
+/// Where a body goes.
+pub(super) struct To<'a> {
+    pub(super) stream: &'a mut SendStream<Bytes>,
+    pub(super) place: &'a StreamPlace,
+    /// When it must be over.
+    pub(super) by: Tick,
+}
+
 /// Sends the body: what earlier tries have sent, then the rest.
 pub(super) async fn run(
     client: &Client,
-    stream: &mut SendStream<Bytes>,
-    deadline: Tick,
+    mut to: To<'_>,
     upload: &mut Upload,
     flags: &Flags,
 ) -> Result<(), Broken> {
@@ -38,10 +47,10 @@ pub(super) async fn run(
     if let Some(sent) = upload.replay.bytes().filter(|sent| !sent.is_empty()) {
         let again = Bytes::copy_from_slice(sent);
         ended = upload.framing.is_done() && !upload.framing.has_trailers();
-        send(client, stream, deadline, again, ended).await?;
+        send(client, &mut to, again, ended).await?;
     }
     if upload.framing.is_done() {
-        return finish(stream, &upload.framing, flags, ended);
+        return finish(to.stream, &upload.framing, flags, ended);
     }
     poll_fn(|_| if flags.invited.get() { Poll::Ready(()) } else { Poll::Pending }).await;
     loop {
@@ -59,13 +68,13 @@ pub(super) async fn run(
             flags.unrepeatable.set(!replay.keep(&part));
             *sent_bytes += part.len() as u64;
             ended = framing.is_done() && !framing.has_trailers();
-            send(client, stream, deadline, part, ended).await?;
+            send(client, &mut to, part, ended).await?;
         }
         if framing.is_done() {
             client.stream.ends_with_fin(true);
-            return finish(stream, framing, flags, ended);
+            return finish(to.stream, framing, flags, ended);
         }
-        fill(client, deadline, framing, buffer).await?;
+        fill(client, to.by, framing, buffer).await?;
     }
 }
 
@@ -106,29 +115,25 @@ fn hand_over(buffer: &mut Buffer) -> Bytes {
 }
 
 /// Sends bytes as the stream has room for them; `last` ends it.
-async fn send(
-    client: &Client,
-    stream: &mut SendStream<Bytes>,
-    deadline: Tick,
-    mut bytes: Bytes,
-    last: bool,
-) -> Result<(), Broken> {
+async fn send(client: &Client, to: &mut To<'_>, mut bytes: Bytes, last: bool) -> Result<(), Broken> {
+    let To { stream, place, by } = to;
     while !bytes.is_empty() {
         stream.reserve_capacity(bytes.len());
         let mut room = stream.capacity();
         if room == 0 {
             // An upstream that grants no window must not hold the client where no timeout of a rule does.
             let stalls_at = clock::coarse().plus_millis(WRITE_STALL_MS);
-            let more = client
-                .alarm
-                .within(stalls_at.min(deadline), poll_fn(|context| stream.poll_capacity(context)));
+            let more =
+                client.alarm.within(stalls_at.min(*by), poll_fn(|context| stream.poll_capacity(context)));
             room = match more.await {
                 Ok(Some(Ok(room))) => room,
                 Ok(_) => return Err(Broken::ReceiverGone),
+                Err(_) if clock::now() < *by => return Err(Broken::Receiver(Stalled::Timeout)),
                 Err(_) => return Err(Broken::Deadline),
             };
         }
         let part = bytes.split_to(room.min(bytes.len()));
+        place.data_sent(part.len());
         let ends = last && bytes.is_empty();
         stream.send_data(part, ends).map_err(|_| Broken::ReceiverGone)?;
     }

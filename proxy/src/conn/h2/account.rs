@@ -7,7 +7,7 @@ use dromon_core::telemetry::{Details, NoMessage, Protocol, Record};
 use dromon_core::time::Tick;
 
 use super::stream::Work;
-use crate::conn::account::{nowhere, sides};
+use crate::conn::account::{nowhere, sides, upstream_failure};
 
 /// An exchange is over, however it went.
 pub(super) fn finished(work: &Work, exchange: &Exchange) {
@@ -60,6 +60,7 @@ fn log(work: &Work, exchange: Option<&Exchange>, rule: Option<Rule>, record: &Re
     let sent = call.sent.get();
     let id = call.id.as_ref().map(|id| ("x-request-id", id.as_slice()));
     let destination = exchange.and_then(Exchange::destination);
+    let upstream_failure = upstream_failure(&call.transport_failure, exchange);
     let details = Details {
         protocol: "HTTP/2",
         rule,
@@ -72,6 +73,8 @@ fn log(work: &Work, exchange: Option<&Exchange>, rule: Option<Rule>, record: &Re
             .filter(|_| sent != Tick::ZERO),
         upstream_host: exchange.and_then(Exchange::endpoint).map(|endpoint| endpoint.address),
         upstream_cluster: destination.map_or("", |destination| destination.model.name.as_str()),
+        upstream_failure: &upstream_failure,
+        server_name: client.stream.sni().unwrap_or_default(),
         downstream_local: client.stream.socket().local_address().ok(),
         downstream_remote: Some(client.peer),
         route_name: exchange.map_or("", Exchange::route_name),

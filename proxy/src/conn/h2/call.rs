@@ -1,6 +1,6 @@
 //! One request as all its tries see it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use dromon_core::exchange::{Arrival, Exchange, Step};
 use dromon_core::h1::request_id::{self, RequestId};
 use dromon_core::h1::{self, PathPolicy, Reject};
 use dromon_core::h2::grpc_web::Web;
-use dromon_core::h2::{Checked, PartsRef, check, grpc};
+use dromon_core::h2::{Checked, PartsRef, REQUEST_ID, check, grpc};
 use dromon_core::time::Tick;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
@@ -43,6 +43,8 @@ pub(super) struct Call {
     pub(super) sent: Cell<Tick>,
     /// The stream's timer.
     pub(super) alarm: Alarm,
+    /// Why the latest upstream connection that failed in TLS did; empty before one has.
+    pub(super) transport_failure: RefCell<Box<str>>,
 }
 
 impl Call {
@@ -63,6 +65,7 @@ impl Call {
             arrived: now,
             sent: Cell::new(Tick::ZERO),
             alarm: Alarm::default(),
+            transport_failure: RefCell::default(),
         }
     }
 
@@ -77,14 +80,14 @@ impl Call {
             self.path = (normal != sent).then(|| normal.into_boxed_slice());
         }
         let fields = &self.parts.headers;
-        if !fields.contains_key("x-request-id") {
+        if !fields.contains_key(REQUEST_ID) {
             let id = request_id::generate(&mut self.conn().client.shard.rng.borrow_mut());
             self.id = Some(id);
         }
         self.web = Web::of_fields(fields).filter(|_| self.conn().client.port.gateway);
         let content_type = fields.get(CONTENT_TYPE).map(|value| value.as_bytes());
         self.grpc = self.web.is_some() || grpc::is_grpc(content_type);
-        let timeout = fields.get(grpc::TIMEOUT).filter(|_| self.grpc);
+        let timeout = fields.get(grpc::TIMEOUT_FIELD).filter(|_| self.grpc);
         if let Some(timeout) = timeout.and_then(|value| grpc::timeout(value.as_bytes())) {
             let ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
             self.deadline = self.arrived.plus_millis(ms);
@@ -149,9 +152,19 @@ impl Call {
         .await
     }
 
+    /// Path and query exactly as sent.
+    pub(super) fn sent_path(&self) -> &[u8] {
+        PartsRef::new(&self.parts, "").sent_path()
+    }
+
+    /// The authority asked for.
+    pub(super) fn authority(&self) -> &[u8] {
+        PartsRef::new(&self.parts, "").asked_authority()
+    }
+
     /// Bytes of the head, about as HTTP/1 would have it.
     pub(super) fn head_bytes(&self) -> u64 {
-        let line = self.parts.method.as_str().len() + self.view().sent_path().len();
+        let line = self.parts.method.as_str().len() + self.sent_path().len();
         (line + field_bytes(&self.parts.headers)) as u64
     }
 }

@@ -14,7 +14,9 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use dromon_core::limits::{DRAIN_BYTES_MAX, DRAIN_MS_MAX, H2_IDLE_BUFFER_BYTES, H2_OUTBOUND_BYTES_MAX};
+use dromon_core::limits::{
+    DRAIN_BYTES_MAX, DRAIN_MS_MAX, H2_IDLE_BUFFER_BYTES, H2_OUTBOUND_BYTES_MAX, WRITE_STALL_MS,
+};
 use dromon_core::time::Tick;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -34,6 +36,9 @@ pub trait Engine {
 
     /// Polls the connection; ready when it is over and has written its last.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()>;
+
+    /// All that [`Engine::poll`] has produced is the kernel's.
+    fn flushed(&mut self) {}
 }
 
 /// How a connection ended.
@@ -58,6 +63,10 @@ struct Rings {
     outbound: RefCell<Buffer>,
     /// `h2` was told to wait until there is room.
     outbound_full: Cell<bool>,
+    /// What `h2` has written before is on its way.
+    writing: Cell<bool>,
+    /// Bytes that have come and were not wanted any more.
+    unwanted_bytes: Cell<usize>,
 }
 
 /// `h2`'s end of a connection.
@@ -198,6 +207,9 @@ pub async fn drive<E: Engine>(
                 let taken = reading && !over.get() && rings.wants_more();
                 let blocked = rings.outbound_full.get() && rings.outbound.borrow().is_empty();
                 if !taken && !blocked {
+                    if !rings.writing.get() && rings.outbound.borrow().is_empty() {
+                        engine.borrow_mut().flushed();
+                    }
                     return Poll::Pending;
                 }
                 rings.outbound_full.set(false);
@@ -206,7 +218,7 @@ pub async fn drive<E: Engine>(
         .await
     };
     if ended == Ended::Done && reading {
-        linger(stream, reader.as_mut()).await;
+        linger(stream, rings, reader.as_mut()).await;
     }
     shard.buffers.give(rings.outbound.take());
     ended
@@ -280,6 +292,7 @@ async fn read<E: Engine>(
         }
         if refused_bytes > 0 {
             refused_bytes += own.len();
+            rings.unwanted_bytes.set(refused_bytes);
             own.clear();
             continue;
         }
@@ -312,7 +325,9 @@ async fn write(shard: &Shard, stream: &Stream, alarm: &Alarm, rings: &Rings, ove
         if buffer.is_empty() {
             return Ended::Done;
         }
+        rings.writing.set(true);
         let (written, buffer) = write_all(alarm, stream, buffer).await;
+        rings.writing.set(false);
         shard.buffers.give(buffer);
         let ended = match written {
             Ok(()) => continue,
@@ -323,8 +338,25 @@ async fn write(shard: &Shard, stream: &Stream, alarm: &Alarm, rings: &Rings, ove
     }
 }
 
-/// Closes so that what was written last arrives (see RFC 9112, 9.6, which holds for any protocol over TCP).
-async fn linger<F: Future<Output = ()>>(stream: &Stream, reader: Pin<&mut F>) {
+/// Closes so that what was written last arrives (see RFC 9112, 9.6, which holds for any protocol over TCP): as long as the
+/// peer goes on taking it, since a byte from it to a closed connection would be answered by a reset.
+async fn linger<F: Future<Output = ()>>(stream: &Stream, rings: &Rings, mut reader: Pin<&mut F>) {
     stream.shutdown_write();
-    let _ = within(clock::now().plus_millis(DRAIN_MS_MAX), reader).await;
+    let mut seen = (usize::MAX, 0);
+    let mut stalls_at = Tick::ZERO;
+    loop {
+        let now = clock::now();
+        if within(now.plus_millis(DRAIN_MS_MAX), reader.as_mut()).await.is_ok() {
+            return;
+        }
+        let (unsent_bytes, heard) = (stream.socket().unsent_bytes(), rings.unwanted_bytes.get());
+        let before = std::mem::replace(&mut seen, (unsent_bytes, heard));
+        if seen != before {
+            stalls_at = now.plus_millis(WRITE_STALL_MS);
+        }
+        // What is still said by a peer that has all of it, the reader bounds.
+        if (unsent_bytes == 0 && heard == before.1) || now >= stalls_at {
+            return;
+        }
+    }
 }

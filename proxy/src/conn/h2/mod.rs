@@ -17,10 +17,12 @@ mod source;
 mod stream;
 mod unchunk;
 mod upgrade;
+mod workers;
 
 use dromon_core::h2::PREFACE;
 
 pub(super) use server::serve;
+pub use workers::Workers;
 
 /// Whether a connection's first bytes are those of HTTP/2 with prior knowledge (RFC 9113, 3.3).
 pub(super) fn is_preface(bytes: &[u8]) -> bool {

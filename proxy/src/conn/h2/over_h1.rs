@@ -1,5 +1,7 @@
 //! One try over an HTTP/1 connection: the head, the body beside the answer.
 
+mod outgoing;
+
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
@@ -9,8 +11,8 @@ use std::task::Poll;
 use bytes::Bytes;
 use dromon_core::exchange::{Attempt, End, Exchange, Input, Step};
 use dromon_core::fault::Reason;
-use dromon_core::h1::{ChunkHeader, Interim, LAST_CHUNK, Progress, ResponseHead, Version, interim};
-use dromon_core::h2::{Line, Sending, edit, from_h1, from_switch, to_h1, trailers_to_h1};
+use dromon_core::h1::{Interim, Progress, ResponseHead, Version, interim};
+use dromon_core::h2::{edit, from_h1, from_switch};
 use dromon_core::limits::{
     BODY_BUFFER_BYTES, BODY_BUFFER_BYTES_MAX, EXPECT_WAIT_MS, H2_SEND_BUFFER_BYTES, HEAD_BYTES_MAX,
 };
@@ -19,16 +21,17 @@ use dromon_core::time::Tick;
 use http::{HeaderMap, Response};
 use smallvec::SmallVec;
 
+use outgoing::{at_hand, encode, frame};
+
 use super::call::Call;
-use super::onward::{self, Outgoing};
+use super::onward;
 use super::reply::{Cut, Reply};
-use super::source::{self, Piece, Source};
+use super::source::{self, Source};
 use super::stream::{Tried, Work};
 use super::unchunk::Unchunk;
-use super::upgrade;
-use crate::conn::tunnel;
-use crate::io::{Either, Interrupted, race, write_all};
-use crate::pool::Upstream;
+use crate::conn::{attempt, tunnel};
+use crate::io::{Either, Interrupted, Stalled, race, write_all};
+use crate::pool::{Upstream, Wanted, refused};
 use crate::sys::buffer::Buffer;
 use crate::sys::clock;
 
@@ -74,44 +77,89 @@ pub(super) async fn run(
     let sent = written.is_ok() || back.len() < bytes;
     shard.buffers.give(back);
     if written.is_err() {
-        return work.failed(exchange, Reason::UpstreamReset, sent, reused);
+        // The alert that says why may have come.
+        upstream.stream.peek();
+        return match late_refusal(work, exchange, attempt, &upstream) {
+            Some(reason) => work.failed(exchange, reason, false, false),
+            None => work.failed(exchange, Reason::UpstreamReset, sent, reused),
+        };
     }
     work.source.sent_on();
-    let replayable = |source: &Source, reply: &Reply| source.is_replayable() && !reply.started;
-    let received = {
-        let Work { call, source, reply } = &mut *work;
-        let uploaded = Cell::new(ended);
-        // What the answer needs to know of the upload, which holds the source while it runs.
-        let repeatable = Cell::new(replayable(source, reply));
-        let body_by = if call.protocol.is_some() { Tick::NEVER } else { attempt.finish_by };
-        let moved = Cell::new(Tick::ZERO);
-        let path = Path {
-            call,
-            upstream: &upstream,
-            attempt,
-            body_by,
-            invited: &invited,
-            repeatable: &repeatable,
-            moved: &moved,
-        };
-        let mut down = pin!(receive(&path, reply, exchange));
-        let received = if ended {
-            down.await
-        } else {
-            let mut up = pin!(upload(&path, source, &mut progress, &uploaded));
-            match race(down.as_mut(), up.as_mut()).await {
-                Either::First(received) => received,
-                Either::Second(Err(Stopped::Client)) => Received::ClientGone,
-                // An upstream that takes no more may still have answered.
-                Either::Second(_) => down.await,
+    let upload = Begun { progress, invited, ended };
+    let received = converse(work, exchange, attempt, &upstream, upload).await;
+    if let Received::Failed { begun: false, .. } = received
+        && let Some(reason) = late_refusal(work, exchange, attempt, &upstream)
+    {
+        return work.failed(exchange, reason, false, false);
+    }
+    settle(work, exchange, upstream, received, reused)
+}
+
+/// A request whose head has been sent, with what was at hand of its body.
+struct Begun {
+    progress: source::Progress,
+    invited: Cell<bool>,
+    /// That was all of it.
+    ended: bool,
+}
+
+/// Receives the answer, while the rest of the body goes up.
+async fn converse(
+    work: &mut Work,
+    exchange: &mut Exchange,
+    attempt: &Attempt,
+    upstream: &Upstream,
+    Begun { mut progress, invited, ended }: Begun,
+) -> Received {
+    let Work { call, source, reply } = work;
+    let uploaded = Cell::new(ended);
+    // What the answer needs to know of the upload, which holds the source while it runs.
+    let repeatable = Cell::new(source.is_replayable() && !reply.started);
+    let body_by = if call.protocol.is_some() { Tick::NEVER } else { attempt.finish_by };
+    let (moved, begun) = (Cell::new(Tick::ZERO), Cell::new(false));
+    let path = Path {
+        call,
+        upstream,
+        attempt,
+        body_by,
+        invited: &invited,
+        repeatable: &repeatable,
+        moved: &moved,
+        begun: &begun,
+    };
+    let mut down = pin!(receive(&path, reply, exchange));
+    let received = if ended {
+        down.await
+    } else {
+        let mut up = pin!(upload(&path, source, &mut progress, &uploaded));
+        match race(down.as_mut(), up.as_mut()).await {
+            Either::First(received) => received,
+            Either::Second(Err(Stopped::Client)) => Received::ClientGone,
+            // One that takes nothing and says nothing has had its time.
+            Either::Second(Err(Stopped::Stalled)) if !begun.get() => {
+                Received::Failed { reason: Reason::UpstreamReset, begun: false }
             }
-        };
-        match received {
-            Received::Complete { reusable } => Received::Complete { reusable: reusable && uploaded.get() },
-            other => other,
+            // An upstream that takes no more may still have answered.
+            Either::Second(_) => down.await,
         }
     };
-    settle(work, exchange, upstream, received, reused)
+    match received {
+        Received::Complete { reusable } => Received::Complete { reusable: reusable && uploaded.get() },
+        other => other,
+    }
+}
+
+/// Whether a new connection ended because its server does not take this end's certificate: with TLS 1.3 it says so after
+/// this end has sent its request, which it has not looked at.
+fn late_refusal(work: &Work, exchange: &Exchange, attempt: &Attempt, upstream: &Upstream) -> Option<Reason> {
+    if upstream.served > 0 {
+        return None;
+    }
+    let failure = upstream.stream.tls()?.failure()?;
+    let client = &work.call.conn().client;
+    let wanted = attempt::wanted(client, exchange, attempt, upstream.address);
+    let wanted = Wanted { failure: Some(&work.call.transport_failure), ..wanted };
+    Some(refused(&client.shard, &wanted, failure))
 }
 
 /// Says what has come of the try, and gives the connection back where it can serve again.
@@ -139,87 +187,6 @@ fn settle(
     }
 }
 
-/// Appends the head; true if nothing follows it.
-fn encode(call: &Call, exchange: &Exchange, attempt: &Attempt, out: &mut Buffer) -> bool {
-    let mut outgoing = Outgoing::new(call, exchange, attempt);
-    let upgrade = call.protocol.as_ref().map(|protocol| protocol.as_str().as_bytes());
-    if upgrade.is_some() {
-        upgrade::ask(call, &mut outgoing.fields);
-    }
-    let body = match (call.bodiless, call.checked.length) {
-        _ if upgrade.is_some() => Sending::Empty,
-        (true, None) => Sending::Empty,
-        (true, Some(_)) => Sending::Length(0),
-        (false, Some(length)) => Sending::Length(length),
-        (false, None) => Sending::Chunked,
-    };
-    let pool = exchange.destination().map(|destination| &destination.model.pool);
-    let line = Line {
-        method: if upgrade.is_some() { b"GET" } else { call.parts.method.as_str().as_bytes() },
-        path: &outgoing.path,
-        authority: &outgoing.authority,
-        body,
-        upgrade,
-        close: pool.is_some_and(|pool| pool.max_requests_per_connection == Some(1)),
-    };
-    to_h1(&line, &outgoing.fields, out.vec());
-    call.bodiless && upgrade.is_none()
-}
-
-/// Appends what is here of the body; true if that is all of it.
-async fn at_hand(
-    work: &mut Work,
-    progress: &mut source::Progress,
-    out: &mut Buffer,
-) -> Result<bool, h2::Error> {
-    let Work { call, source, .. } = work;
-    poll_fn(|context| {
-        while out.len() < BODY_BUFFER_BYTES {
-            match source.poll(progress, context) {
-                Poll::Ready(Ok(piece)) => {
-                    if frame(call, piece, out) {
-                        return Poll::Ready(Ok(true));
-                    }
-                }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => break,
-            }
-        }
-        Poll::Ready(Ok(false))
-    })
-    .await
-}
-
-/// Appends a part of the body as it goes; true if it was the last.
-fn frame(call: &Call, piece: Piece, out: &mut Buffer) -> bool {
-    let chunked = call.checked.length.is_none() && call.protocol.is_none();
-    match piece {
-        Piece::Data(bytes) if chunked => {
-            out.extend(ChunkHeader::new(bytes.len()).as_bytes());
-            out.extend(&bytes);
-            out.extend(b"\r\n");
-            false
-        }
-        Piece::Data(bytes) => {
-            out.extend(&bytes);
-            false
-        }
-        Piece::End(None) => {
-            if chunked {
-                out.extend(LAST_CHUNK);
-            }
-            true
-        }
-        Piece::End(Some(trailers)) => {
-            if chunked {
-                out.extend(b"0\r\n");
-                trailers_to_h1(&trailers, true, out.vec());
-            }
-            true
-        }
-    }
-}
-
 /// What both directions of a try need.
 struct Path<'a> {
     call: &'a Call,
@@ -233,6 +200,8 @@ struct Path<'a> {
     repeatable: &'a Cell<bool>,
     /// When bytes went up last.
     moved: &'a Cell<Tick>,
+    /// The final head has come.
+    begun: &'a Cell<bool>,
 }
 
 /// Why an upload ended early.
@@ -241,6 +210,8 @@ enum Stopped {
     Client,
     /// The upstream takes no more, or time ran out; its answer tells.
     Upstream,
+    /// The upstream has taken nothing for too long.
+    Stalled,
 }
 
 /// Sends the rest of the body upstream.
@@ -283,8 +254,10 @@ async fn upload(
         };
         let (written, back) = write_all(&path.call.alarm, &path.upstream.stream, out).await;
         shard.buffers.give(back);
-        if written.is_err() {
-            return Err(Stopped::Upstream);
+        match written {
+            Ok(()) => {}
+            Err(Stalled::Timeout) => return Err(Stopped::Stalled),
+            Err(Stalled::Broken(_)) => return Err(Stopped::Upstream),
         }
         source.sent_on();
         path.moved.set(clock::coarse());
@@ -352,6 +325,7 @@ async fn final_head(
     loop {
         let head_bytes = next_head(path, reply, buffer, head, to_head).await?;
         if head.status() >= 200 {
+            path.begun.set(true);
             return Ok(head_bytes);
         }
         match interim(head.status(), Version::Http11, before).map_err(|_| PROTOCOL)? {

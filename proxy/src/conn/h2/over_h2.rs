@@ -27,7 +27,7 @@ use super::reply::{Cut, Reply};
 use super::source::{self, Piece, Source};
 use super::stream::{Tried, Work};
 use crate::io::{Either, Interrupted, race};
-use crate::pool::{H2Call, reason_of};
+use crate::pool::{H2Call, StreamPlace, reason_of};
 use crate::sys::clock;
 
 /// What came of a try whose request has been sent.
@@ -53,7 +53,7 @@ pub(super) async fn run(
     attempt: &Attempt,
     stream: H2Call,
 ) -> Tried {
-    let H2Call { mut send, reused, place: _place } = stream;
+    let H2Call { mut send, reused, place } = stream;
     let outgoing = Outgoing::new(&work.call, exchange, attempt);
     let Some(request) = request(&work.call, exchange, outgoing) else {
         return work.failed(exchange, Reason::UpstreamProtocol, false, reused);
@@ -81,7 +81,8 @@ pub(super) async fn run(
         let repeatable = Cell::new(source.is_replayable());
         // A protocol of its own, once begun, is not bound to a request's time.
         let body_by = if call.protocol.is_some() { Tick::NEVER } else { attempt.finish_by };
-        let path = Path { call, attempt, body_by, repeatable: &repeatable };
+        let begun = Cell::new(false);
+        let path = Path { call, attempt, body_by, repeatable: &repeatable, begun: &begun, place: &place };
         let mut down = pin!(receive(&path, reply, exchange, response));
         if call.bodiless {
             down.await
@@ -90,13 +91,20 @@ pub(super) async fn run(
             match race(down.as_mut(), up.as_mut()).await {
                 Either::First(received) => received,
                 Either::Second(Err(Stopped::Client)) => Received::ClientGone,
+                // An upstream that takes nothing and says nothing has had its time.
+                Either::Second(Err(Stopped::Stalled(_))) if !begun.get() => {
+                    Received::Failed(Reason::UpstreamReset)
+                }
                 // Sent, or the upstream takes no more: its answer tells.
-                Either::Second(Ok(_to) | Err(Stopped::Upstream(_to))) => down.await,
+                Either::Second(Ok(_to) | Err(Stopped::Upstream(_to) | Stopped::Stalled(_to))) => down.await,
             }
         }
     };
     match received {
-        Received::Failed(reason) => work.failed(exchange, reason, true, reused),
+        Received::Failed(reason) => {
+            let known = place.failure(reason, &work.call.transport_failure);
+            work.failed(exchange, known, known == reason, reused)
+        }
         Received::Again(step) => Tried::Again(step),
         Received::Complete => Tried::Answered(End::Complete),
         Received::Aborted(end, code) => work.broken(end, code),
@@ -116,18 +124,18 @@ async fn connects(call: &Call, send: &SendRequest<Bytes>) -> bool {
 }
 
 /// The head as it goes up; none where a rule has made a path or an authority of it that cannot be said.
-fn request(call: &Call, exchange: &Exchange, outgoing: Outgoing) -> Option<Request<()>> {
+fn request(call: &Call, exchange: &Exchange, outgoing: Outgoing<'_>) -> Option<Request<()>> {
     let mut uri = http::uri::Parts::default();
     let sent = &call.parts.uri;
     uri.scheme = Some(if call.conn().client.secure() { Scheme::HTTPS } else { Scheme::HTTP });
     // What nobody has changed needs no second look.
     uri.authority = match (exchange.upstream_authority(), sent.authority()) {
         (None, Some(authority)) => Some(authority.clone()),
-        _ => Some(Authority::from_maybe_shared(Bytes::from(outgoing.authority)).ok()?),
+        _ => Some(Authority::try_from(outgoing.authority).ok()?),
     };
     uri.path_and_query = match (exchange.upstream_path(), sent.path_and_query()) {
         (None, Some(path)) => Some(path.clone()),
-        _ => Some(PathAndQuery::from_maybe_shared(Bytes::from(outgoing.path)).ok()?),
+        _ => Some(PathAndQuery::try_from(outgoing.path).ok()?),
     };
     let mut request = Request::new(());
     *request.method_mut() = call.parts.method.clone();
@@ -162,6 +170,9 @@ struct Path<'a> {
     body_by: Tick,
     /// What was sent of the body is all here.
     repeatable: &'a Cell<bool>,
+    /// The final head has come.
+    begun: &'a Cell<bool>,
+    place: &'a StreamPlace,
 }
 
 /// Why an upload ended early.
@@ -170,6 +181,8 @@ enum Stopped {
     Client,
     /// The upstream takes no more, or time ran out.
     Upstream(SendStream<Bytes>),
+    /// The upstream has taken nothing for too long.
+    Stalled(SendStream<Bytes>),
 }
 
 /// Sends the body up, as fast as the upstream takes it. Gives the stream back, whose drop would cancel the answer.
@@ -209,10 +222,13 @@ async fn upload(
                         }
                     });
                     let stalls_at = clock::coarse().plus_millis(WRITE_STALL_MS);
-                    let Ok(Some(room)) = alarm.within(stalls_at.min(path.body_by), room).await else {
-                        return Err(Stopped::Upstream(to));
+                    let room = match alarm.within(stalls_at.min(path.body_by), room).await {
+                        Ok(Some(room)) => room,
+                        Err(_) if clock::now() < path.body_by => return Err(Stopped::Stalled(to)),
+                        _ => return Err(Stopped::Upstream(to)),
                     };
                     let part = bytes.split_to(room.min(bytes.len()));
+                    path.place.data_sent(part.len());
                     if to.send_data(part, end && bytes.is_empty()).is_err() {
                         return Err(Stopped::Upstream(to));
                     }
@@ -266,7 +282,10 @@ async fn receive(
             _ => Pin::new(&mut response).poll(context).map(Came::Final),
         });
         match call.watch(deadline, reply, came).await {
-            Ok(Came::Final(Ok(response))) => break response.into_parts(),
+            Ok(Came::Final(Ok(response))) => {
+                path.begun.set(true);
+                break response.into_parts();
+            }
             Ok(Came::Final(Err(error))) => return Received::Failed(reason_of(&error)),
             Ok(Came::Interim(head)) => {
                 let status = head.status().as_u16();
@@ -341,8 +360,10 @@ async fn forward(
                 let count = bytes.len();
                 let bytes = web.map_or_else(|| bytes.clone(), |web| web.data(bytes.clone()));
                 let sent = reply.data(call, bytes, last, deadline).await;
-                // Refused only where the stream is over.
-                let _ = from.flow_control().release_capacity(count);
+                if !last {
+                    // Refused only where the stream is over. What came last is given back with the stream.
+                    let _ = from.flow_control().release_capacity(count);
+                }
                 match sent {
                     Ok(()) if last => return Received::Complete,
                     sent => sent,

@@ -189,8 +189,8 @@ impl Reply {
             let message = if body.is_empty() { local.reason.facts().label } else { body };
             let content_type = call.web.map_or("application/grpc", Web::content_type);
             set(CONTENT_TYPE, text(content_type));
-            set(HeaderName::from_static(grpc::STATUS), Some(HeaderValue::from(u16::from(status))));
-            set(HeaderName::from_static(grpc::MESSAGE), text(&grpc::message(message)));
+            set(grpc::STATUS_FIELD, Some(HeaderValue::from(u16::from(status))));
+            set(grpc::MESSAGE_FIELD, text(&grpc::message(message)));
             *head.status_mut() = StatusCode::OK;
             self.grpc_status = Some(status);
             return self.head(head, true);

@@ -6,18 +6,19 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use dromon_core::h2::{Meter, Trip};
+use dromon_core::h2::{Meter, Trip, client_value};
 use dromon_core::limits::{
     DOWNSTREAM_IDLE_MS, H2_CONNECTION_WINDOW_BYTES, H2_HEADER_TABLE_BYTES, H2_PING_AFTER_MS,
     H2_PING_ANSWER_MS, H2_SEND_BUFFER_BYTES, H2_STREAM_ERRORS_MAX, H2_STREAM_WINDOW_BYTES, H2_STREAMS_MAX,
-    HEAD_BYTES_MAX, HEAD_DEADLINE_MS,
+    HEAD_BYTES_MAX, HEAD_DEADLINE_MS, WRITE_STALL_MS,
 };
 use dromon_core::time::Tick;
 use h2::server::{Builder, Connection, Handshake};
 use h2::{Ping, PingPong};
+use http::HeaderValue;
 
 use super::memio::{self, Engine, Io};
-use super::stream;
+use super::workers::Job;
 use crate::conn::client::Client;
 use crate::sys::buffer::Buffer;
 use crate::sys::clock;
@@ -31,10 +32,46 @@ pub(super) struct Conn {
     counted: Cell<bool>,
     /// Streams under way.
     open: Cell<u32>,
+    /// Streams that are over here and may have bytes that have not left yet: as long they count as under way, so that a
+    /// drain waits for them.
+    leaving: Cell<u32>,
+    /// The client's address as requests tell it upstream.
+    address: Option<HeaderValue>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl Conn {
+    fn new(client: Client) -> Conn {
+        Conn {
+            address: client.port.gateway.then(|| client_value(client.peer.ip())).flatten(),
+            client,
+            meter: RefCell::new(Meter::of_client()),
+            trip: Cell::new(None),
+            counted: Cell::new(false),
+            open: Cell::new(0),
+            leaving: Cell::new(0),
+            waker: RefCell::new(None),
+        }
+    }
+
+    /// The client's address as requests tell it upstream, where they do.
+    pub(super) fn address_value(&self) -> Option<&HeaderValue> {
+        self.address.as_ref()
+    }
+
+    /// A drain has begun: the end of an answer that is over may still be on its way.
+    fn hold(&self) {
+        if self.leaving.get() == 0 && self.client.stream.socket().unsent_bytes() > 0 {
+            self.leaving.set(1);
+            self.client.shard.gauges.requests_active.add(1);
+        }
+    }
+
+    /// What was under way has left.
+    fn left(&self) {
+        self.client.shard.gauges.requests_active.sub(u64::from(self.leaving.replace(0)));
+    }
+
     /// A DATA frame was sent.
     pub(super) fn data_sent(&self) {
         self.meter.borrow_mut().data_sent();
@@ -78,22 +115,29 @@ impl Conn {
 /// One of a connection's streams under way, until it is dropped.
 pub(super) struct Open(pub(super) Rc<Conn>);
 
+impl Open {
+    fn new(conn: Rc<Conn>) -> Open {
+        conn.client.shard.gauges.requests_active.add(1);
+        conn.open.set(conn.open.get() + 1);
+        Open(conn)
+    }
+}
+
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.open.set(self.0.open.get().saturating_sub(1));
+        let conn = &*self.0;
+        conn.open.set(conn.open.get().saturating_sub(1));
+        if conn.leaving.replace(conn.leaving.get() + 1) == 0
+            && let Some(waker) = &*conn.waker.borrow()
+        {
+            waker.wake_by_ref();
+        }
     }
 }
 
 /// Serves a client's connection to its end; `first` are the bytes that told its protocol.
 pub(in crate::conn) async fn serve(client: Client, first: Buffer) {
-    let conn = Rc::new(Conn {
-        client,
-        meter: RefCell::new(Meter::of_client()),
-        trip: Cell::new(None),
-        counted: Cell::new(false),
-        open: Cell::new(0),
-        waker: RefCell::new(None),
-    });
+    let conn = Rc::new(Conn::new(client));
     let client = &conn.client;
     let (io, pump) = memio::pair(&client.shard);
     let pump = pump.with_ahead(first);
@@ -106,16 +150,32 @@ enum State {
     Open(Connection<Io, Bytes>),
 }
 
+/// What a client that was told to go, and has no stream under way, has not acknowledged.
+#[derive(Default)]
+struct Tail {
+    unsent_bytes: usize,
+    /// When it last became another number.
+    moved: Tick,
+    /// When the client counts as gone.
+    lost_at: Tick,
+}
+
 /// The connection's engine.
 struct Server {
     conn: Rc<Conn>,
     state: State,
     /// Streams taken.
     accepted: u64,
+    /// When the connection began.
+    began: Tick,
     /// When bytes came last; at first, when the connection began.
     heard: Tick,
     /// When the connection was told to go, if it was.
     leaving: Option<Tick>,
+    /// What it has still to take then.
+    tail: Tail,
+    /// It knows that the shard drains.
+    draining: bool,
     /// It was told to stop at once.
     stopped: bool,
     pinger: Option<PingPong>,
@@ -140,8 +200,11 @@ impl Server {
             conn,
             state: State::Handshake(handshake),
             accepted: 0,
+            began: clock::coarse(),
             heard: clock::coarse(),
             leaving: None,
+            tail: Tail::default(),
+            draining: false,
             stopped: false,
             pinger: None,
             pinged: None,
@@ -169,10 +232,14 @@ impl Server {
             connection.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
             return true;
         }
+        let draining = self.conn.client.shard.draining();
+        if draining && !std::mem::replace(&mut self.draining, true) {
+            self.conn.hold();
+        }
         let idle = self.conn.open.get() == 0 && now >= self.heard.plus_millis(DOWNSTREAM_IDLE_MS);
         let most = self.conn.client.shard.http2_requests_max.get();
         let enough = most > 0 && self.accepted >= most;
-        if self.leaving.is_none() && (idle || enough || self.conn.client.shard.draining()) {
+        if self.leaving.is_none() && (idle || enough || draining) {
             self.leaving = Some(now);
             connection.graceful_shutdown();
             return true;
@@ -180,11 +247,32 @@ impl Server {
         false
     }
 
+    /// Preface and SETTINGS must come in the time of a head, however they trickle in.
+    fn is_late(&self, now: Tick) -> bool {
+        now >= self.began.plus_millis(HEAD_DEADLINE_MS) && !self.conn.meter.borrow().is_greeted()
+    }
+
+    /// Whether a client that was told to go does not: it has nothing to take any more, or takes nothing.
+    fn stays(&mut self, since: Tick, now: Tick) -> bool {
+        let State::Open(connection) = &self.state else { return false };
+        let unsent_bytes = self.conn.client.stream.socket().unsent_bytes();
+        let tail = &mut self.tail;
+        if tail.unsent_bytes != unsent_bytes {
+            tail.unsent_bytes = unsent_bytes;
+            tail.moved = now;
+        }
+        tail.lost_at = match unsent_bytes > 0 || connection.has_streams() {
+            true => since.max(self.heard).max(tail.moved).plus_millis(WRITE_STALL_MS),
+            false => since.max(tail.moved).plus_millis(H2_PING_ANSWER_MS),
+        };
+        now >= tail.lost_at
+    }
+
     /// Whether the client is gone without a word: it answers no ping, or does not go when told to.
     fn is_lost(&mut self, now: Tick, context: &mut Context<'_>) -> bool {
         let unanswered = |since: Tick| now >= since.plus_millis(H2_PING_ANSWER_MS);
         if self.conn.open.get() == 0 {
-            return self.leaving.is_some_and(unanswered);
+            return self.leaving.is_some_and(|since| self.stays(since, now));
         }
         let quiet = now >= self.heard.plus_millis(H2_PING_AFTER_MS);
         match (self.pinged, &mut self.pinger) {
@@ -209,8 +297,7 @@ impl Server {
         let conn = &self.conn;
         self.accepted += 1;
         conn.client.requests.set(conn.client.requests.get() + 1);
-        conn.open.set(conn.open.get() + 1);
-        monoio::spawn(stream::serve(Open(conn.clone()), request, respond));
+        conn.client.shard.h2_workers.serve(Job { open: Open::new(conn.clone()), request, respond });
     }
 }
 
@@ -224,8 +311,8 @@ impl Engine for Server {
 
     fn wake_at(&self) -> Tick {
         let life = match (&self.state, self.conn.open.get(), self.leaving) {
-            (State::Handshake(_), ..) => self.heard.plus_millis(HEAD_DEADLINE_MS),
-            (State::Open(_), 0, Some(since)) => since.plus_millis(H2_PING_ANSWER_MS),
+            (State::Handshake(_), ..) => Tick::NEVER,
+            (State::Open(_), 0, Some(_)) => self.tail.lost_at,
             (State::Open(_), 0, None) => self.heard.plus_millis(DOWNSTREAM_IDLE_MS),
             (State::Open(_), ..) => match self.pinged {
                 Some(since) => {
@@ -234,12 +321,18 @@ impl Engine for Server {
                 None => self.heard.plus_millis(H2_PING_AFTER_MS),
             },
         };
-        life.min(self.conn.meter.borrow().deadline())
+        let meter = self.conn.meter.borrow();
+        let greeting =
+            if meter.is_greeted() { Tick::NEVER } else { self.began.plus_millis(HEAD_DEADLINE_MS) };
+        life.min(meter.deadline()).min(greeting)
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.enlist(context);
         let now = clock::now();
+        if self.is_late(now) {
+            return Poll::Ready(());
+        }
         let in_time = self.conn.meter.borrow().check_time(now);
         self.conn.judge(in_time);
         if let State::Handshake(handshake) = &mut self.state {
@@ -249,11 +342,8 @@ impl Engine for Server {
                     self.state = State::Open(connection);
                 }
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Pending => {
-                    let late = now >= self.heard.plus_millis(HEAD_DEADLINE_MS);
-                    let over = late || self.conn.trip.get().is_some();
-                    return if over { Poll::Ready(()) } else { Poll::Pending };
-                }
+                Poll::Pending if self.conn.trip.get().is_some() => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
             }
         }
         loop {
@@ -275,10 +365,19 @@ impl Engine for Server {
             }
         }
     }
+
+    /// What has left counts no longer. At a drain it does until the connection is over: a client that still reads, and gives
+    /// windows back to a process that has ended, is told that its connection was reset.
+    fn flushed(&mut self) {
+        if self.conn.leaving.get() > 0 && !self.conn.client.shard.draining() {
+            self.conn.left();
+        }
+    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
+        self.conn.left();
         if let Some(place) = self.place {
             self.conn.client.shard.roster.leave(place);
         }

@@ -42,7 +42,6 @@ pub(super) struct Work {
 /// Serves one stream.
 pub(super) async fn serve(open: Open, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
     let shard = open.0.client.shard.clone();
-    let under_way = shard.gauges.requests_active.hold();
     let (parts, recv) = request.into_parts();
     let source = Source::new(recv);
     let reply = Reply::new(open.0.clone(), respond);
@@ -52,7 +51,6 @@ pub(super) async fn serve(open: Open, request: http::Request<RecvStream>, respon
         Ok(()) => carry_out(&mut work).await,
         Err(reject) => refuse(&mut work, &reject).await,
     }
-    drop(under_way);
     if !work.source.is_ended() {
         let until = shard.now().plus_millis(EARLY_ANSWER_WAIT_MS);
         // Boxed: few streams are answered before their request has come.
@@ -162,6 +160,7 @@ async fn attempt_once(work: &mut Work, exchange: &mut Exchange, attempt: &Attemp
             let address = attempt::address(client, attempt).await?;
             let wanted = Wanted {
                 offer: exchange.speak(true, false, client.port.gateway).into(),
+                failure: Some(&call.transport_failure),
                 ..attempt::wanted(client, exchange, attempt, address)
             };
             if wanted.offer != Offer::Http1

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use dromon_core::balance::{ConnectionToken, Overflow};
 use dromon_core::config::table::Destination;
 use dromon_core::fault::Reason;
+use dromon_core::h2::{Meter, Trip};
 use dromon_core::limits::{
     H2_CONNECTION_WINDOW_BYTES, H2_HEADER_TABLE_BYTES, H2_SEND_BUFFER_BYTES, H2_STREAM_WINDOW_BYTES,
     H2_STREAMS_PER_CONNECTION_MAX, HEAD_BYTES_MAX, POOL_SHARE_LOOK_MS, UPSTREAM_IDLE_MS,
@@ -21,9 +22,10 @@ use h2::client::{Builder, SendRequest};
 use super::engine::{Client, Keepalive};
 use super::lane::Lane;
 use crate::conn::h2::memio;
+use crate::io::tls::TlsStream;
 use crate::io::{Alarm, within};
 use crate::pool::queue::Queue;
-use crate::pool::{Offer, Pools, Upstream, Wanted};
+use crate::pool::{Offer, Pools, Upstream, Wanted, refused};
 use crate::shard::Shard;
 use crate::sys::clock;
 
@@ -40,6 +42,11 @@ pub(super) struct Connection {
     served: Cell<u32>,
     /// When a stream was last opened or given back.
     used: Cell<Tick>,
+    /// The budgets of what the server sends.
+    meter: RefCell<Meter>,
+    /// Why the TLS session ended, if it did by the server's alert.
+    refused: RefCell<Option<Box<str>>>,
+    shard: Rc<Shard>,
 }
 
 /// What a destination's `connectionPool` says of a connection.
@@ -121,12 +128,33 @@ impl Connection {
         self.used.get()
     }
 
-    /// When it is to be closed for want of use; [`Tick::NEVER`] while it is used.
+    /// When it is to be closed for want of use or for its age, [`Tick::NEVER`] while it is used: its age is then looked at
+    /// with the next request.
     pub(super) fn idle_until(&self) -> Tick {
         match self.is_idle() {
-            true => self.used.get().plus_millis(self.limits.idle_ms),
+            true => self.used.get().plus_millis(self.limits.idle_ms).min(self.limits.retire_at),
             false => Tick::NEVER,
         }
+    }
+
+    /// Looks at what the server has sent, see [`Meter::inspect`].
+    pub(super) fn inspect(&self, bytes: &[u8], now: Tick) -> (usize, Result<(), Trip>) {
+        self.meter.borrow_mut().inspect(bytes, now)
+    }
+
+    /// When a head that has begun must have ended.
+    pub(super) fn head_until(&self) -> Tick {
+        self.meter.borrow().deadline()
+    }
+
+    /// Whether a head has taken too long.
+    pub(super) fn check_time(&self, now: Tick) -> Result<(), Trip> {
+        self.meter.borrow().check_time(now)
+    }
+
+    /// Counts the connection among those that abuse has ended.
+    pub(super) fn count_abuse(&self) {
+        self.shard.gauges.upstream_http2_abuses.add(1);
     }
 }
 
@@ -139,6 +167,31 @@ pub struct H2Call {
     /// To be kept until the stream is over.
     pub place: StreamPlace,
 }
+
+impl StreamPlace {
+    /// A part of a body of so many bytes was sent.
+    pub fn data_sent(&self, bytes: usize) {
+        let mut meter = self.connection.meter.borrow_mut();
+        for _ in 0..bytes.div_ceil(FRAME_BYTES) {
+            meter.data_sent();
+        }
+    }
+
+    /// What became of a try that has failed so: a server that does not take this end's certificate says so by an alert after
+    /// the handshake (TLS 1.3), in place of its first answer. `told` then learns why.
+    pub fn failure(&self, reason: Reason, told: &RefCell<Box<str>>) -> Reason {
+        match &*self.connection.refused.borrow() {
+            Some(text) if reason == Reason::UpstreamReset => {
+                told.borrow_mut().clone_from(text);
+                Reason::TlsFailed
+            }
+            _ => reason,
+        }
+    }
+}
+
+/// The least that a server allows one DATA frame to hold (RFC 9113, 4.2), and so the most that ours do.
+const FRAME_BYTES: usize = 16 * 1024;
 
 /// One of a connection's streams. Dropping it gives the place to whoever waits first.
 pub struct StreamPlace {
@@ -166,6 +219,8 @@ struct Order {
     offer: Offer,
     mtls: bool,
     client: Option<Addresses>,
+    /// It serves one request and no other: it is told whom it is for.
+    alone: bool,
 }
 
 /// Makes a connection for a lane, in a task of its own.
@@ -177,6 +232,7 @@ pub(super) fn make(shard: &Rc<Shard>, lane: &Rc<Lane>, wanted: Wanted<'_>) {
         offer: wanted.offer,
         mtls: wanted.mtls,
         client: wanted.client.copied(),
+        alone: lane.is_private(),
     };
     monoio::spawn(carry(shard.clone(), lane.clone(), order));
 }
@@ -188,6 +244,7 @@ async fn carry(shard: Rc<Shard>, lane: Rc<Lane>, order: Order) {
     let Some((token, queue)) = place_under_cap(&shard, &lane, destination).await else {
         return lane.abandoned();
     };
+    let told = RefCell::default();
     let wanted = Wanted {
         destination,
         address: order.address,
@@ -198,19 +255,19 @@ async fn carry(shard: Rc<Shard>, lane: Rc<Lane>, order: Order) {
         offer: order.offer,
         mtls: order.mtls,
         client: order.client.as_ref(),
-        failure: None,
+        failure: Some(&told),
     };
     let upstream = match pools.connect(&shard, &wanted, token, queue.clone()).await {
         Ok(upstream) => upstream,
-        Err(reason) => return lane.failed(reason),
+        Err(reason) => return lane.failed(reason, &told.borrow()),
     };
     match upstream.speaks_http2(order.offer) {
-        Some(true) => run(&shard, &lane, destination, upstream, queue).await,
+        Some(true) => run(&shard, &lane, wanted, order.alone, upstream, queue).await,
         Some(false) => {
             pools.put(&shard, upstream, destination);
             lane.chose_http1();
         }
-        None => lane.failed(Reason::UpstreamProtocol),
+        None => lane.failed(Reason::UpstreamProtocol, ""),
     }
 }
 
@@ -251,10 +308,12 @@ async fn place_under_cap(
 async fn run(
     shard: &Rc<Shard>,
     lane: &Rc<Lane>,
-    destination: Option<&Arc<Destination>>,
+    wanted: Wanted<'_>,
+    alone: bool,
     upstream: Box<Upstream>,
     queue: Option<Rc<Queue>>,
 ) {
+    let destination = wanted.destination;
     let (io, pump) = memio::pair(shard);
     // In memory the preface is written at once.
     let mut builder = Builder::new();
@@ -270,20 +329,37 @@ async fn run(
         .enable_push(false)
         .handshake::<_, Bytes>(io)
         .await;
-    let Ok((send, h2)) = made else { return lane.failed(Reason::UpstreamProtocol) };
+    let Ok((send, h2)) = made else { return lane.failed(Reason::UpstreamProtocol, "") };
+    let mut limits = Limits::of(destination);
+    if alone {
+        limits.requests_max = 1;
+    }
     let connection = Rc::new(Connection {
         send: RefCell::new(Some(send)),
         lane: lane.clone(),
         queue,
-        limits: Limits::of(destination),
+        limits,
         active: Cell::new(0),
         served: Cell::new(0),
         used: Cell::new(clock::now()),
+        meter: RefCell::new(Meter::of_upstream()),
+        refused: RefCell::default(),
+        shard: shard.clone(),
     });
     lane.add(connection.clone());
+    if alone && lane.is_empty() {
+        // The request it was made for is gone.
+        connection.retire();
+    }
     let mut engine = Client::new(h2, connection.clone(), Keepalive::of(destination));
     let alarm = Alarm::default();
     memio::drive(shard, &upstream.stream, &alarm, &pump, &mut engine).await;
+    // Looked at before any stream hears of the end.
+    if let Some(failure) = upstream.stream.tls().and_then(TlsStream::failure).filter(|_| !engine.was_heard())
+    {
+        refused(shard, &wanted, failure);
+        connection.refused.replace(wanted.failure.map(RefCell::take));
+    }
     // Streams that are left end with the connection.
     drop(engine);
     connection.retire();

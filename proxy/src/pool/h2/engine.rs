@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use dromon_core::config::table::Destination;
+use dromon_core::h2::Trip;
 use dromon_core::limits::{H2_PING_AGAIN_MS, H2_PING_DEADLINE_MS, H2_PING_QUIET_MS};
 use dromon_core::time::Tick;
 use h2::client;
@@ -26,6 +27,10 @@ pub(super) struct Client {
     ping: Option<PingPong>,
     connection: Rc<Connection>,
     keepalive: Keepalive,
+    /// The server has spent a budget.
+    abused: bool,
+    /// The server has sent something.
+    heard: bool,
 }
 
 impl Client {
@@ -35,7 +40,19 @@ impl Client {
         keepalive: Keepalive,
     ) -> Client {
         let ping = h2.ping_pong();
-        Client { h2, ping, connection, keepalive }
+        Client { h2, ping, connection, keepalive, abused: false, heard: false }
+    }
+
+    /// Whether the server has ever said anything.
+    pub(super) fn was_heard(&self) -> bool {
+        self.heard
+    }
+
+    /// Ends the connection of a server that has spent a budget. What is under way on it fails.
+    fn judge(&mut self, spent: Result<(), Trip>) {
+        if spent.is_err() && !std::mem::replace(&mut self.abused, true) {
+            self.connection.count_abuse();
+        }
     }
 
     /// False once the peer has left a ping unanswered for too long.
@@ -58,8 +75,11 @@ impl Client {
 
 impl Engine for Client {
     fn inspect(&mut self, bytes: &[u8], now: Tick) -> usize {
+        self.heard |= !bytes.is_empty();
         self.keepalive.heard(now);
-        bytes.len()
+        let (good, spent) = self.connection.inspect(bytes, now);
+        self.judge(spent);
+        good
     }
 
     fn wake_at(&self) -> Tick {
@@ -67,13 +87,19 @@ impl Engine for Client {
             0 => self.keepalive.lost_at(),
             _ => self.keepalive.wake_at(self.connection.used()),
         };
-        ping_at.min(self.connection.idle_until())
+        ping_at.min(self.connection.idle_until()).min(self.connection.head_until())
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let now = clock::now();
         if now >= self.connection.idle_until() {
             self.connection.retire();
+        }
+        self.judge(self.connection.check_time(now));
+        if self.abused {
+            // `h2` gives a client's side no way to say why.
+            self.connection.retire();
+            return Poll::Ready(());
         }
         // Polled first: what it says to the streams wakes them within the same turn.
         if Pin::new(&mut self.h2).poll(context).is_ready() || !self.poll_ping(context, now) {

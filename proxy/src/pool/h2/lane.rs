@@ -19,6 +19,8 @@ use crate::sys::clock;
 
 /// Connections to one endpoint, and the line before them.
 pub(in crate::pool) struct Lane {
+    /// It is for one request.
+    private: bool,
     connections: RefCell<Vec<Rc<Connection>>>,
     /// By number, the lowest first.
     line: RefCell<VecDeque<Waiter>>,
@@ -37,13 +39,14 @@ pub(in crate::pool) struct Lane {
 struct Waiter {
     number: u64,
     waker: Option<Waker>,
-    /// What it waited for has failed.
-    failed: Option<Reason>,
+    /// What it waited for has failed, with the text that is there of it.
+    failed: Option<(Reason, Box<str>)>,
 }
 
 impl Lane {
     pub(in crate::pool) fn new(state: Option<Arc<DestinationState>>) -> Lane {
         Lane {
+            private: false,
             connections: RefCell::default(),
             line: RefCell::default(),
             next: Cell::new(0),
@@ -52,6 +55,16 @@ impl Lane {
             streams_learned: Cell::new(0),
             _state: state,
         }
+    }
+
+    /// A lane for one request, on a connection of its own.
+    pub(super) fn private(state: Option<Arc<DestinationState>>) -> Lane {
+        Lane { private: true, ..Lane::new(state) }
+    }
+
+    /// See [`Lane::private`].
+    pub(super) fn is_private(&self) -> bool {
+        self.private
     }
 
     /// A stream of the first connection that has one to give. Forgets those that give none any more.
@@ -106,9 +119,9 @@ impl Lane {
     }
 
     /// The connection could not be made: whoever waits for it hears why.
-    pub(super) fn failed(&self, reason: Reason) {
+    pub(super) fn failed(&self, reason: Reason, text: &str) {
         self.connecting.set(false);
-        self.tell_all(Some(reason));
+        self.tell_all(Some((reason, text)));
     }
 
     /// The peer has chosen HTTP/1.1.
@@ -168,10 +181,10 @@ impl Lane {
         }
     }
 
-    fn tell_all(&self, failed: Option<Reason>) {
+    fn tell_all(&self, failed: Option<(Reason, &str)>) {
         let mut wakers = Vec::new();
         for waiter in self.line.borrow_mut().iter_mut() {
-            waiter.failed = failed;
+            waiter.failed = failed.map(|(reason, text)| (reason, text.into()));
             wakers.extend(waiter.waker.take());
         }
         wakers.into_iter().for_each(Waker::wake);
@@ -190,15 +203,16 @@ impl Place {
         self.lane.line.borrow().front().is_some_and(|first| first.number == self.number)
     }
 
-    /// Waits until there may be something to be had; a reason where what was waited for has failed.
-    pub(super) async fn moved(&self) -> Option<Reason> {
+    /// Waits until there may be something to be had; a reason, and the text there is of it, where what was waited for has
+    /// failed.
+    pub(super) async fn moved(&self) -> Option<(Reason, Box<str>)> {
         let mut registered = false;
         poll_fn(|context| {
             let mut line = self.lane.line.borrow_mut();
             let found = line.binary_search_by_key(&self.number, |waiter| waiter.number).ok();
             let Some(waiter) = found.and_then(|at| line.get_mut(at)) else { return Poll::Ready(None) };
             if waiter.failed.is_some() || (registered && waiter.waker.is_none()) {
-                return Poll::Ready(waiter.failed);
+                return Poll::Ready(waiter.failed.take());
             }
             registered = true;
             waiter.waker = Some(context.waker().clone());
@@ -216,6 +230,10 @@ impl Drop for Place {
             line.remove(at);
         }
         drop(line);
+        if self.lane.private {
+            // What was made for this one and not taken.
+            self.lane.close_idle();
+        }
         if was_first {
             self.lane.wake_first();
         }

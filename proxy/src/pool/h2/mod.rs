@@ -21,11 +21,11 @@ use dromon_core::fault::Reason;
 use dromon_core::limits::H2_PENDING_PER_POOL_MAX;
 
 use super::key::Key;
-use super::{Pools, Wanted};
+use super::{Offer, Pools, Wanted};
 use crate::io::within;
 use crate::shard::Shard;
 use crate::sys::clock;
-pub use connection::H2Call;
+pub use connection::{H2Call, StreamPlace};
 pub use failure::reason_of;
 pub(super) use lane::Lane;
 
@@ -45,6 +45,15 @@ impl Pools {
     /// # Errors
     /// As [`Pools::checkout`].
     pub async fn open_stream(&self, shard: &Rc<Shard>, wanted: Wanted<'_>) -> Result<Opened, Reason> {
+        // A connection whose server is told whom it is for serves nobody else; HTTP/1 needs no more connections for that.
+        let introduced = wanted.destination.filter(|it| it.model.proxy_protocol.is_some());
+        if let Some(destination) = introduced {
+            if wanted.offer == Offer::Either {
+                return Ok(Opened::Http1);
+            }
+            let lane = Rc::new(Lane::private(Some(destination.state.clone())));
+            return Box::pin(wait(shard, wanted, lane)).await;
+        }
         let lane = self.lane(wanted);
         if lane.is_http1(clock::coarse()) {
             return Ok(Opened::Http1);
@@ -102,7 +111,12 @@ async fn wait(shard: &Rc<Shard>, wanted: Wanted<'_>, lane: Rc<Lane>) -> Result<O
             lane.grow(shard, wanted);
         }
         match within(wanted.wait_until, place.moved()).await {
-            Ok(Some(reason)) => return Err(reason),
+            Ok(Some((reason, text))) => {
+                if let Some(told) = wanted.failure {
+                    told.replace(text);
+                }
+                return Err(reason);
+            }
             Ok(None) => {}
             Err(_) => return Err(Reason::PerTryTimeout),
         }

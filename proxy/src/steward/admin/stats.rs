@@ -81,7 +81,7 @@ macro_rules! number {
 }
 
 /// A shard's numbers.
-pub const NUMBERS: [Number; 16] = [
+pub const NUMBERS: [Number; 17] = [
     number!(
         downstream_connections_active,
         "dromon_downstream_connections_active",
@@ -105,6 +105,12 @@ pub const NUMBERS: [Number; 16] = [
         "dromon_downstream_http2_abuses_total",
         Counter,
         "HTTP/2 connections closed because their client spent a budget on abuse."
+    ),
+    number!(
+        upstream_http2_abuses,
+        "dromon_upstream_http2_abuses_total",
+        Counter,
+        "HTTP/2 connections closed because their server spent a budget on abuse."
     ),
     number!(
         upstream_connections_active,
