@@ -194,7 +194,8 @@ impl Direction<'_> {
                     }
                     Err(_) => return Err(Side::From),
                 }
-                let (got, full) = (buffer.len(), buffer.room() == 0);
+                // By TLS a buffer ends with the last whole record that it has room for.
+                let (got, full) = (buffer.len(), buffer.room() <= buffer.len() / 8);
                 self.send(buffer).await?;
                 // A stream that pauses for a moment goes on as it was.
                 size = match got {

@@ -86,7 +86,15 @@ impl Socket {
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] where nothing is there.
     pub fn try_read(&self, buffer: &mut Buffer) -> io::Result<usize> {
-        let room = buffer.bytes_total();
+        self.try_read_at_most(usize::MAX, buffer)
+    }
+
+    /// As [`Socket::try_read`], but so many bytes at most.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] where nothing is there.
+    pub fn try_read_at_most(&self, bytes_max: usize, buffer: &mut Buffer) -> io::Result<usize> {
+        let room = buffer.bytes_total().min(bytes_max);
         // SAFETY: pointer and length describe the buffer's spare capacity.
         let got = unsafe { libc::recv(self.raw(), buffer.write_ptr().cast(), room, libc::MSG_DONTWAIT) };
         let count = usize::try_from(got).map_err(|_| io::Error::last_os_error())?;

@@ -9,8 +9,8 @@ use dromon_auth::verify::peer::Peer;
 use dromon_core::limits::TLS_WAITING_BYTES_MAX;
 use monoio::BufResult;
 
-use super::Scratch;
 use super::session::{End, Session};
+use super::{RECORD_BYTES_MAX, Scratch};
 use crate::sys::buffer::Buffer;
 use crate::sys::socket::{HangUp, Peek, Socket};
 
@@ -98,7 +98,10 @@ impl TlsStream {
         self.session.borrow_mut().take(buffer);
         loop {
             let got = buffer.len() - before;
-            if buffer.room() == 0 || (got > 0 && !self.more.get()) {
+            // Room for less than a record is filled only if there is nothing yet: the rest of the record would be copied twice
+            // more.
+            let enough = buffer.room() < RECORD_BYTES_MAX || !self.more.get();
+            if buffer.room() == 0 || (got > 0 && enough) {
                 return Ok(got);
             }
             if let Some(end) = self.at_end() {
@@ -319,8 +322,9 @@ impl TlsStream {
         let mut session = self.session.borrow_mut();
         let mut incoming = self.scratch.incoming(room, session.partial().len());
         incoming.extend(session.partial());
-        let offered = incoming.room();
-        let received = match self.socket.try_read(&mut incoming) {
+        // Ciphertext for no more plaintext than there is room for: what is left over would be copied twice more.
+        let offered = if room > RECORD_BYTES_MAX { incoming.room().min(room) } else { incoming.room() };
+        let received = match self.socket.try_read_at_most(offered, &mut incoming) {
             Ok(received) => received,
             Err(error) => {
                 self.more.set(false);
