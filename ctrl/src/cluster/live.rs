@@ -5,10 +5,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dromon_k8s::objects::Key;
 use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::source::kube::resources::Resource;
 
 /// One object's.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LiveObject {
+    /// Its kind at the API server.
+    pub resource: &'static Resource,
+    /// The version in which it was read, and its status is written.
+    pub version: &'static str,
     /// Its status; null where there is none.
     pub status: Value,
     /// Its version.
@@ -20,15 +27,26 @@ pub struct LiveObject {
 }
 
 /// Statuses of all objects of which somebody writes one; cheap to share.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Live {
     objects: Arc<Mutex<HashMap<Key, LiveObject>>>,
+    changes: Arc<watch::Sender<u64>>,
+}
+
+impl Default for Live {
+    fn default() -> Live {
+        Live { objects: Arc::default(), changes: Arc::new(watch::channel(0).0) }
+    }
 }
 
 impl Live {
     /// An object as it is.
     pub fn set(&self, key: Key, object: LiveObject) {
-        self.lock().insert(key, object);
+        let status = object.status.clone();
+        let before = self.lock().insert(key, object);
+        if before.is_some_and(|before| before.status != status) {
+            self.changes.send_modify(|count| *count += 1);
+        }
     }
 
     /// An object is gone.
@@ -39,6 +57,11 @@ impl Live {
     /// An object, if there is one.
     pub fn get(&self, key: &Key) -> Option<LiveObject> {
         self.lock().get(key).cloned()
+    }
+
+    /// Told whenever the status of an object that was there changes.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, LiveObject>> {

@@ -3,4 +3,7 @@
 
 pub mod client;
 pub mod election;
+pub mod events;
 pub mod live;
+pub mod status;
+pub mod statuses;

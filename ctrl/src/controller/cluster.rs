@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ use crate::ca::secrets::{ACCOUNT_SECRET_PREFIX, keep, keeper};
 use crate::cluster::client;
 use crate::cluster::election::Election;
 use crate::cluster::live::Live;
+use crate::cluster::status::{Counts, Writer};
+use crate::cluster::statuses;
 use crate::feed::hub::Hub;
 use crate::feed::server::{self, Log};
 use crate::feed::tcp;
@@ -83,71 +86,34 @@ pub async fn run(args: Args, log: Log) -> anyhow::Result<()> {
         Some(address) => Some(bind(address, "the feed").await?),
         None => None,
     };
-    let live = Live::default();
     let (sender, inputs) = worker::inputs();
     let wanted = sender.clone();
     let hub = Hub::new(Box::new(move |proxy| {
         // The worker ends only with the process.
         let _ = wanted.send(Input::Wanted(proxy.to_owned()));
     }));
-    let shared: Shared = Arc::new(Mutex::default());
-
     let replica = format!("{}_{}", options.replica, std::process::id());
     let (election, leads) = Election::new(client.clone(), &options.system_namespace, replica, log.clone());
     let electing = tokio::spawn(election.run(stopped.clone()));
 
-    let (known, members) = watch::channel(None);
-    let (users_known, users) = watch::channel(Users::new());
-    let (own, own_seen) = watch::channel(None);
-    let certs = ca::status::Shared::default();
-    let keeper = Keeper::new(keeper::Setup {
-        client: client.clone(),
-        system_namespace: options.system_namespace.clone(),
-        ca_secret: options.ca_secret.clone(),
-        settings: args.certs.clone(),
-        log: log.clone(),
-        shared: certs.clone(),
-        own,
-        members: members.clone(),
-        users,
-        leads: leads.clone(),
-    });
-    tokio::spawn(keep::run(keeper.clone()));
-
-    let index = Index::default();
-    let (in_force, objects) = watch::channel(Arc::default());
-    serve_webhooks(options, &client, &keeper, objects, &log).await?;
-    let observers: Vec<Observe> = vec![Box::new(move |seen, _| {
-        in_force.send_replace(seen.set.clone());
-        users_known.send_if_modified(|before| {
-            let now = users_of(seen);
-            let changed = *before != now;
-            *before = now;
-            changed
-        });
-    })];
-    let setup = worker::Setup {
-        hub: hub.clone(),
-        log: log.clone(),
-        last_good: None,
-        shared: shared.clone(),
-        members: Box::new(move |members| {
-            known.send_if_modified(|before| {
-                let changed = before.as_ref() != Some(&members);
-                *before = Some(members);
-                changed
-            });
-        }),
-        index: Some(index.clone()),
-        overseer: Overseer::start(log.clone(), shared.clone(), observers)?,
-    };
-    worker::start_cluster(setup, inputs, &options.system_namespace)?;
+    let parts = Parts { client: client.clone(), leads: leads.clone(), log: log.clone(), args: &args };
+    let live = Live::default();
+    let store = parts.store(inputs, &hub, &live)?;
+    let certs = parts.keeper(&store);
+    parts.webhooks(&certs.keeper, store.objects.clone()).await?;
     let setup =
         source::Setup { client, system_namespace: options.system_namespace.clone(), log: log.clone(), live };
     tokio::spawn(source::run(setup, move |batch| sender.send(Input::Objects(batch)).is_ok()));
-    tokio::spawn(status::serve(status_listener, hub.clone(), shared, certs));
+    let (ready, is_ready) = watch::channel(false);
+    let told = status::Told {
+        hub: hub.clone(),
+        shared: store.shared.clone(),
+        certs: certs.shared,
+        cluster: Some(status::Cluster { leads, ready: is_ready, counts: store.counts.clone() }),
+    };
+    tokio::spawn(status::serve(status_listener, told));
 
-    let serving = serve(feed, (own_seen, members, index), hub, log, &args);
+    let serving = serve(feed, (certs.own, store.members, store.index), hub, log, (&args, ready));
     let mut ended = stopped.clone();
     tokio::select! {
         result = serving => result?,
@@ -157,29 +123,128 @@ pub async fn run(args: Args, log: Log) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Starts the webhooks, if they are asked for.
-async fn serve_webhooks(
-    options: &Options,
-    client: &Client,
-    keeper: &Keeper,
-    objects: watch::Receiver<Arc<ObjectSet>>,
-    log: &Log,
-) -> anyhow::Result<()> {
-    let Some(address) = options.webhook_addr else { return Ok(()) };
-    let listener = bind(address, "the webhooks").await?;
-    let values = values(options.values.as_deref())?;
-    let (client, keeper, log) = (client.clone(), keeper.clone(), log.clone());
-    let setup = webhook::Setup { client, keeper, values, objects, log };
-    tokio::spawn(webhook::run(setup, listener));
-    Ok(())
-}
-
 /// The installation's values.
 fn values(file: Option<&Path>) -> anyhow::Result<Values> {
     let Some(file) = file else { return Ok(Values::new()) };
     let name = file.display();
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
     Values::from_yaml(&text).with_context(|| name.to_string())
+}
+
+/// What the controller's parts are made of.
+struct Parts<'a> {
+    client: Client,
+    leads: watch::Receiver<bool>,
+    log: Log,
+    args: &'a Args,
+}
+
+/// The store, as the other parts see it.
+struct StoreEnds {
+    shared: Shared,
+    members: watch::Receiver<Option<Members>>,
+    users: watch::Receiver<Users>,
+    index: Index,
+    counts: Arc<Counts>,
+    objects: watch::Receiver<Arc<ObjectSet>>,
+}
+
+/// The CA, as the other parts see it.
+struct CertsEnds {
+    keeper: Keeper,
+    shared: ca::status::Shared,
+    own: watch::Receiver<Option<Identity>>,
+}
+
+impl Parts<'_> {
+    /// Starts the store, and who writes statuses of what it makes.
+    fn store(&self, inputs: Receiver<Input>, hub: &Arc<Hub>, live: &Live) -> anyhow::Result<StoreEnds> {
+        let shared: Shared = Arc::new(Mutex::default());
+        let (known, members) = watch::channel(None);
+        let (users_known, users) = watch::channel(Users::new());
+        let (versions, seen) = watch::channel(None);
+        let (in_force, objects) = watch::channel(Arc::default());
+        let index = Index::default();
+        let observers: Vec<Observe> = vec![
+            Box::new(move |seen, _| {
+                in_force.send_replace(seen.set.clone());
+                let now = users_of(seen);
+                users_known.send_if_modified(|before| replace(before, now));
+            }),
+            Box::new(move |seen, _| {
+                versions.send_replace(Some(Arc::new(seen.clone())));
+            }),
+        ];
+        let setup = worker::Setup {
+            hub: hub.clone(),
+            log: self.log.clone(),
+            last_good: None,
+            shared: shared.clone(),
+            members: Box::new(move |members| {
+                known.send_if_modified(|before| replace(before, Some(members)));
+            }),
+            index: Some(index.clone()),
+            overseer: Overseer::start(self.log.clone(), shared.clone(), observers)?,
+        };
+        let options = &self.args.cluster;
+        worker::start_cluster(setup, inputs, &options.system_namespace)?;
+        let counts = Arc::new(Counts::default());
+        let writer = Writer {
+            client: self.client.clone(),
+            live: live.clone(),
+            compute: statuses::compute(&options.system_namespace, &options.gateway_service),
+            seen,
+            leads: self.leads.clone(),
+            counts: counts.clone(),
+            replica: options.replica.clone(),
+            log: self.log.clone(),
+        };
+        tokio::spawn(writer.run());
+        Ok(StoreEnds { shared, members, users, index, counts, objects })
+    }
+
+    /// Starts the CA.
+    fn keeper(&self, store: &StoreEnds) -> CertsEnds {
+        let (own, own_seen) = watch::channel(None);
+        let shared = ca::status::Shared::default();
+        let keeper = Keeper::new(keeper::Setup {
+            client: self.client.clone(),
+            system_namespace: self.args.cluster.system_namespace.clone(),
+            ca_secret: self.args.cluster.ca_secret.clone(),
+            settings: self.args.certs.clone(),
+            log: self.log.clone(),
+            shared: shared.clone(),
+            own,
+            members: store.members.clone(),
+            users: store.users.clone(),
+            leads: self.leads.clone(),
+        });
+        tokio::spawn(keep::run(keeper.clone()));
+        CertsEnds { keeper, shared, own: own_seen }
+    }
+
+    /// Starts the webhooks, if they are asked for.
+    async fn webhooks(
+        &self,
+        keeper: &Keeper,
+        objects: watch::Receiver<Arc<ObjectSet>>,
+    ) -> anyhow::Result<()> {
+        let options = &self.args.cluster;
+        let Some(address) = options.webhook_addr else { return Ok(()) };
+        let listener = bind(address, "the webhooks").await?;
+        let values = values(options.values.as_deref())?;
+        let (client, keeper, log) = (self.client.clone(), keeper.clone(), self.log.clone());
+        let setup = webhook::Setup { client, keeper, values, objects, log };
+        tokio::spawn(webhook::run(setup, listener));
+        Ok(())
+    }
+}
+
+/// Puts a value in another's place; true if they differ.
+fn replace<T: PartialEq>(before: &mut T, now: T) -> bool {
+    let changed = *before != now;
+    *before = now;
+    changed
 }
 
 async fn bind(address: SocketAddr, what: &str) -> anyhow::Result<TcpListener> {
@@ -192,12 +257,13 @@ async fn serve(
     (own, mut members, index): (watch::Receiver<Option<Identity>>, watch::Receiver<Option<Members>>, Index),
     hub: Arc<Hub>,
     log: Log,
-    args: &Args,
+    (args, ready): (&Args, watch::Sender<bool>),
 ) -> anyhow::Result<()> {
     // Before the first version nobody is listened to: a proxy that reconnects goes on with what it has.
     members.wait_for(Option::is_some).await.context("the store has ended")?;
     own.clone().wait_for(Option::is_some).await.context("the CA has ended")?;
     let Some(listener) = feed else {
+        ready.send_replace(true);
         announce(args, None, None);
         return std::future::pending().await;
     };
@@ -222,6 +288,7 @@ async fn serve(
         }
         None => Err("nobody has said who asks".to_owned()),
     });
+    ready.send_replace(true);
     announce(args, None, Some(address));
     match server::serve_tls(accepted, hub, log, admit, std::future::pending()).await {
         Ok(()) => bail!("the feed ended"),

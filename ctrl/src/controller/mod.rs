@@ -170,7 +170,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     folder.spawn(move |batch| to_store.send(Input::Folder(batch)).is_ok())?;
     told.spawn(move |batch| sender.send(Input::Local(batch)).is_ok())?;
 
-    tokio::spawn(status::serve(status_listener, hub.clone(), shared, certs.shared.clone()));
+    let told = status::Told { hub: hub.clone(), shared, certs: certs.shared.clone(), cluster: None };
+    tokio::spawn(status::serve(status_listener, told));
     let tcp = certs.feed_on(&args, members, &hub, &log).await?;
     announce(&args, Some(&path), tcp);
     let stopped = asked_to_end()?;

@@ -1,7 +1,8 @@
-//! `/healthz`, `/status`, `/certs` and `/metrics` of the controller.
+//! `/healthz`, `/readyz`, `/status`, `/certs` and `/metrics` of the controller.
 
 use std::convert::Infallible;
 use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -12,8 +13,10 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::ca::status::{CertificateStatus, CertsStatus, Shared as CertsShared};
+use crate::cluster::status::Counts;
 use crate::feed::hub::{Hub, StreamStatus};
 use crate::store::worker::{Shared, Summary};
 
@@ -27,18 +30,42 @@ struct Status<'a> {
     proxies: Vec<StreamStatus>,
 }
 
+/// What is told.
+#[derive(Clone)]
+pub struct Told {
+    /// The proxies.
+    pub hub: Arc<Hub>,
+    /// The store.
+    pub shared: Shared,
+    /// The CA.
+    pub certs: CertsShared,
+    /// What only a cluster's controller knows.
+    pub cluster: Option<Cluster>,
+}
+
+/// What a cluster's controller tells beside.
+#[derive(Clone)]
+pub struct Cluster {
+    /// Whether this replica writes.
+    pub leads: watch::Receiver<bool>,
+    /// Whether the feed is served.
+    pub ready: watch::Receiver<bool>,
+    /// What was written.
+    pub counts: Arc<Counts>,
+}
+
 /// Serves until the process ends.
-pub async fn serve(listener: TcpListener, hub: Arc<Hub>, shared: Shared, certs: CertsShared) {
+pub async fn serve(listener: TcpListener, told: Told) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             // Out of descriptors, say: the feed matters more.
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let (hub, shared, certs) = (hub.clone(), shared.clone(), certs.clone());
+        let told = told.clone();
         tokio::spawn(async move {
             let service = service_fn(move |request: Request<Incoming>| {
-                let answer = answer(&request, &hub, &shared, &certs);
+                let answer = answer(&request, &told);
                 async move { Ok::<_, Infallible>(answer) }
             });
             let _ = hyper::server::conn::http1::Builder::new()
@@ -50,12 +77,7 @@ pub async fn serve(listener: TcpListener, hub: Arc<Hub>, shared: Shared, certs: 
     }
 }
 
-fn answer(
-    request: &Request<Incoming>,
-    hub: &Hub,
-    shared: &Shared,
-    certs: &CertsShared,
-) -> Response<Full<Bytes>> {
+fn answer(request: &Request<Incoming>, told: &Told) -> Response<Full<Bytes>> {
     if request.method() != Method::GET {
         return text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET\n".into());
     }
@@ -63,17 +85,29 @@ fn answer(
         let why = "ask by address or as localhost\n".to_owned();
         return text(StatusCode::FORBIDDEN, "text/plain", why);
     }
+    let Told { hub, shared, certs, cluster } = told;
     let summary = shared.lock().unwrap_or_else(PoisonError::into_inner).clone();
     match request.uri().path() {
-        "/healthz" if summary.version > 0 => text(StatusCode::OK, "text/plain", "ok\n".into()),
-        "/healthz" => text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "no version yet\n".into()),
+        // A cluster's controller that waits for the API server is not helped by being started anew.
+        "/healthz" if cluster.is_some() => text(StatusCode::OK, "text/plain", "ok\n".into()),
+        "/readyz" if cluster.as_ref().is_some_and(|it| !*it.ready.borrow()) => {
+            text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "the feed is not served yet\n".into())
+        }
+        "/healthz" | "/readyz" if summary.version > 0 => text(StatusCode::OK, "text/plain", "ok\n".into()),
+        "/healthz" | "/readyz" => {
+            text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "no version yet\n".into())
+        }
         "/status" => json(&Status { summary: &summary, proxies: hub.status() }),
         "/certs" => json(&*certs.lock().unwrap_or_else(PoisonError::into_inner)),
         "/metrics" => {
             let certs = certs.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            text(StatusCode::OK, "text/plain; version=0.0.4", metrics(&summary, hub, &certs))
+            let mut page = metrics(&summary, hub, &certs);
+            page.extend(cluster.iter().map(cluster_metrics));
+            text(StatusCode::OK, "text/plain; version=0.0.4", page)
         }
-        _ => text(StatusCode::NOT_FOUND, "text/plain", "/healthz, /status, /certs, /metrics\n".into()),
+        _ => {
+            text(StatusCode::NOT_FOUND, "text/plain", "/healthz, /readyz, /status, /certs, /metrics\n".into())
+        }
     }
 }
 
@@ -113,6 +147,12 @@ fn metrics(summary: &Summary, hub: &Hub, certs: &CertsStatus) -> String {
         let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
     };
     put("gauge", "dromon_controller_version", "Version in force.", summary.version);
+    put(
+        "gauge",
+        "dromon_controller_version_microseconds",
+        "From the first change of the last version to its last view.",
+        summary.took_us,
+    );
     put("gauge", "dromon_controller_objects", "Objects in force.", summary.objects as u64);
     put("gauge", "dromon_controller_diagnostics", "Findings.", summary.diagnostics.len() as u64);
     put("gauge", "dromon_controller_held_routes", "Routes that wait.", summary.held.len() as u64);
@@ -143,6 +183,22 @@ fn metrics(summary: &Summary, hub: &Hub, certs: &CertsStatus) -> String {
         certs.failed,
     );
     out
+}
+
+fn cluster_metrics(cluster: &Cluster) -> String {
+    let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    let counts = &cluster.counts;
+    let lines = [
+        ("gauge", "leader", "Whether this replica writes.", u64::from(*cluster.leads.borrow())),
+        ("counter", "statuses_written_total", "Statuses written.", count(&counts.written)),
+        ("counter", "status_failures_total", "Statuses that could not be written.", count(&counts.failed)),
+        ("counter", "events_total", "Events written.", count(&counts.events)),
+    ];
+    let line = |(kind, name, help, value)| {
+        let name = format!("dromon_controller_{name}");
+        format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n")
+    };
+    lines.map(line).concat()
 }
 
 fn held(certs: &CertsStatus) -> impl Iterator<Item = &CertificateStatus> {

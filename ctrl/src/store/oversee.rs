@@ -34,6 +34,8 @@ pub struct Seen {
     pub mesh: Option<Arc<Mesh>>,
     /// What is wrong in each object or file.
     pub own: Vec<Diagnostic>,
+    /// What is wrong in each object of a cluster.
+    pub told: BTreeMap<Key, Vec<Diagnostic>>,
     /// Objects of which the present version is refused.
     pub refused: BTreeSet<Key>,
     /// Routes that wait, with what they wait for.
@@ -52,6 +54,7 @@ impl Seen {
             set: store.set().clone(),
             mesh: store.mesh().cloned(),
             own: store.file_diagnostics(),
+            told: store.objects().diagnostics().map(|(key, found)| (key.clone(), found.clone())).collect(),
             refused: store.objects().refused().clone(),
             held: store.held().clone(),
             broken: store.broken().clone(),

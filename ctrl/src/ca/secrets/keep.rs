@@ -264,9 +264,10 @@ impl Desk<'_> {
                         format!("change of root, step {} of 3: {}", now.step.number(), now.step.what());
                     self.inner.log(Severity::Info, line);
                 }
-                (None, None) => {
-                    self.inner.log(Severity::Warning, "warning: the CA is another one".to_owned())
+                (None, None) if before.bundle_fingerprints() != state.bundle_fingerprints() => {
+                    self.inner.log(Severity::Warning, "warning: the CA has another root".to_owned());
                 }
+                (None, None) => {}
             }
         }
         self.inner.state.send_replace(Some(state.clone()));

@@ -28,6 +28,8 @@ pub struct Trimmed {
     pub value: Value,
     /// Its status, which only the writing of statuses reads; null where there is none.
     pub status: Value,
+    /// The version in which it was read.
+    pub version: &'static str,
     /// What a write of its status must name.
     pub resource_version: String,
     /// What an Event names.
@@ -45,7 +47,7 @@ pub fn early(object: &mut DynamicObject) {
 }
 
 /// An object of a resource, trimmed.
-pub fn trim(resource: &Resource, version: &str, mut object: DynamicObject) -> Trimmed {
+pub fn trim(resource: &Resource, version: &'static str, mut object: DynamicObject) -> Trimmed {
     early(&mut object);
     let resource_version = object.metadata.resource_version.take().unwrap_or_default();
     let uid = object.metadata.uid.clone().unwrap_or_default();
@@ -68,7 +70,7 @@ pub fn trim(resource: &Resource, version: &str, mut object: DynamicObject) -> Tr
     // Metadata is text and numbers, which JSON has.
     value.insert("metadata".into(), serde_json::to_value(&object.metadata).unwrap_or_default());
     value.extend(data);
-    Trimmed { value: Value::Object(value), status, resource_version, uid }
+    Trimmed { value: Value::Object(value), version, status, resource_version, uid }
 }
 
 /// Accounts, ports and node; phase, addresses and readiness.

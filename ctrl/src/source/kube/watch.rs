@@ -104,7 +104,7 @@ fn is_unserved(error: &watcher::Error) -> bool {
     }
 }
 
-fn telling(resource: &Resource, version: &str, event: Event<DynamicObject>) -> Told {
+fn telling(resource: &Resource, version: &'static str, event: Event<DynamicObject>) -> Told {
     match event {
         Event::Init => Told::Began,
         Event::InitApply(object) | Event::Apply(object) => {
