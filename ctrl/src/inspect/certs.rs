@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use dromon_core::date::civil;
 
+use super::certs_cluster::{self, Cluster};
 use super::{Which, page};
 use crate::ca::control;
 use crate::ca::status::{CertificateStatus, CertsStatus, RotationStatus};
@@ -25,6 +26,9 @@ pub struct Options {
     /// Which run
     #[command(flatten)]
     pub which: Which,
+    /// Which cluster
+    #[command(flatten)]
+    pub cluster: Cluster,
     /// How to print
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
@@ -48,6 +52,9 @@ pub struct RotateRoot {
     /// Which run
     #[command(flatten)]
     pub which: Which,
+    /// Which cluster
+    #[command(flatten)]
+    pub cluster: Cluster,
     /// Give up following after this time; the change itself goes on
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     pub timeout: u64,
@@ -61,8 +68,10 @@ pub async fn run(options: &Options) -> anyhow::Result<bool> {
     if let Some(Command::RotateRoot(rotate)) = &options.command {
         return rotate_root(rotate).await;
     }
-    let run = options.which.find()?;
-    let status = status(&run).await?;
+    let status = match &options.cluster.kubeconfig {
+        Some(kubeconfig) => certs_cluster::status(&options.cluster, kubeconfig).await?,
+        None => status(&options.which.find()?).await?,
+    };
     match options.output {
         Output::Json => println!("{}", serde_json::to_string_pretty(&status)?),
         Output::Text => print!("{}", describe(&status, now())),
@@ -158,6 +167,19 @@ fn left(until: u64, now: u64) -> String {
 }
 
 async fn rotate_root(options: &RotateRoot) -> anyhow::Result<bool> {
+    if let Some(kubeconfig) = &options.cluster.kubeconfig {
+        let (mut said, timeout) = (String::new(), Duration::from_secs(options.timeout));
+        let say = |line: &str, rotation: Option<&RotationStatus>| {
+            let line = rotation.map_or_else(|| line.to_owned(), progress);
+            if line != said {
+                println!("{line}");
+                said = line;
+            }
+        };
+        certs_cluster::rotate_root(&options.cluster, kubeconfig, timeout, say).await?;
+        println!("done: the old root is believed no more");
+        return Ok(true);
+    }
     let run = options.which.find()?;
     let before = status(&run).await?;
     match (&before.rotation, control::rotate(&run.run_dir).await?) {

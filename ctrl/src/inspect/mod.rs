@@ -17,6 +17,7 @@ use crate::run::supervisor::Ready;
 use crate::run::{paths, probe};
 
 pub mod certs;
+pub mod certs_cluster;
 pub mod explain;
 pub mod routes;
 pub mod status;

@@ -254,6 +254,9 @@ impl Desk<'_> {
     /// Puts an authority in force here.
     fn take_over(&mut self, state: &State) {
         if let Some(before) = self.inner.state.borrow().as_ref() {
+            if before.is_same(state) {
+                return;
+            }
             match (before.rotation(), state.rotation()) {
                 (Some(_), None) => {
                     self.inner.known().rotations_finished += 1;
@@ -360,10 +363,16 @@ impl Desk<'_> {
         let Some(rotation) = state.rotation() else { return };
         let users = self.inner.setup.users.borrow().values().flatten().cloned().collect();
         let in_use = poll::round(users).await;
+        let before = std::mem::take(&mut self.waits_for);
         self.waits_for = rotation.waits_for(&in_use).into_iter().map(str::to_owned).collect();
         self.waits_for.extend(self.behind(&state));
         if !self.waits_for.is_empty() {
             self.in_force_since = None;
+            if self.waits_for != before
+                && let Err(error) = self.write(&state, self.version()).await
+            {
+                self.inner.log(Severity::Warning, format!("warning: the change of root: {error}"));
+            }
             return;
         }
         let since = *self.in_force_since.get_or_insert_with(Instant::now);
