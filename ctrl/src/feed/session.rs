@@ -9,7 +9,7 @@ use dromon_core::config::model::Kind;
 use dromon_core::config::wire::{Any, DeltaRequest, DeltaResponse, Resource};
 use dromon_core::limits;
 
-use super::view::View;
+use super::view::{Stamp, View};
 
 /// A resource that the proxy refused.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -42,6 +42,10 @@ pub struct Session {
     acked: BTreeMap<Kind, String>,
     nacks: Vec<Nack>,
     pushed: u64,
+    /// The view that the proxy was sent, or is being sent, all that it wants of.
+    has: Option<Stamp>,
+    /// It wants other names than when that was.
+    wants_anew: bool,
 }
 
 /// What is subscribed of one kind.
@@ -75,6 +79,9 @@ impl Session {
         let refused = self.settle(kind, &request);
         let subscription = &mut self.kinds[kind as usize];
         let first = !std::mem::replace(&mut subscription.seen, true);
+        self.wants_anew |= first
+            || !request.resource_names_subscribe.is_empty()
+            || !request.resource_names_unsubscribe.is_empty();
         for name in request.resource_names_unsubscribe {
             if name == "*" {
                 subscription.wildcard = false;
@@ -111,12 +118,19 @@ impl Session {
     /// Everything that brings the proxy from what it has to `view`, in the order in which it has to travel.
     pub fn push(&mut self, view: &View) -> Vec<DeltaResponse> {
         let mut responses = Vec::new();
+        let changed = self.has.filter(|_| !self.wants_anew).and_then(|has| view.changes_since(has));
+        let changed: Option<BTreeSet<&(Kind, String)>> = changed.map(Iterator::collect);
+        let of = |kind: Kind| -> Option<Vec<&str>> {
+            let names = changed.as_ref()?.iter().filter(|it| it.0 == kind);
+            Some(names.map(|it| it.1.as_str()).collect())
+        };
         for kind in Kind::ALL {
-            self.additions(kind, view, &mut responses);
+            self.additions(kind, view, of(kind), &mut responses);
         }
         for kind in Kind::ALL.into_iter().rev() {
-            self.removals(kind, view, &mut responses);
+            self.removals(kind, view, of(kind), &mut responses);
         }
+        (self.has, self.wants_anew) = (Some(view.stamp()), false);
         for kind in Kind::ALL {
             if std::mem::take(&mut self.kinds[kind as usize].due) {
                 self.respond(kind, view, Vec::new(), Vec::new(), &mut responses);
@@ -164,12 +178,21 @@ impl Session {
         refused
     }
 
-    fn additions(&mut self, kind: Kind, view: &View, responses: &mut Vec<DeltaResponse>) {
+    /// Sends what is new; only these names are looked at, if any are given.
+    fn additions(
+        &mut self,
+        kind: Kind,
+        view: &View,
+        only: Option<Vec<&str>>,
+        responses: &mut Vec<DeltaResponse>,
+    ) {
         let subscription = &mut self.kinds[kind as usize];
         let mut resources = Vec::new();
         let mut bytes = 0;
         let mut batches = Vec::new();
-        for (name, body) in view.all(kind) {
+        let some = only.iter().flatten().filter_map(|name| Some((*name, view.get(kind, name)?)));
+        let all = only.is_none().then(|| view.all(kind)).into_iter().flatten();
+        for (name, body) in some.chain(all) {
             let wanted = subscription.wildcard || subscription.names.contains(name);
             if !wanted || subscription.sent.get(name) == Some(&body.version) {
                 continue;
@@ -194,22 +217,37 @@ impl Session {
         }
     }
 
-    fn removals(&mut self, kind: Kind, view: &View, responses: &mut Vec<DeltaResponse>) {
+    /// Sends what is gone; only these names are looked at, if any are given.
+    fn removals(
+        &mut self,
+        kind: Kind,
+        view: &View,
+        only: Option<Vec<&str>>,
+        responses: &mut Vec<DeltaResponse>,
+    ) {
         let subscription = &mut self.kinds[kind as usize];
-        let mut removed: Vec<String> = subscription
-            .sent
-            .iter()
-            .filter(|(name, version)| !version.is_empty() && view.get(kind, name).is_none())
-            .map(|(name, _)| name.clone())
-            .collect();
+        let only_new = only.is_none();
+        let mut removed: Vec<String> = match only {
+            Some(names) => {
+                let had = |name: &&str| subscription.sent.get(*name).is_some_and(|version| !version.is_empty());
+                let gone = names.into_iter().filter(had).filter(|name| view.get(kind, name).is_none());
+                gone.map(str::to_owned).collect()
+            }
+            None => {
+                let had = subscription.sent.iter().filter(|(_, version)| !version.is_empty());
+                had.map(|(name, _)| name).filter(|name| view.get(kind, name).is_none()).cloned().collect()
+            }
+        };
         // A name that does not exist is said to be absent once, so that the proxy need not wait for it.
-        removed.extend(
-            subscription
-                .names
-                .iter()
-                .filter(|name| !subscription.sent.contains_key(*name) && view.get(kind, name).is_none())
-                .cloned(),
-        );
+        if only_new {
+            removed.extend(
+                subscription
+                    .names
+                    .iter()
+                    .filter(|name| !subscription.sent.contains_key(*name) && view.get(kind, name).is_none())
+                    .cloned(),
+            );
+        }
         if removed.is_empty() {
             return;
         }

@@ -57,12 +57,25 @@ impl fmt::Display for Kept {
 impl Hold {
     /// Replaces what has to wait by its last whole version and puts back what was taken away too early, in place; returns
     /// the index of the result.
-    pub fn apply(&mut self, set: &mut ObjectSet, files: &Files) -> Mesh {
-        let mut mesh = Mesh::new(set);
+    ///
+    /// `before` is the index of the version before, with the kinds of the objects that have changed since: nothing else
+    /// need be indexed.
+    pub fn apply(
+        &mut self,
+        set: &mut ObjectSet,
+        files: &Files,
+        before: Option<(&Mesh, &BTreeSet<Kind>)>,
+    ) -> Mesh {
+        // Where something was held back or put back, the index before is of other objects than those that were told.
+        let before = before.filter(|_| self.held.is_empty() && self.kept.is_empty());
+        let mut mesh = before.map_or_else(|| Mesh::new(set), |(mesh, changed)| mesh.renewed(set, changed));
         let missing = needs::unmet(&mesh);
         let newer = self.turn_back(set, &mut mesh, &missing);
         let kept = self.put_back(set, &mut mesh);
-        let still = needs::unmet(&mesh);
+        let still = match newer.is_empty() && kept.is_empty() {
+            true => missing.clone(),
+            false => needs::unmet(&mesh),
+        };
         let texts = |missing: &BTreeSet<Missing>| missing.iter().map(Missing::to_string).collect();
         self.held = newer.iter().filter_map(|key| Some((key.clone(), texts(missing.get(key)?)))).collect();
         self.broken = still.iter().map(|(key, missing)| (key.clone(), texts(missing))).collect();
@@ -162,7 +175,7 @@ impl Hold {
     fn remember(&mut self, set: &ObjectSet, mesh: &Mesh, files: &Files, kept: &[Kept]) {
         self.whole.retain(|key, _| set.get(key).is_some());
         for sourced in set.of_kind(Kind::VirtualService) {
-            let known = self.whole.get(&sourced.key).is_some_and(|(whole, _)| whole.object == sourced.object);
+            let known = self.whole.get(&sourced.key).is_some_and(|(whole, _)| is_same(whole, sourced));
             if !known && !self.broken.contains_key(&sourced.key) {
                 self.whole.insert(sourced.key.clone(), (sourced.clone(), files.text(&sourced.file)));
             }
@@ -173,12 +186,17 @@ impl Hold {
         for name in named.into_keys().filter(|name| !kept.contains(name)) {
             let defined = needs::policy(mesh, &name).and_then(|policy| policy.subset(&name.subset));
             let Some(rule) = defined.and_then(|(key, _)| set.get(key)) else { continue };
-            let known = self.defined.get(&name).is_some_and(|(last, _)| last.object == rule.object);
+            let known = self.defined.get(&name).is_some_and(|(last, _)| is_same(last, rule));
             if !known {
                 self.defined.insert(name, (rule.clone(), files.text(&rule.file)));
             }
         }
     }
+}
+
+/// Whether both say the same; mostly they are the same.
+fn is_same(one: &Sourced, two: &Sourced) -> bool {
+    one.object.is(&two.object) || one.object == two.object
 }
 
 /// A DestinationRule with a subset as `last` defined it: `target` where there is one, else `last` itself with no other subsets

@@ -3,7 +3,7 @@
 //! Owns what is known: files with their last good objects ([`files`]), the run's processes ([`crate::local`]), routes that
 //! wait for what they name ([`hold`]). Pure: [`worker`] feeds it and publishes what comes out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use dromon_core::config::model::{self, split_destination_name};
@@ -19,6 +19,7 @@ use crate::local::Local;
 use crate::source::folder::{Batch, Change, FileState};
 use crate::source::kube;
 
+mod classes;
 pub mod files;
 pub mod hold;
 pub mod identity;
@@ -30,6 +31,7 @@ pub mod pods;
 mod tests;
 pub mod worker;
 
+use classes::Classes;
 use files::Files;
 use hold::{Hold, Kept};
 use objects::Objects;
@@ -50,18 +52,39 @@ pub struct Store {
     set: Arc<ObjectSet>,
     mesh: Option<Arc<Mesh>>,
     views: BTreeMap<String, Arc<View>>,
+    classes: Classes,
     /// The run has said more than which of its processes are ready.
     run_changed: bool,
+    /// The run has said which of its processes are ready.
+    run_moved: bool,
     moved: Moved,
 }
 
 /// Hosts of which nothing but endpoints changed: views that are no older are brought up to date, not made anew.
 #[derive(Debug, Default)]
 struct Moved {
-    /// The version in which anything else changed last.
+    /// The version in which anything else than endpoints and VirtualServices changed last.
     since: u64,
+    /// The version in which VirtualServices changed last.
+    rules: u64,
     /// The version in which each host's endpoints changed last.
     hosts: BTreeMap<String, u64>,
+}
+
+impl Moved {
+    /// The destinations of a view whose endpoints have changed since.
+    fn names_of<'v>(&'v self, view: &'v View) -> impl Iterator<Item = &'v str> {
+        self.names_since(view, view.version)
+    }
+
+    /// The destinations of a view whose endpoints have changed since a version.
+    fn names_since<'v>(&'v self, view: &'v View, since: u64) -> impl Iterator<Item = &'v str> {
+        let moved = move |name: &&str| {
+            let host = split_destination_name(name).map(|(host, ..)| host).unwrap_or_default();
+            self.hosts.get(host).is_some_and(|version| *version > since)
+        };
+        view.all(model::Kind::Destination).map(|(name, _)| name).filter(moved)
+    }
 }
 
 /// Kinds that say where endpoints are. What else they say is compared.
@@ -129,6 +152,7 @@ impl Store {
         for told in &local.workloads {
             self.base.insert_workload(identity::workload(told));
         }
+        self.run_moved = true;
         self.run_changed |= self.local.as_ref().is_none_or(|before| !local.differs_in_readiness(before));
         self.local = Some(local);
     }
@@ -136,19 +160,27 @@ impl Store {
     /// Puts in force what was taken in: a new version.
     pub fn rebuild(&mut self) -> u64 {
         self.version += 1;
-        let mut set = self.base.clone();
-        let mesh = self.hold.apply(&mut set, &self.files);
-        self.set = Arc::new(set);
         let mut changed = self.files.take_changed();
         changed.extend(self.objects.take_changed());
-        let is_of_endpoints = changed.iter().all(|kind| ENDPOINT_KINDS.contains(kind));
+        let mut set = self.base.clone();
+        let kept = self.hold.kept().to_vec();
+        let before = self.mesh.as_deref().filter(|_| !self.run_changed && !self.run_moved);
+        let mesh = self.hold.apply(&mut set, &self.files, before.map(|mesh| (mesh, &changed)));
+        self.set = Arc::new(set);
+        self.run_moved = false;
+        let rules = changed.remove(&Kind::VirtualService);
+        // Which subsets are kept for routes is a matter of destinations.
+        let is_of_endpoints = changed.iter().all(|kind| ENDPOINT_KINDS.contains(kind)) && kept == self.hold.kept();
         let is_of_endpoints = !std::mem::take(&mut self.run_changed) && is_of_endpoints;
         let before = self.mesh.as_deref().filter(|_| is_of_endpoints);
         match before.and_then(|before| mesh.endpoints_since(before)) {
             Some(hosts) => {
                 self.moved.hosts.extend(hosts.into_iter().map(|host| (host.to_owned(), self.version)));
+                if rules {
+                    self.moved.rules = self.version;
+                }
             }
-            None => self.moved = Moved { since: self.version, hosts: BTreeMap::new() },
+            None => self.moved = Moved { since: self.version, rules: self.version, hosts: BTreeMap::new() },
         }
         self.mesh = Some(Arc::new(mesh));
         self.version
@@ -161,17 +193,16 @@ impl Store {
         if let Some(view) = previous.filter(|view| view.version == self.version) {
             return Some(view.clone());
         }
+        if self.is_cluster && proxy.starts_with("sidecar~") {
+            return self.view_of_pod(proxy);
+        }
         let identity = match self.is_cluster {
             true => pods::identity(proxy, mesh)?,
             false => identity::identity(proxy, self.local.as_ref(), mesh)?,
         };
-        let view = match previous.filter(|view| view.version >= self.moved.since) {
+        let view = match previous.filter(|view| view.version >= self.moved.since.max(self.moved.rules)) {
             Some(previous) => {
-                let moved = |name: &&str| {
-                    let host = split_destination_name(name).map(|(host, ..)| host).unwrap_or_default();
-                    self.moved.hosts.get(host).is_some_and(|version| *version > previous.version)
-                };
-                let names = previous.all(model::Kind::Destination).map(|(name, _)| name).filter(moved);
+                let names = self.moved.names_of(previous);
                 let resources = translate::destinations(mesh, &identity, names);
                 View::patch(self.version, &resources, previous)
             }
@@ -185,9 +216,31 @@ impl Store {
         Some(view)
     }
 
+    /// The view of a pod's sidecar: what its class sees, and what is its own.
+    fn view_of_pod(&mut self, proxy: &str) -> Option<Arc<View>> {
+        let mesh = self.mesh.clone()?;
+        let identity = pods::identity(proxy, &mesh)?;
+        let class = self.classes.of(&identity, &mesh, self.version, &self.moved)?;
+        let previous = self.views.get(proxy);
+        let known = previous.filter(|it| it.version >= self.moved.since && self.classes.is_same(proxy, &identity));
+        let own = match known {
+            Some(previous) => previous.at(self.version),
+            None => {
+                let own = translate::shared::own(&mesh, &identity, &class.taken);
+                View::build(self.version, &own, previous.map(Arc::as_ref)).ok()?
+            }
+        };
+        self.classes.remember(proxy, identity);
+        let view = Arc::new(own.with(class.number, class.view));
+        self.views.insert(proxy.to_owned(), view.clone());
+        Some(view)
+    }
+
     /// Forgets the views of proxies that are not among these.
     pub fn retain_views(&mut self, proxies: &[String]) {
-        self.views.retain(|proxy, _| proxies.contains(proxy));
+        let known: BTreeSet<&String> = proxies.iter().collect();
+        self.views.retain(|proxy, _| known.contains(proxy));
+        self.classes.retain(&known);
     }
 
     /// The version in force.

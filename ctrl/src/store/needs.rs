@@ -58,7 +58,7 @@ pub(super) fn unmet(mesh: &Mesh) -> BTreeMap<Key, BTreeSet<Missing>> {
 /// The subsets that routes name, each with the VirtualServices that do.
 pub(super) fn subsets(mesh: &Mesh) -> BTreeMap<SubsetName, BTreeSet<Key>> {
     let mut named: BTreeMap<SubsetName, BTreeSet<Key>> = BTreeMap::new();
-    for it in &mesh.virtual_services {
+    for it in mesh.virtual_services.iter() {
         for (namespace, destination) in destinations(it).filter(|(_, it)| !it.subset.is_empty()) {
             named.entry(subset_name(namespace, destination)).or_default().insert(it.held.key.clone());
         }

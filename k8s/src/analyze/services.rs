@@ -15,7 +15,7 @@ use super::Analysis;
 /// Looks at all Services, ServiceEntries and what they select.
 pub fn analyze(analysis: &mut Analysis<'_>) {
     let mesh = analysis.mesh;
-    for service in &mesh.services {
+    for service in mesh.services.iter() {
         if service.is_kubernetes {
             kubernetes(analysis, service);
         } else if let Some(selector) = &service.selector {
@@ -80,7 +80,7 @@ fn no_selector(analysis: &mut Analysis<'_>, service: &Service) {
 fn same_hosts(analysis: &mut Analysis<'_>) {
     let mesh = analysis.mesh;
     let mut first: HashMap<&str, &Service> = HashMap::new();
-    for service in &mesh.services {
+    for service in mesh.services.iter() {
         match first.get(service.host.as_str()) {
             None => {
                 first.insert(&service.host, service);

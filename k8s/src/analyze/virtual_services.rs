@@ -15,7 +15,7 @@ use super::{Analysis, rules};
 /// Looks at all VirtualServices.
 pub fn analyze(analysis: &mut Analysis<'_>) {
     let mesh = analysis.mesh;
-    for virtual_service in &mesh.virtual_services {
+    for virtual_service in mesh.virtual_services.iter() {
         gateways(analysis, virtual_service);
         hosts(analysis, virtual_service);
         routes(analysis, virtual_service);

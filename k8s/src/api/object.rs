@@ -65,6 +65,14 @@ macro_rules! kinds {
                 match self { $(Object::$name(_) => Kind::$name,)+ }
             }
 
+            /// Whether both are one and the same, without a look at what they say.
+            pub fn is(&self, other: &Object) -> bool {
+                match (self, other) {
+                    $((Object::$name(one), Object::$name(two)) => Arc::ptr_eq(one, two),)+
+                    _ => false,
+                }
+            }
+
             /// Its `metadata`.
             pub fn meta(&self) -> &Meta {
                 match self { $(Object::$name(it) => it.meta_of(),)+ }

@@ -13,7 +13,7 @@ impl Mesh {
             return None;
         }
         let mut changed = BTreeSet::new();
-        for (now, before) in self.services.iter().zip(&before.services) {
+        for (now, before) in self.services.iter().zip(before.services.iter()) {
             if !same_but_endpoints(now, before) {
                 return None;
             }

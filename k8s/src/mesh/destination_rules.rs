@@ -53,6 +53,8 @@ impl Policy {
 #[derive(Clone, Debug, Default)]
 pub struct DestinationRules {
     namespaces: HashMap<String, Namespace>,
+    /// Labels by which rules choose among clients.
+    selecting: std::collections::BTreeSet<String>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -63,6 +65,11 @@ struct Namespace {
 }
 
 impl DestinationRules {
+    /// The labels by which rules choose among clients.
+    pub fn selecting_labels(&self) -> impl Iterator<Item = &str> {
+        self.selecting.iter().map(String::as_str)
+    }
+
     /// Gathers a set's DestinationRules; those of one namespace, host and selector are one policy.
     pub fn new(set: &ObjectSet, config: &MeshConfig) -> DestinationRules {
         let mut sorted: Vec<_> = set.of_kind(Kind::DestinationRule).collect();
@@ -73,6 +80,7 @@ impl DestinationRules {
             let of = &sourced.key.namespace;
             let host = host::resolve(&rule.spec.host, of);
             let selector = rule.spec.workload_selector.as_ref().map(|it| it.match_labels.clone());
+            rules.selecting.extend(selector.iter().flat_map(|it| it.keys().cloned()));
             let export = match &selector {
                 Some(_) => Export::new(&[".".to_owned()], &[], of),
                 None => Export::new(&rule.spec.export_to, &config.default_destination_rule_export_to, of),

@@ -1,6 +1,6 @@
 //! An [`ObjectSet`] indexed for reading: built once a version, used for every proxy.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
@@ -83,13 +83,13 @@ pub struct Mesh {
     /// The namespace whose rules hold for the whole mesh.
     pub root_namespace: String,
     /// Hosts, Kubernetes' Services first.
-    pub services: Vec<Service>,
+    pub services: Arc<Vec<Service>>,
     /// What services select.
-    pub workloads: Workloads,
+    pub workloads: Arc<Workloads>,
     /// VirtualServices, oldest first.
-    pub virtual_services: Vec<HeldVirtualService>,
+    pub virtual_services: Arc<Vec<HeldVirtualService>>,
     /// DestinationRules.
-    pub destination_rules: DestinationRules,
+    pub destination_rules: Arc<DestinationRules>,
     /// Gateways, oldest first.
     pub gateways: Vec<Held<Gateway>>,
     /// Sidecars, oldest first.
@@ -97,19 +97,19 @@ pub struct Mesh {
     /// Telemetry, oldest first.
     pub telemetry: Vec<Held<Telemetry>>,
     /// What workloads take from clients.
-    pub peer_authentications: PeerAuthentications,
+    pub peer_authentications: Arc<PeerAuthentications>,
     /// Certificates and keys.
-    pub credentials: Credentials,
+    pub credentials: Arc<Credentials>,
     /// Rate limits, by namespace and name.
     pub rate_limits: Vec<Held<RateLimit>>,
     /// Ingresses of ours, oldest first.
     pub ingresses: Vec<ingress::HeldIngress>,
     /// Gateway API.
     pub gateway_api: GatewayApi,
-    by_host: HashMap<String, Vec<usize>>,
+    by_host: Arc<HashMap<String, Vec<usize>>>,
     /// Services of wildcard hosts, longest first.
     wildcards: Vec<usize>,
-    by_gateway: HashMap<String, Vec<usize>>,
+    by_gateway: Arc<HashMap<String, Vec<usize>>>,
 }
 
 /// Istio's order of rules: by time of creation, then by name and namespace. Files carry no such time.
@@ -136,10 +136,8 @@ impl Mesh {
         let root_namespace = set.root_namespace();
         let config = mesh_config(set, root_namespace);
         let workloads = Workloads::new(set);
-        let mut services = kube_services::services(set, &workloads, &config);
-        services.extend(entries::services(set, &workloads, &config));
         let peer_authentications = PeerAuthentications::new(held!(set, PeerAuthentication), root_namespace);
-        naming::identify(&mut services, &peer_authentications, &config);
+        let services = services(set, &workloads, &peer_authentications, &config);
         let mut by_host: HashMap<String, Vec<usize>> = HashMap::with_capacity(services.len());
         for (at, service) in services.iter().enumerate() {
             by_host.entry(service.host.clone()).or_default().push(at);
@@ -148,34 +146,44 @@ impl Mesh {
             (0..services.len()).filter(|at| services[*at].host.starts_with('*')).collect();
         wildcards.sort_by_key(|at| std::cmp::Reverse(services[*at].host.len()));
         let virtual_services = virtual_services(held!(set, VirtualService), &config);
-        let mut by_gateway: HashMap<String, Vec<usize>> = HashMap::new();
-        for (at, virtual_service) in virtual_services.iter().enumerate() {
-            for gateway in &virtual_service.gateways {
-                by_gateway.entry(gateway.clone()).or_default().push(at);
-            }
-        }
+        let by_gateway = by_gateway(&virtual_services);
         let credentials = Credentials::new(set);
         let known = Known { services: &services, by_host: &by_host, credentials: &credentials };
         let gateway_api = GatewayApi::new(set, known);
         Mesh {
             ingresses: ingress::ingresses(set, &config),
             gateway_api,
-            destination_rules: DestinationRules::new(set, &config),
+            destination_rules: Arc::new(DestinationRules::new(set, &config)),
             gateways: held!(set, Gateway),
             sidecars: held!(set, Sidecar),
             telemetry: held!(set, Telemetry),
             rate_limits: held!(set, RateLimit),
-            credentials,
-            peer_authentications,
+            credentials: Arc::new(credentials),
+            peer_authentications: Arc::new(peer_authentications),
             root_namespace: root_namespace.to_owned(),
             config,
-            services,
-            workloads,
-            virtual_services,
-            by_host,
+            services: Arc::new(services),
+            workloads: Arc::new(workloads),
+            virtual_services: Arc::new(virtual_services),
+            by_host: Arc::new(by_host),
             wildcards,
-            by_gateway,
+            by_gateway: Arc::new(by_gateway),
         }
+    }
+
+    /// The index of a set that differs from this one's in objects of these kinds alone: what they do not touch is taken over.
+    pub fn renewed(&self, set: &ObjectSet, changed: &BTreeSet<Kind>) -> Mesh {
+        let only = |kind: Kind| changed.iter().all(|it| *it == kind);
+        if only(Kind::VirtualService) {
+            let virtual_services = virtual_services(held!(set, VirtualService), &self.config);
+            let by_gateway = Arc::new(by_gateway(&virtual_services));
+            return Mesh { virtual_services: Arc::new(virtual_services), by_gateway, ..self.clone() };
+        }
+        if only(Kind::EndpointSlice) {
+            let services = services(set, &self.workloads, &self.peer_authentications, &self.config);
+            return Mesh { services: Arc::new(services), ..self.clone() };
+        }
+        Mesh::new(set)
     }
 
     /// The service that a host means to a client: its own namespace's before others'; an exact host before a wildcard.
@@ -217,6 +225,29 @@ impl Mesh {
         let found = self.by_gateway.get(gateway).map(Vec::as_slice).unwrap_or_default();
         found.iter().filter_map(|at| Some((*at, self.virtual_services.get(*at)?)))
     }
+}
+
+/// The hosts of a set, Kubernetes' Services first.
+fn services(
+    set: &ObjectSet,
+    workloads: &Workloads,
+    peers: &PeerAuthentications,
+    config: &MeshConfig,
+) -> Vec<Service> {
+    let mut services = kube_services::services(set, workloads, config);
+    services.extend(entries::services(set, workloads, config));
+    naming::identify(&mut services, peers, config);
+    services
+}
+
+fn by_gateway(virtual_services: &[HeldVirtualService]) -> HashMap<String, Vec<usize>> {
+    let mut by_gateway: HashMap<String, Vec<usize>> = HashMap::new();
+    for (at, virtual_service) in virtual_services.iter().enumerate() {
+        for gateway in &virtual_service.gateways {
+            by_gateway.entry(gateway.clone()).or_default().push(at);
+        }
+    }
+    by_gateway
 }
 
 fn mesh_config(set: &ObjectSet, root_namespace: &str) -> MeshConfig {

@@ -116,8 +116,9 @@ pub struct WorkloadPort {
 /// as if the files had been applied in order; the others come into their own when it goes.
 #[derive(Clone, Debug, Default)]
 pub struct ObjectSet {
-    objects: BTreeMap<Key, Vec<Sourced>>,
-    workloads: BTreeMap<(String, String), Workload>,
+    /// Each kind's by itself, so that copies of the set share those that do not change.
+    objects: BTreeMap<Kind, Arc<BTreeMap<Key, Vec<Sourced>>>>,
+    workloads: Arc<BTreeMap<(String, String), Workload>>,
     /// None: [`ROOT_NAMESPACE`].
     root_namespace: Option<Arc<str>>,
 }
@@ -140,7 +141,8 @@ impl ObjectSet {
 
     /// Inserts an object, in place of the one of the same key and file.
     pub fn insert(&mut self, sourced: Sourced) {
-        let copies = self.objects.entry(sourced.key.clone()).or_default();
+        let of_kind = Arc::make_mut(self.objects.entry(sourced.key.kind).or_default());
+        let copies = of_kind.entry(sourced.key.clone()).or_default();
         match copies.binary_search_by(|copy| copy.file.cmp(&sourced.file)) {
             Ok(at) => copies[at] = sourced,
             Err(at) => copies.insert(at, sourced),
@@ -149,7 +151,8 @@ impl ObjectSet {
 
     /// Removes what a file (empty: the cluster) says of a key; true if it said anything.
     pub fn remove(&mut self, key: &Key, file: &str) -> bool {
-        let MapEntry::Occupied(mut entry) = self.objects.entry(key.clone()) else { return false };
+        let Some(of_kind) = self.objects.get_mut(&key.kind).filter(|it| it.contains_key(key)) else { return false };
+        let MapEntry::Occupied(mut entry) = Arc::make_mut(of_kind).entry(key.clone()) else { return false };
         let copies = entry.get_mut();
         let before = copies.len();
         copies.retain(|copy| &*copy.file != file);
@@ -162,35 +165,37 @@ impl ObjectSet {
 
     /// Removes all that a file says.
     pub fn remove_file(&mut self, file: &str) {
-        self.objects.retain(|_, copies| {
-            copies.retain(|copy| &*copy.file != file);
-            !copies.is_empty()
-        });
+        let says = |it: &BTreeMap<Key, Vec<Sourced>>| it.values().flatten().any(|copy| &*copy.file == file);
+        for of_kind in self.objects.values_mut().filter(|it| says(it)) {
+            Arc::make_mut(of_kind).retain(|_, copies| {
+                copies.retain(|copy| &*copy.file != file);
+                !copies.is_empty()
+            });
+        }
     }
 
     /// The object in force.
     pub fn get(&self, key: &Key) -> Option<&Sourced> {
-        self.objects.get(key)?.last()
+        self.objects.get(&key.kind)?.get(key)?.last()
     }
 
     /// All objects in force, by key.
     pub fn iter(&self) -> impl Iterator<Item = &Sourced> {
-        self.objects.values().filter_map(|copies| copies.last())
+        self.copies().filter_map(|copies| copies.last())
     }
 
     /// The objects in force of one kind, by namespace and name.
     pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Sourced> {
-        let first = Key { kind, namespace: String::new(), name: String::new() };
-        self.objects
-            .range(first..)
-            .take_while(move |(key, _)| key.kind == kind)
-            .filter_map(|(_, copies)| copies.last())
+        self.objects.get(&kind).into_iter().flat_map(|it| it.values()).filter_map(|copies| copies.last())
+    }
+
+    fn copies(&self) -> impl Iterator<Item = &Vec<Sourced>> {
+        self.objects.values().flat_map(|it| it.values())
     }
 
     /// Objects that another file's copy hides, each with the one in force.
     pub fn hidden(&self) -> impl Iterator<Item = (&Sourced, &Sourced)> {
-        self.objects
-            .values()
+        self.copies()
             .filter_map(|copies| copies.split_last())
             .flat_map(|(in_force, hidden)| hidden.iter().map(move |copy| (copy, in_force)))
     }
@@ -205,22 +210,22 @@ impl ObjectSet {
 
     /// Number of objects in force.
     pub fn len(&self) -> usize {
-        self.objects.len()
+        self.objects.values().map(|it| it.len()).sum()
     }
 
     /// No object at all.
     pub fn is_empty(&self) -> bool {
-        self.objects.is_empty()
+        self.len() == 0
     }
 
     /// Inserts a workload, in place of the one of the same namespace and name.
     pub fn insert_workload(&mut self, workload: Workload) {
-        self.workloads.insert((workload.namespace.clone(), workload.name.clone()), workload);
+        Arc::make_mut(&mut self.workloads).insert((workload.namespace.clone(), workload.name.clone()), workload);
     }
 
     /// Removes a workload; true if it was there.
     pub fn remove_workload(&mut self, namespace: &str, name: &str) -> bool {
-        self.workloads.remove(&(namespace.to_owned(), name.to_owned())).is_some()
+        Arc::make_mut(&mut self.workloads).remove(&(namespace.to_owned(), name.to_owned())).is_some()
     }
 
     /// A workload that was inserted.

@@ -4,7 +4,7 @@
 //! A route to something that does not exist is kept and its destination named in [`View::missing`]: the store
 //! keeps the last good version until all that a route needs exists, and a proxy answers 503 until then.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use dromon_core::config::model::{self, Resource};
 
@@ -28,6 +28,7 @@ mod policy;
 mod proxy;
 mod rate_limit;
 mod retry;
+pub mod shared;
 mod sidecar;
 mod tcp;
 #[cfg(test)]
@@ -102,6 +103,12 @@ struct Builder<'a> {
     /// By name; only what is referred to.
     credentials: BTreeMap<String, model::Credential>,
     diagnostics: Vec<Diagnostic>,
+    /// Destinations that need not be built: they are as they were.
+    known: Option<&'a dyn Fn(&str) -> bool>,
+    /// Those of them that are asked for.
+    kept: BTreeSet<String>,
+    /// Addresses of hosts that are in another part of the view.
+    taken: Option<&'a HashSet<String>>,
 }
 
 impl<'a> Builder<'a> {
@@ -116,6 +123,9 @@ impl<'a> Builder<'a> {
             destinations: BTreeMap::new(),
             credentials: BTreeMap::new(),
             diagnostics: Vec::new(),
+            known: None,
+            kept: BTreeSet::new(),
+            taken: None,
         }
     }
 
@@ -124,6 +134,10 @@ impl<'a> Builder<'a> {
         let name = model::destination_name(port, subset, host);
         if let Some(known) = self.destinations.get(&name) {
             return known.is_some();
+        }
+        if self.known.is_some_and(|known| known(&name)) {
+            self.kept.insert(name);
+            return true;
         }
         let found = destination::build(self.mesh, self.identity, host, port, subset);
         let found = found.map(|built| {

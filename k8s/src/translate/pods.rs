@@ -84,7 +84,7 @@ pub(super) fn own(builder: &mut Builder<'_>, sidecar: &SidecarIdentity) {
     let known: BTreeSet<&str> =
         builder.hosts.iter().flat_map(|it| &it.addresses).map(String::as_str).collect();
     let takes_mtls = mesh.workloads.at(&address).is_some_and(|it| it.mtls);
-    if known.contains(address.as_str()) {
+    if known.contains(address.as_str()) || builder.taken.is_some_and(|it| it.contains(&address)) {
         return;
     }
     let mut ports = Vec::new();

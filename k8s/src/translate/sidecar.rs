@@ -28,13 +28,18 @@ const HTTPS_PORT: u16 = 443;
 
 /// Builds the sidecar's part of a view.
 pub(super) fn build(builder: &mut Builder<'_>, sidecar: &SidecarIdentity) {
+    outbound(builder);
+    own(builder, sidecar);
+}
+
+/// What is the sidecar's alone: its listeners, its own address, its limits.
+pub(super) fn own(builder: &mut Builder<'_>, sidecar: &SidecarIdentity) {
     inbound(builder, sidecar);
     if let Some(address) = sidecar.outbound {
         let name = "outbound".to_owned();
         let listener = Listener::new(name, address, address.port(), ListenerKind::Outbound);
         builder.proxy.listeners.push(listener);
     }
-    outbound(builder);
     super::pods::own(builder, sidecar);
     for client in &sidecar.clients {
         let service = builder.mesh.service(&client.host, &builder.identity.namespace);
@@ -120,12 +125,12 @@ fn inbound_pool(builder: &Builder<'_>, service: &Service, port: u16) -> model::C
 }
 
 /// The index, and rules and destinations of all that is in it.
-fn outbound(builder: &mut Builder<'_>) {
+pub(super) fn outbound(builder: &mut Builder<'_>) {
     let rules = Rules::new(builder);
     let egress = Egress::new(builder);
     let (mesh, namespace) = (builder.mesh, builder.identity.namespace.as_str());
     let mut seen = BTreeSet::new();
-    for service in &mesh.services {
+    for service in mesh.services.iter() {
         let is_seen =
             mesh.exact_service(&service.host, namespace).is_some_and(|it| std::ptr::eq(it, service));
         if !is_seen || !egress.shows(&service.namespace, &service.host) {
