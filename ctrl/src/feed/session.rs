@@ -229,7 +229,8 @@ impl Session {
         let only_new = only.is_none();
         let mut removed: Vec<String> = match only {
             Some(names) => {
-                let had = |name: &&str| subscription.sent.get(*name).is_some_and(|version| !version.is_empty());
+                let had =
+                    |name: &&str| subscription.sent.get(*name).is_some_and(|version| !version.is_empty());
                 let gone = names.into_iter().filter(had).filter(|name| view.get(kind, name).is_none());
                 gone.map(str::to_owned).collect()
             }

@@ -194,7 +194,8 @@ impl View {
 
     /// Whether both hold the same resources; versions aside.
     pub fn same_as(&self, other: &View) -> bool {
-        let of = |view: &View, kind| view.all(kind).map(|(name, body)| (name.to_owned(), body.clone())).collect();
+        let of =
+            |view: &View, kind| view.all(kind).map(|(name, body)| (name.to_owned(), body.clone())).collect();
         Kind::ALL.into_iter().all(|kind| {
             let (one, two): (BTreeMap<_, _>, BTreeMap<_, _>) = (of(self, kind), of(other, kind));
             one == two

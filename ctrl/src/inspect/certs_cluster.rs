@@ -95,7 +95,9 @@ async fn authority(client: &Client, cluster: &Cluster) -> anyhow::Result<(Secret
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let found = api.get_opt(CA_SECRET).await.map_err(|error| refused(&error, "get"))?;
     let secret = found.with_context(|| {
-        format!("there is no Secret {CA_SECRET} in {namespace}: is the controller there? (--system-namespace)")
+        format!(
+            "there is no Secret {CA_SECRET} in {namespace}: is the controller there? (--system-namespace)"
+        )
     })?;
     let data = secret.data.clone().unwrap_or_default();
     let state = State::read(&data, UnixTime::now()).with_context(|| format!("the Secret {CA_SECRET}"))?;

@@ -105,9 +105,8 @@ fn patched(class: &Class, mesh: &Mesh, of: &ProxyIdentity, version: u64, moved: 
         return Some(Class { view, checked: version, ..class.clone() });
     }
     let renewed: HashSet<&str> = endpoints.iter().map(|it| it.name()).collect();
-    let known = |name: &str| {
-        !renewed.contains(name) && class.view.get(model::Kind::Destination, name).is_some()
-    };
+    let known =
+        |name: &str| !renewed.contains(name) && class.view.get(model::Kind::Destination, name).is_some();
     let (resources, kept) = shared::shared(mesh, of, &known);
     let view = View::build_on(version, &resources, Some(&class.view), &kept).ok()?;
     let taken = Arc::new(shared::addresses(&resources));

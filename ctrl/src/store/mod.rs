@@ -170,7 +170,8 @@ impl Store {
         self.run_moved = false;
         let rules = changed.remove(&Kind::VirtualService);
         // Which subsets are kept for routes is a matter of destinations.
-        let is_of_endpoints = changed.iter().all(|kind| ENDPOINT_KINDS.contains(kind)) && kept == self.hold.kept();
+        let is_of_endpoints =
+            changed.iter().all(|kind| ENDPOINT_KINDS.contains(kind)) && kept == self.hold.kept();
         let is_of_endpoints = !std::mem::take(&mut self.run_changed) && is_of_endpoints;
         let before = self.mesh.as_deref().filter(|_| is_of_endpoints);
         match before.and_then(|before| mesh.endpoints_since(before)) {
@@ -222,7 +223,8 @@ impl Store {
         let identity = pods::identity(proxy, &mesh)?;
         let class = self.classes.of(&identity, &mesh, self.version, &self.moved)?;
         let previous = self.views.get(proxy);
-        let known = previous.filter(|it| it.version >= self.moved.since && self.classes.is_same(proxy, &identity));
+        let known =
+            previous.filter(|it| it.version >= self.moved.since && self.classes.is_same(proxy, &identity));
         let own = match known {
             Some(previous) => previous.at(self.version),
             None => {

@@ -139,6 +139,8 @@ impl Worker {
     /// Carries out what has come in.
     fn take(&mut self, inputs: impl Iterator<Item = Input>) {
         let mut changed = false;
+        // Something may be wrong that was not, though nothing else is in force.
+        let mut noted = false;
         let mut wanted = Vec::new();
         for input in inputs {
             match input {
@@ -154,6 +156,7 @@ impl Worker {
                     }
                 }
                 Input::Objects(batch) => {
+                    noted |= !batch.changes.is_empty();
                     let found = self.store.apply_objects(batch.changes);
                     self.say(&found);
                     let is_first = batch.whole && !std::mem::replace(&mut self.whole, batch.whole);
@@ -169,6 +172,9 @@ impl Worker {
             self.renew();
         } else if self.whole {
             self.publish(Some(&wanted));
+            if noted {
+                self.setup.overseer.see(Seen::of(&self.store));
+            }
         }
     }
 

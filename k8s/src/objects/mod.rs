@@ -151,7 +151,9 @@ impl ObjectSet {
 
     /// Removes what a file (empty: the cluster) says of a key; true if it said anything.
     pub fn remove(&mut self, key: &Key, file: &str) -> bool {
-        let Some(of_kind) = self.objects.get_mut(&key.kind).filter(|it| it.contains_key(key)) else { return false };
+        let Some(of_kind) = self.objects.get_mut(&key.kind).filter(|it| it.contains_key(key)) else {
+            return false;
+        };
         let MapEntry::Occupied(mut entry) = Arc::make_mut(of_kind).entry(key.clone()) else { return false };
         let copies = entry.get_mut();
         let before = copies.len();
@@ -220,7 +222,8 @@ impl ObjectSet {
 
     /// Inserts a workload, in place of the one of the same namespace and name.
     pub fn insert_workload(&mut self, workload: Workload) {
-        Arc::make_mut(&mut self.workloads).insert((workload.namespace.clone(), workload.name.clone()), workload);
+        Arc::make_mut(&mut self.workloads)
+            .insert((workload.namespace.clone(), workload.name.clone()), workload);
     }
 
     /// Removes a workload; true if it was there.

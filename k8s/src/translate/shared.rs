@@ -24,8 +24,12 @@ pub fn selecting_labels(mesh: &Mesh) -> BTreeSet<String> {
         let of_http = |it: &HttpMatch| it.source_labels.keys().cloned().collect::<Vec<_>>();
         names.extend(it.http.iter().flat_map(|it| it.route.matches.iter().flat_map(of_http)));
         let spec = &it.held.rule.spec;
-        names.extend(spec.tcp.iter().flat_map(|it| &it.matches).flat_map(|it| it.source_labels.keys().cloned()));
-        names.extend(spec.tls.iter().flat_map(|it| &it.matches).flat_map(|it| it.source_labels.keys().cloned()));
+        names.extend(
+            spec.tcp.iter().flat_map(|it| &it.matches).flat_map(|it| it.source_labels.keys().cloned()),
+        );
+        names.extend(
+            spec.tls.iter().flat_map(|it| &it.matches).flat_map(|it| it.source_labels.keys().cloned()),
+        );
     }
     names
 }
@@ -50,7 +54,11 @@ pub fn class_of(identity: &ProxyIdentity, selecting: &BTreeSet<String>) -> Optio
 
 /// What a class of sidecars sees of the mesh. Destinations that are `known` are taken as built: their names are the second
 /// part of the answer, in place of their content.
-pub fn shared(mesh: &Mesh, class: &ProxyIdentity, known: &dyn Fn(&str) -> bool) -> (Vec<Resource>, BTreeSet<String>) {
+pub fn shared(
+    mesh: &Mesh,
+    class: &ProxyIdentity,
+    known: &dyn Fn(&str) -> bool,
+) -> (Vec<Resource>, BTreeSet<String>) {
     let mut builder = Builder::new(mesh, class);
     builder.known = Some(known);
     sidecar::outbound(&mut builder);

@@ -90,7 +90,7 @@ pub async fn follow<T: Send>(
         failed: BTreeSet::new(),
         settled: None,
     };
-    let mut troubles = Troubles::new(format!("the metadata of {}", resource.full_name()), log);
+    let mut troubles = Troubles::new(resource.full_name(), log);
     loop {
         let mut news = Vec::new();
         tokio::select! {

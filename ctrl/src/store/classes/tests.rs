@@ -41,7 +41,8 @@ fn pod(name: &str, app: &str, ip: &str) -> Value {
 }
 
 fn slice(service: &str, ips: &[&str]) -> Value {
-    let endpoints: Vec<Value> = ips.iter().map(|ip| json!({"addresses": [ip], "conditions": {"ready": true}})).collect();
+    let endpoints: Vec<Value> =
+        ips.iter().map(|ip| json!({"addresses": [ip], "conditions": {"ready": true}})).collect();
     json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
         "metadata": {
@@ -122,7 +123,9 @@ impl Proxy {
         }
         let wanted: BTreeMap<(Kind, String), String> = Kind::ALL
             .into_iter()
-            .flat_map(|kind| view.all(kind).map(move |(name, it)| ((kind, name.to_owned()), it.version.clone())))
+            .flat_map(|kind| {
+                view.all(kind).map(move |(name, it)| ((kind, name.to_owned()), it.version.clone()))
+            })
             .collect();
         assert_eq!(self.has, wanted);
         count
