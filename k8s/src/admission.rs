@@ -40,6 +40,10 @@ impl Verdict {
     }
 }
 
+/// Objects up to which a review looks across them. What depends on others is looked for in the whole set, for every write: in a
+/// larger mesh that would hold up the controller, and an object's status tells the same a moment later.
+pub const OBJECTS_MAX: usize = 2_000;
+
 /// Reviews an object as an API server sends it. `others` are the objects in force, an earlier version of it included.
 pub fn review(object: Value, others: &ObjectSet) -> Verdict {
     let parsed = parse::json(object);
@@ -51,7 +55,7 @@ pub fn review(object: Value, others: &ObjectSet) -> Verdict {
             Severity::Info => {}
         }
     }
-    if !verdict.errors.is_empty() || parsed.objects.is_empty() {
+    if !verdict.errors.is_empty() || parsed.objects.is_empty() || others.len() > OBJECTS_MAX {
         return verdict;
     }
     let mut set = others.clone();

@@ -144,6 +144,9 @@ fn shares(destinations: &[WeightedDestination]) -> String {
     let total: u64 = destinations.iter().map(|it| u64::from(it.weight)).sum();
     let share = |it: &WeightedDestination| {
         let mut out = it.host.clone();
+        if let Some(status) = it.refuse {
+            out = format!("{status} from here ({out})");
+        }
         // Writing to a string cannot fail.
         if let Some(port) = it.port {
             let _ = write!(out, ":{port}");

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use dromon_k8s::api::{self, Kind, Object, process};
+use dromon_k8s::mesh::Mesh;
 use dromon_k8s::objects::ObjectSet;
+use dromon_k8s::translate::{GatewayIdentity, GatewaySelection, ProxyIdentity, ProxyRole, gateway_ports};
 
 use super::address::Pair;
 use super::part::{Question, Readiness, Restart};
@@ -98,6 +100,7 @@ impl Plan {
             let notes = rule.meta.annotations.as_ref().and_then(|annotations| annotations.get(NOTES));
             plan.notes.extend(notes.cloned());
         }
+        plan.listeners(set);
         for sourced in set.of_kind(Kind::Service) {
             let Object::Service(service) = &sourced.object else { continue };
             let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_ref());
@@ -110,6 +113,28 @@ impl Plan {
         }
         plan.services.sort();
         plan
+    }
+
+    /// The ports of Gateway API's listeners and of Ingresses, as far as they are served: which, the translator says.
+    fn listeners(&mut self, set: &ObjectSet) {
+        let mut notes =
+            set.of_kind(Kind::KubeGateway).map(|it| it.object.meta().annotations.as_ref()).peekable();
+        if notes.peek().is_none() && set.of_kind(Kind::Ingress).next().is_none() {
+            return;
+        }
+        self.notes.extend(notes.flatten().filter_map(|annotations| annotations.get(NOTES)).cloned());
+        let selection = GatewaySelection::Every;
+        let gateway = ProxyIdentity {
+            name: String::new(),
+            namespace: String::new(),
+            owner: String::new(),
+            labels: BTreeMap::new(),
+            service_account: String::new(),
+            role: ProxyRole::Gateway(GatewayIdentity { selection, ports: BTreeMap::new() }),
+        };
+        for port in gateway_ports(&Mesh::new(set), &gateway, selection) {
+            self.gateway_ports.entry(port.number).or_default().extend(port.origins);
+        }
     }
 }
 

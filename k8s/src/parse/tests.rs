@@ -246,6 +246,10 @@ fn every_field_of_every_kind_is_known() {
         "Sidecar spec.ingress",
         "Telemetry spec.tracing",
         "Telemetry spec.accessLogging[0].filter",
+        "Gateway spec.allowedListeners",
+        "Gateway spec.infrastructure.labels",
+        "HTTPRoute spec.rules[0].sessionPersistence",
+        "BackendTLSPolicy spec.options",
     ] {
         assert!(fields.contains(&field.to_owned()), "{field} is not among {fields:#?}");
     }
