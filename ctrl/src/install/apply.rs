@@ -126,9 +126,18 @@ pub(super) async fn installed(cluster: &Cluster) -> anyhow::Result<Vec<Id>> {
     Ok(found)
 }
 
-/// Whether nothing changed: an apply that changes nothing leaves the version as it is.
+/// Whether nothing changed, but for what the API server keeps account of itself.
 fn is_same(before: &Value, after: &Value) -> bool {
-    before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]
+    let bare = |object: &Value| {
+        let mut object = object.clone();
+        for field in ["managedFields", "resourceVersion", "generation"] {
+            object["metadata"][field] = Value::Null;
+        }
+        // Others write it meanwhile.
+        object["status"] = Value::Null;
+        object
+    };
+    bare(before) == bare(after)
 }
 
 fn is_established(crd: &Value) -> bool {
