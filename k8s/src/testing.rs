@@ -57,6 +57,7 @@ pub fn sidecar(labels: &[(&str, &str)]) -> ProxyIdentity {
             application: "127.78.0.9".parse().expect("an address"),
             ports: Vec::new(),
             outbound: None,
+            captured: Vec::new(),
             clients: Vec::<ServiceListener>::new(),
         }),
     }

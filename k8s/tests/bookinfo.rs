@@ -81,6 +81,7 @@ fn sidecar(set: &ObjectSet, name: &str) -> ProxyIdentity {
             application,
             ports: workload.ports.clone(),
             outbound: Some(SocketAddr::new(workload.address, 15001)),
+            captured: Vec::new(),
             clients: vec![ServiceListener {
                 host: "ratings.default.svc.cluster.local".to_owned(),
                 port: 9080,

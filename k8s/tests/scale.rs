@@ -110,6 +110,7 @@ fn a_thousand_services() {
         application: localhost,
         ports: Vec::new(),
         outbound: None,
+        captured: Vec::new(),
         clients: Vec::new(),
     }));
     let (sidecar_time, view) = shortest(|| translate(&mesh, &sidecar));

@@ -9,6 +9,7 @@ pub mod http;
 pub mod kube;
 pub mod load;
 pub mod mesh;
+pub mod netns;
 pub mod origin;
 pub mod process;
 pub mod proxy;

@@ -221,6 +221,9 @@ pub struct Destination {
     pub shares: Shares,
     /// What `model.tls` names, where it is here.
     pub credential: Option<Arc<model::Credential>>,
+    /// The application behind captured ports: a connection goes to the address that it was for, and comes from
+    /// [`crate::capture::to_application`], by which netfilter knows not to capture it again.
+    pub captured: bool,
     /// The object that the endpoints come from.
     pub(crate) source: Option<Arc<model::Endpoints>>,
     /// DNS has a say in its endpoints.
@@ -235,7 +238,16 @@ impl Destination {
         state: Arc<DestinationState>,
     ) -> Destination {
         let shares = Shares::new(&endpoints);
-        Destination { model, endpoints, state, shares, credential: None, source: None, by_name: false }
+        Destination {
+            model,
+            endpoints,
+            state,
+            shares,
+            credential: None,
+            captured: false,
+            source: None,
+            by_name: false,
+        }
     }
 }
 

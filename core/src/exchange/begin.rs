@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::state::Phase;
 use super::{Arrival, Exchange, Local, RequestView, Step, Target, TcpArrival};
-use crate::config::model::{Balancer, Discovery, FaultRule, Kind, ListenerKind};
+use crate::config::model::{Balancer, Discovery, FaultRule, Kind};
 use crate::config::table::{Destination, Table};
 use crate::fault::Reason;
 use crate::limit::{Refused, Source, Taken};
@@ -89,7 +89,10 @@ impl Exchange {
             RoutedTcp::Route(route) => match route.choose(table, rng) {
                 Some(Lookup::Here(destination)) => {
                     exchange.destination = Some(Arc::clone(destination));
-                    exchange.onward = onward(destination, original_destination, b"");
+                    exchange.onward = match destination.captured {
+                        true => original_destination.map(Target::Address),
+                        false => onward(destination, original_destination, b""),
+                    };
                     exchange.attempt(now, rng)
                 }
                 Some(Lookup::NotLoaded(name)) => exchange.fetch(Kind::Destination, name, now),
@@ -127,7 +130,7 @@ impl Exchange {
         let Asked { arrival, request, path } = asked;
         let rule = route.rule;
         let listener = table.listeners.get(arrival.listener);
-        self.inbound = listener.is_some_and(|it| matches!(it.model.kind, ListenerKind::Inbound { .. }));
+        self.inbound = listener.is_some_and(|it| it.inbound.is_some());
         self.rule = Some(Arc::clone(rule));
         if let Some(timeout_ms) = rule.timeout_ms {
             self.finish_by = self.finish_by.min(arrival.arrived.plus_millis(timeout_ms));
@@ -179,7 +182,11 @@ impl Exchange {
             (_, Some((Lookup::Here(destination), ops))) => {
                 self.destination = Some(Arc::clone(destination));
                 self.choice = ops.map_or(0, |ops| place_of(ops, &route.rule.action));
-                self.onward = onward(destination, captured(arrival), request.authority());
+                // Where a captured request for the application goes is not the client's to say.
+                self.onward = match destination.captured {
+                    true => arrival.original_destination.map(Target::Address),
+                    false => onward(destination, captured(arrival), request.authority()),
+                };
                 None
             }
             (_, Some((Lookup::Absent(name) | Lookup::NotLoaded(name), _))) => {

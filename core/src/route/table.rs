@@ -215,6 +215,7 @@ impl Table {
         let Some(listener) = self.listeners.get(arrival.listener) else { return Routed::UnknownHost };
         match &listener.model.kind {
             ListenerKind::Inbound { service, .. } => self.route_inbound(listener, service.as_ref()),
+            ListenerKind::InboundCapture { .. } => self.route_inbound(listener, None),
             ListenerKind::Outbound => self.route_outbound(arrival, request, path),
             ListenerKind::Service { host, port, .. } => match self.parts.hosts.by_name(host) {
                 Some(entry) => self.route_host(entry, *port, request, path).unwrap_or(Routed::UnknownHost),
@@ -383,6 +384,16 @@ impl Table {
                 }),
                 None => RoutedTcp::UnknownHost,
             },
+            ListenerKind::InboundCapture { .. } => match &listener.inbound {
+                Some(destination) => RoutedTcp::Route(TcpRoute {
+                    rule: None,
+                    host: "",
+                    port: stream.original_destination.map_or(listener.model.logical_port, |it| it.port()),
+                    sealed: false,
+                    target: Fixed::Here(destination),
+                }),
+                None => RoutedTcp::UnknownHost,
+            },
             ListenerKind::Outbound | ListenerKind::Service { .. } => {
                 match self.known_stream(listener, stream) {
                     Known::Host(entry, port) => self.route_tcp_host(entry, port, stream),
@@ -456,6 +467,7 @@ impl Table {
             ListenerKind::Inbound { protocol, .. } | ListenerKind::Service { protocol, .. } => *protocol,
             ListenerKind::GatewayHttp => Protocol::Http,
             ListenerKind::GatewayTcp => Protocol::Tcp,
+            ListenerKind::InboundCapture { .. } => Protocol::Auto,
             ListenerKind::Outbound => {
                 match (original_destination, self.known(listener, original_destination)) {
                     // Not captured: an explicit proxy's client, which speaks HTTP.

@@ -78,6 +78,7 @@ fn sidecar(name: &str, namespace: &str, local: &Local) -> Option<ProxyIdentity> 
             application: IpAddr::V4(told.application),
             ports: ports(told),
             outbound: Some(SocketAddr::new(address, OUTBOUND_PORT)),
+            captured: Vec::new(),
             clients: clients.collect(),
         }),
     })

@@ -43,6 +43,9 @@ pub struct SidecarIdentity {
     pub ports: Vec<WorkloadPort>,
     /// Where the application's outbound traffic comes in; none: no such listener.
     pub outbound: Option<SocketAddr>,
+    /// The workload's own addresses whose connections netfilter brings to the sidecar ([`dromon_core::capture`]): no inbound
+    /// port is opened then, but the two that capture leads to. Empty: nothing is captured.
+    pub captured: Vec<IpAddr>,
     /// Ports of services for clients that need an address of their own for each.
     pub clients: Vec<ServiceListener>,
 }

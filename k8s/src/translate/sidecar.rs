@@ -1,8 +1,9 @@
 //! A sidecar's listeners, its index of hosts, and their rules.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use dromon_core::capture::{Family, INBOUND_PORT, OUTBOUND_PORT};
 use dromon_core::config::model::{
     self, Host, HostPort, HttpAction, HttpRule, Listener, ListenerKind, Protocol, TcpMatch, TcpRule, TlsRule,
     VirtualHost, WeightedDestination,
@@ -40,6 +41,7 @@ pub(super) fn own(builder: &mut Builder<'_>, sidecar: &SidecarIdentity) {
         let listener = Listener::new(name, address, address.port(), ListenerKind::Outbound);
         builder.proxy.listeners.push(listener);
     }
+    captured(builder, sidecar);
     super::pods::own(builder, sidecar);
     for client in &sidecar.clients {
         let service = builder.mesh.service(&client.host, &builder.identity.namespace);
@@ -99,7 +101,30 @@ fn inbound(builder: &mut Builder<'_>, sidecar: &SidecarIdentity) {
         };
         let address = SocketAddr::new(sidecar.address, number);
         let listener = Listener::new(format!("inbound/{number}"), address, number, kind);
-        builder.proxy.listeners.push(Listener { mtls_origin: decision.origin, ..listener });
+        let captured = !sidecar.captured.is_empty();
+        builder.proxy.listeners.push(Listener { mtls_origin: decision.origin, captured, ..listener });
+    }
+}
+
+/// The listeners that capture leads to. Outbound connections come over loopback, and nobody else is to use that one.
+fn captured(builder: &mut Builder<'_>, sidecar: &SidecarIdentity) {
+    let identity = builder.identity;
+    // Port 0 is nobody's: what holds for the workload as a whole.
+    let decision = builder.mesh.peer_authentications.of(&identity.namespace, &identity.labels, 0);
+    let families: BTreeSet<Family> = sidecar.captured.iter().map(|address| Family::of(*address)).collect();
+    for family in families {
+        let (any, loopback, suffix): (IpAddr, IpAddr, _) = match family {
+            Family::V4 => (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::LOCALHOST.into(), ""),
+            Family::V6 => (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::LOCALHOST.into(), "-ipv6"),
+        };
+        let kind = ListenerKind::InboundCapture { mtls: decision.mode };
+        let address = SocketAddr::new(any, INBOUND_PORT);
+        let inbound = Listener::new(format!("inbound{suffix}"), address, INBOUND_PORT, kind);
+        let address = SocketAddr::new(loopback, OUTBOUND_PORT);
+        let outbound =
+            Listener::new(format!("outbound{suffix}"), address, OUTBOUND_PORT, ListenerKind::Outbound);
+        let inbound = Listener { mtls_origin: decision.origin.clone(), ..inbound };
+        builder.proxy.listeners.extend([inbound, outbound]);
     }
 }
 

@@ -177,7 +177,7 @@ fn log(client: &Client, work: &Work, exchange: Option<&Exchange>, rule: Option<R
         upstream_cluster: destination.map_or("", |destination| destination.model.name.as_str()),
         upstream_failure: &upstream_failure,
         server_name: client.stream.sni().unwrap_or_default(),
-        downstream_local: client.stream.socket().local_address().ok(),
+        downstream_local: client.original.or_else(|| client.stream.socket().local_address().ok()),
         downstream_remote: Some(client.peer),
         route_name: exchange.map_or("", Exchange::route_name),
         attempts: exchange.map_or(0, Exchange::attempts),

@@ -47,11 +47,11 @@ impl Asked {
         Asked {
             proxy_protocol: model.proxy_protocol,
             mtls: match model.kind {
-                ListenerKind::Inbound { mtls, .. } => Some(mtls),
+                ListenerKind::Inbound { mtls, .. } | ListenerKind::InboundCapture { mtls } => Some(mtls),
                 _ => None,
             },
             server_tls: !listener.tls.is_empty(),
-            server_name: declared == Protocol::Tls && !matches!(model.kind, ListenerKind::Inbound { .. }),
+            server_name: declared == Protocol::Tls && listener.inbound.is_none(),
         }
     }
 
@@ -119,7 +119,8 @@ fn tell(shard: &Shard, listener: &ListenerHandle, peer: SocketAddr, failure: &Fa
     tell_as(shard, listener, peer, failure.reason.name(), failure.detail.clone());
 }
 
-fn tell_as(shard: &Shard, listener: &ListenerHandle, peer: SocketAddr, reason: &'static str, detail: String) {
+/// Tells of it by a reason of its own.
+pub(super) fn tell_as(shard: &Shard, listener: &ListenerHandle, peer: SocketAddr, reason: &'static str, detail: String) {
     let at = (*listener.name).into();
     let failed = HandshakeFailed { side: Side::Downstream, peer, at, reason, detail };
     // A steward that is behind counts it not at all.

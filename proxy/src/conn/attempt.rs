@@ -1,6 +1,6 @@
 //! One try of a request: a connection, the head, the body beside the answer.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 
 use dromon_core::config::table::Table;
@@ -236,17 +236,16 @@ fn client_addresses<'a>(client: &'a Client, exchange: &Exchange) -> Option<&'a A
 
 /// An address outside the index, unless it is this proxy's own: a request sent there would come back for ever.
 fn onward(client: &Client, address: SocketAddr) -> Result<SocketAddr, Reason> {
+    let local = client.stream.socket().local_address().ok();
+    let within = |ip: IpAddr| ip.is_loopback() || local.is_some_and(|local| local.ip() == ip);
     let own = |table: &Table| {
-        table.proxy.listeners.iter().any(|listener| {
+        table.proxy.listeners.iter().filter(|listener| !listener.captured).any(|listener| {
             let bound = listener.address;
-            let here =
-                bound.ip() == address.ip() || (bound.ip().is_unspecified() && address.ip().is_loopback());
+            let here = bound.ip() == address.ip() || (bound.ip().is_unspecified() && within(address.ip()));
             bound.port() == address.port() && here
         })
     };
-    match client.shard.table().is_some_and(|table| own(&table))
-        || client.stream.socket().local_address().ok() == Some(address)
-    {
+    match client.shard.table().is_some_and(|table| own(&table)) || local == Some(address) {
         true => Err(Reason::Loop),
         false => Ok(address),
     }

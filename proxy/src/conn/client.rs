@@ -30,13 +30,20 @@ pub(super) struct Port {
     pub(super) inbound: bool,
     /// Requests come from outside the mesh.
     pub(super) gateway: bool,
+    /// Requests for the application come by REDIRECT.
+    pub(super) captured: bool,
 }
 
 /// Where a client was connecting to, if a REDIRECT brought it to a port that asks.
 pub(super) fn original_destination(socket: &Socket, port: Port) -> Option<SocketAddr> {
+    if port.outbound || port.captured { redirected_from(socket) } else { None }
+}
+
+/// Where a client was connecting to, if a REDIRECT brought it here.
+pub(super) fn redirected_from(socket: &Socket) -> Option<SocketAddr> {
     // Without a REDIRECT some kernels answer with the address that was really connected to.
     let redirected = |address: &SocketAddr| Some(*address) != socket.local_address().ok();
-    if port.outbound { socket.original_destination().filter(redirected) } else { None }
+    socket.original_destination().filter(redirected)
 }
 
 /// One client connection.

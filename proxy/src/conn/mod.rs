@@ -6,6 +6,7 @@ mod answer;
 mod attempt;
 mod body;
 mod bridge;
+mod captured;
 mod client;
 mod fetch;
 mod framing;
@@ -36,6 +37,7 @@ pub async fn serve(shard: Rc<Shard>, listener: Rc<ListenerHandle>, socket: Socke
     let held = shard.clone();
     let _open = held.gauges.downstream_connections_active.hold();
     let _load = Leaving(&held);
+    let Some(listener) = captured::listener(&shard, listener, &socket, peer) else { return };
     let Some((asked, declared, port)) = terms(&shard, &listener, &socket) else { return };
     let client = if asked.nothing() && declared == Protocol::Http {
         Client::new(shard, listener, socket.into(), peer, port)
@@ -81,8 +83,9 @@ fn terms(shard: &Shard, listener: &ListenerHandle, socket: &Socket) -> Option<(A
     let gateway = matches!(kind, ListenerKind::GatewayHttp | ListenerKind::GatewayTcp);
     let port = Port {
         outbound: matches!(kind, ListenerKind::Outbound),
-        inbound: matches!(kind, ListenerKind::Inbound { .. }),
+        inbound: matches!(kind, ListenerKind::Inbound { .. } | ListenerKind::InboundCapture { .. }),
         gateway,
+        captured: listener.inbound.as_ref().is_some_and(|application| application.captured),
     };
     let declared = match table.protocol(index, client::original_destination(socket, port)) {
         // Of either version: the first bytes tell which.

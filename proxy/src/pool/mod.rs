@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dromon_core::balance::{ConnectionToken, DestinationState, Overflow, PendingToken};
+use dromon_core::capture::{Family, to_application};
 use dromon_core::config::model::ConnectionPool;
 use dromon_core::config::table::Destination;
 use dromon_core::exchange::Speak;
@@ -334,7 +335,9 @@ impl Pools {
         queue: Option<Rc<Queue>>,
     ) -> Result<Box<Upstream>, Reason> {
         let connect_by = shard.now().plus_millis(wanted.connect_ms).min(wanted.wait_until);
-        let connecting = shard.local_hops.connect(wanted.address, shard.nonblocking);
+        let captured = wanted.destination.is_some_and(|destination| destination.captured);
+        let from = captured.then(|| to_application(Family::of(wanted.address.ip())));
+        let connecting = shard.local_hops.connect(wanted.address, from, shard.nonblocking);
         let made = within(connect_by, connecting).await;
         let reason = match made {
             Ok(Ok(socket)) => {

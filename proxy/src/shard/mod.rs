@@ -5,6 +5,7 @@
 
 mod accept;
 mod buffers;
+mod captured;
 mod control;
 pub mod flows;
 mod handover;

@@ -10,6 +10,7 @@ use dromon_core::rng::Rng;
 use dromon_core::time::Tick;
 
 use super::buffers::Buffers;
+use super::captured::Captured;
 use super::handover::Siblings;
 use super::names::Names;
 use super::notify::{Notify, Roster};
@@ -55,6 +56,8 @@ pub struct Shard {
     pub h2_workers: Workers,
     /// Names outside the index.
     pub names: Names,
+    /// Listeners that netfilter brings connections for.
+    pub captured: Captured,
     /// A new table came into force.
     pub table_changed: Notify,
     /// Connections that a drain is to wake.
@@ -94,6 +97,7 @@ impl Shard {
             works: SpareWork::default(),
             h2_workers: Workers::default(),
             names: Names::default(),
+            captured: Captured::default(),
             table_changed: Notify::default(),
             roster: Roster::default(),
             tls_clients: tls::Clients::default(),

@@ -8,12 +8,12 @@
 
 use std::ffi::c_void;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 
 use monoio::net::TcpStream;
 
-use super::listen::{encode, open};
+use super::listen::{encode, open, set};
 use super::socket::Socket;
 
 /// Kernels' longest name of an algorithm (`TCP_CA_NAME_MAX`).
@@ -43,8 +43,21 @@ impl LocalHops {
         }
     }
 
-    /// Connects, unpaced where that is local. `nonblocking`: as the shard wants its sockets.
-    pub async fn connect(self, address: SocketAddr, nonblocking: bool) -> io::Result<Socket> {
+    /// Connects, unpaced where that is local; `from` an address of this machine, to another of them. `nonblocking`: as the
+    /// shard wants its sockets.
+    pub async fn connect(
+        self,
+        address: SocketAddr,
+        from: Option<IpAddr>,
+        nonblocking: bool,
+    ) -> io::Result<Socket> {
+        if let Some(from) = from {
+            let stream = begin(address, Some(from), self.paced)?;
+            stream.set_nonblocking(nonblocking)?;
+            let socket = Socket::new(TcpStream::from_std(stream)?);
+            socket.connected().await?;
+            return Ok(socket);
+        }
         if self.concerns(address)
             && let Some(stream) = connect_unpaced(address)?
         {
@@ -61,18 +74,7 @@ impl LocalHops {
 
 /// Connects without waiting, as loopback does unless the listener's queue is full; none where it would wait.
 fn connect_unpaced(address: SocketAddr) -> io::Result<Option<std::net::TcpStream>> {
-    let stream = open(address, libc::SOCK_NONBLOCK)?;
-    // Refused, it works as well, only dearer.
-    let _ = choose(&stream, UNPACED);
-    let (storage, length) = encode(address);
-    // SAFETY: pointer and length describe the address built above.
-    if unsafe { libc::connect(stream.as_raw_fd(), (&raw const storage).cast(), length) } != 0 {
-        let error = io::Error::last_os_error();
-        if error.raw_os_error() != Some(libc::EINPROGRESS) {
-            return Err(error);
-        }
-    }
-    let stream = std::net::TcpStream::from(stream);
+    let stream = begin(address, None, true)?;
     let mut poll = libc::pollfd { fd: stream.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
     // SAFETY: one live pollfd, as the count says; a timeout of 0 does not block.
     if unsafe { libc::poll(&raw mut poll, 1, 0) } <= 0 {
@@ -82,6 +84,34 @@ fn connect_unpaced(address: SocketAddr) -> io::Result<Option<std::net::TcpStream
         Some(error) => Err(error),
         None => Ok(Some(stream)),
     }
+}
+
+/// Begins to connect, without waiting.
+fn begin(address: SocketAddr, from: Option<IpAddr>, unpaced: bool) -> io::Result<std::net::TcpStream> {
+    let stream = open(address, libc::SOCK_NONBLOCK)?;
+    if unpaced {
+        // Refused, it works as well, only dearer.
+        let _ = choose(&stream, UNPACED);
+    }
+    if let Some(from) = from {
+        // The port is chosen with the peer known, or as many connections as there are ports would be all that can be made;
+        // refused, that is how many there are.
+        let _ = set(&stream, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1);
+        let (storage, length) = encode(SocketAddr::new(from, 0));
+        // SAFETY: pointer and length describe the address built above.
+        if unsafe { libc::bind(stream.as_raw_fd(), (&raw const storage).cast(), length) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    let (storage, length) = encode(address);
+    // SAFETY: pointer and length describe the address built above.
+    if unsafe { libc::connect(stream.as_raw_fd(), (&raw const storage).cast(), length) } != 0 {
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() != Some(libc::EINPROGRESS) {
+            return Err(error);
+        }
+    }
+    Ok(std::net::TcpStream::from(stream))
 }
 
 fn default_algorithm() -> Option<Vec<u8>> {

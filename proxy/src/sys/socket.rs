@@ -124,6 +124,31 @@ impl Socket {
         self.stream().writable(false).await
     }
 
+    /// Waits until a connection that has been begun is made.
+    ///
+    /// # Errors
+    /// It was refused, or cannot be made.
+    pub async fn connected(&self) -> io::Result<()> {
+        self.writable().await?;
+        let mut error: libc::c_int = 0;
+        let mut length = size_of::<libc::c_int>() as libc::socklen_t;
+        // SAFETY: pointer and length describe `error`, which outlives the call.
+        let result = unsafe {
+            libc::getsockopt(
+                self.raw(),
+                libc::SOL_SOCKET,
+                libc::SO_ERROR,
+                (&raw mut error).cast(),
+                &raw mut length,
+            )
+        };
+        match (result, error) {
+            (0, 0) => Ok(()),
+            (0, error) => Err(io::Error::from_raw_os_error(error)),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
     /// Says that no more will be written.
     pub fn shutdown_write(&self) {
         // SAFETY: plain system call on an owned descriptor. A failure means that the peer is gone already.

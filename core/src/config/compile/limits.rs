@@ -106,7 +106,7 @@ impl LimitSet {
     /// Limits on what arrives at a listener.
     pub(super) fn arriving(&self, listener: &model::Listener) -> Vec<Arc<CompiledLimit>> {
         self.of_scope(|scope| match (&listener.kind, scope) {
-            (ListenerKind::Inbound { .. }, LimitScope::Inbound) => true,
+            (ListenerKind::Inbound { .. } | ListenerKind::InboundCapture { .. }, LimitScope::Inbound) => true,
             (ListenerKind::Inbound { service, .. }, LimitScope::InboundService { host }) => {
                 service.as_ref().is_some_and(|service| service.host == *host)
             }

@@ -96,21 +96,24 @@ fn own_rules<'a>(
     .collect()
 }
 
-/// The application behind an inbound listener, as a destination of one endpoint. Its state outlives a change of the
+/// The application behind an inbound listener, as a destination of one endpoint, or of none where it is whatever a captured
+/// connection was for. Its state outlives a change of the
 /// listener while the target stays.
 fn inbound(listener: &model::Listener, old: Option<Arc<ListenerTable>>) -> Option<Arc<Destination>> {
-    let ListenerKind::Inbound { protocol, target, service, pool, mtls: _ } = &listener.kind else {
-        return None;
+    let name = format!("inbound|{}||", listener.logical_port);
+    let (model, target) = match &listener.kind {
+        ListenerKind::Inbound { protocol, target, service, pool, mtls: _ } => {
+            let (service, pool) = (service.clone().unwrap_or_default(), pool.clone());
+            (model::Destination { service, protocol: *protocol, pool, ..Default::default() }, Some(target))
+        }
+        ListenerKind::InboundCapture { .. } => (model::Destination::default(), None),
+        _ => return None,
     };
-    let model = model::Destination {
-        name: format!("inbound|{}||", listener.logical_port),
-        service: service.clone().unwrap_or_default(),
-        protocol: *protocol,
-        pool: pool.clone(),
-        ..model::Destination::default()
-    };
-    let endpoint = model::Endpoint::new(target.ip().to_string(), target.port());
-    let endpoints = model::Endpoints { name: model.name.clone(), endpoints: vec![endpoint] };
+    let endpoint = target.map(|it| model::Endpoint::new(it.ip().to_string(), it.port()));
+    let endpoints = model::Endpoints { name: name.clone(), endpoints: endpoint.into_iter().collect() };
     let old = old.as_ref().and_then(|old| old.inbound.as_deref());
-    Some(Arc::new(destinations::join(Arc::new(model), Some(&endpoints), &Default::default(), old)))
+    let model = Arc::new(model::Destination { name, ..model });
+    let mut joined = destinations::join(model, Some(&endpoints), &Default::default(), old);
+    joined.captured = listener.captured || matches!(listener.kind, ListenerKind::InboundCapture { .. });
+    Some(Arc::new(joined))
 }

@@ -7,7 +7,7 @@ use crate::route::host::split_authority;
 /// What a listener takes; none for one of which there is nothing to say.
 pub(super) fn of_listener(listener: &ListenerTable, authority: &[u8]) -> Option<String> {
     let text = match &listener.model.kind {
-        ListenerKind::Inbound { mtls, .. } => {
+        ListenerKind::Inbound { mtls, .. } | ListenerKind::InboundCapture { mtls } => {
             let takes = match mtls {
                 MtlsMode::Strict => "takes mutual TLS only (STRICT)",
                 MtlsMode::Permissive => "takes mutual TLS and plaintext (PERMISSIVE)",
@@ -89,7 +89,7 @@ fn because(text: String, origin: &str) -> String {
 /// A listener's TLS settings for a list of rules in force: one line each.
 pub fn lines(listener: &model::Listener) -> Vec<String> {
     let mut lines = Vec::new();
-    if let ListenerKind::Inbound { mtls, .. } = &listener.kind {
+    if let ListenerKind::Inbound { mtls, .. } | ListenerKind::InboundCapture { mtls } = &listener.kind {
         lines.push(because(format!("mutual TLS: {mtls:?}"), &listener.mtls_origin));
     }
     for server in &listener.tls {

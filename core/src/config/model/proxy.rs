@@ -124,6 +124,9 @@ pub struct Listener {
     /// The object and field that say what an inbound listener takes; empty: nobody does. For people.
     #[serde(default)]
     pub mtls_origin: String,
+    /// Nobody opens `address`: netfilter brings its connections to a listener of [`ListenerKind::InboundCapture`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub captured: bool,
 }
 
 impl Listener {
@@ -142,6 +145,7 @@ impl Listener {
             tls: Vec::new(),
             proxy_protocol: false,
             mtls_origin: String::new(),
+            captured: false,
         }
     }
 }
@@ -163,6 +167,13 @@ pub enum ListenerKind {
         #[serde(default)]
         pool: ConnectionPool,
         /// What it takes from clients.
+        #[serde(default)]
+        mtls: MtlsMode,
+    },
+    /// Where netfilter brings whatever arrives for the workload ([`crate::capture`]): to the [`ListenerKind::Inbound`] of the
+    /// port that it was for, or else to that port of the application as it is.
+    InboundCapture {
+        /// What is taken from clients of ports that have no listener of their own.
         #[serde(default)]
         mtls: MtlsMode,
     },

@@ -365,6 +365,6 @@ fn is_taken<T>(opened: &std::io::Result<T>) -> bool {
 
 /// Where a table's listeners listen.
 fn places(table: &Table) -> Vec<Place> {
-    let listeners = table.proxy.listeners.iter();
+    let listeners = table.proxy.listeners.iter().filter(|it| !it.captured);
     listeners.map(|it| Place { name: it.name.as_str().into(), address: it.address }).collect()
 }

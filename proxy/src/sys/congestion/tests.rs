@@ -21,7 +21,7 @@ fn both_ends_of_a_local_connection_are_unpaced_only_where_the_default_paces() {
             hops.listen(&listener, address);
             listener.set_nonblocking(true).expect("nonblocking");
             let listener = TcpListener::from_std(listener).expect("adopt");
-            let near = hops.connect(address, true).await.expect("connect");
+            let near = hops.connect(address, None, true).await.expect("connect");
             let (far, _) = listener.accept().await.expect("accept");
             let wanted = if paced { UNPACED } else { &default };
             assert_eq!(algorithm(&near).as_deref(), Some(wanted));
@@ -37,7 +37,7 @@ fn a_closed_port_refuses_and_the_rest_of_the_world_keeps_its_algorithm() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
         let address = listener.local_addr().expect("address");
         drop(listener);
-        let refused = hops.connect(address, true).await.map(drop).expect_err("nobody listens");
+        let refused = hops.connect(address, None, true).await.map(drop).expect_err("nobody listens");
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
         for (address, local) in [
             ("127.0.0.7:80", true),
