@@ -1,5 +1,6 @@
 //! The exchange itself: what it holds, and what others may ask of it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -157,6 +158,15 @@ impl Exchange {
     /// The endpoint of the latest try, where it has one of the destination's.
     pub fn endpoint(&self) -> Option<&Endpoint> {
         self.destination.as_ref()?.endpoints.get(self.position? as usize)
+    }
+
+    /// Where the latest try went, as far as that is known without asking DNS.
+    pub fn upstream_address(&self) -> Option<SocketAddr> {
+        match (self.endpoint(), &self.onward) {
+            (Some(endpoint), _) => Some(endpoint.address),
+            (None, Some(Target::Address(address))) => Some(*address),
+            _ => None,
+        }
     }
 
     /// Path and query to send upstream; none: as the client sent them.

@@ -107,7 +107,7 @@ fn log_tcp(
         bytes_received: up_bytes,
         bytes_sent: down_bytes,
         connection_termination: flags.reason().map_or("", |reason| reason.facts().label),
-        upstream_host: exchange.and_then(Exchange::endpoint).map(|endpoint| endpoint.address),
+        upstream_host: exchange.and_then(Exchange::upstream_address),
         upstream_local: local,
         upstream_cluster: destination.map_or("", |destination| destination.model.name.as_str()),
         downstream_local: client.original.or_else(|| client.stream.socket().local_address().ok()),
@@ -173,7 +173,7 @@ fn log(client: &Client, work: &Work, exchange: Option<&Exchange>, rule: Option<R
         upstream_service_ns: since(work.answer.answered)
             .map(|_| work.answer.answered.0.saturating_sub(times.sent.0))
             .filter(|_| times.sent != Tick::ZERO),
-        upstream_host: exchange.and_then(Exchange::endpoint).map(|endpoint| endpoint.address),
+        upstream_host: exchange.and_then(Exchange::upstream_address),
         upstream_cluster: destination.map_or("", |destination| destination.model.name.as_str()),
         upstream_failure: &upstream_failure,
         server_name: client.stream.sni().unwrap_or_default(),

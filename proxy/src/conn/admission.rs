@@ -120,7 +120,13 @@ fn tell(shard: &Shard, listener: &ListenerHandle, peer: SocketAddr, failure: &Fa
 }
 
 /// Tells of it by a reason of its own.
-pub(super) fn tell_as(shard: &Shard, listener: &ListenerHandle, peer: SocketAddr, reason: &'static str, detail: String) {
+pub(super) fn tell_as(
+    shard: &Shard,
+    listener: &ListenerHandle,
+    peer: SocketAddr,
+    reason: &'static str,
+    detail: String,
+) {
     let at = (*listener.name).into();
     let failed = HandshakeFailed { side: Side::Downstream, peer, at, reason, detail };
     // A steward that is behind counts it not at all.

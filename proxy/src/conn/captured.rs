@@ -27,7 +27,8 @@ pub(super) fn listener(
     let Some(original) = redirected_from(socket) else {
         // It would be for this very port, and come back for ever.
         socket.reset_on_close();
-        let detail = "the port takes connections that netfilter brings, and this one was made to it".to_owned();
+        let detail =
+            "the port takes connections that netfilter brings, and this one was made to it".to_owned();
         admission::tell_as(shard, &accepting, peer, "not_captured", detail);
         return None;
     };

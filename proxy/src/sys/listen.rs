@@ -14,6 +14,23 @@ const BACKLOG: libc::c_int = 4096;
 /// its own on the same address. Two processes of one user could share a port this way without noticing: the caller
 /// checks first that the port is free by opening one that is not shared.
 pub fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+    let socket = bound(address, shared)?;
+    // SAFETY: plain system call on an owned descriptor.
+    if unsafe { libc::listen(socket.as_raw_fd(), BACKLOG) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(TcpListener::from(socket))
+}
+
+/// Whether the address could be listened on by a socket that shares it with none: no socket listens there.
+///
+/// # Errors
+/// One does, or the address cannot be had.
+pub fn probe(address: SocketAddr) -> io::Result<()> {
+    bound(address, false).map(drop)
+}
+
+fn bound(address: SocketAddr, shared: bool) -> io::Result<OwnedFd> {
     let socket = open(address, 0)?;
     LocalHops::probe().listen(&socket, address);
     set(&socket, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
@@ -28,11 +45,7 @@ pub fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     if unsafe { libc::bind(socket.as_raw_fd(), (&raw const storage).cast(), length) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: plain system call on an owned descriptor.
-    if unsafe { libc::listen(socket.as_raw_fd(), BACKLOG) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(TcpListener::from(socket))
+    Ok(socket)
 }
 
 /// A TCP socket of the address's family, with these flags beside the usual ones.

@@ -71,11 +71,11 @@ fn log(work: &Work, exchange: Option<&Exchange>, rule: Option<Rule>, record: &Re
         upstream_service_ns: since(reply.answered)
             .map(|_| reply.answered.0.saturating_sub(sent.0))
             .filter(|_| sent != Tick::ZERO),
-        upstream_host: exchange.and_then(Exchange::endpoint).map(|endpoint| endpoint.address),
+        upstream_host: exchange.and_then(Exchange::upstream_address),
         upstream_cluster: destination.map_or("", |destination| destination.model.name.as_str()),
         upstream_failure: &upstream_failure,
         server_name: client.stream.sni().unwrap_or_default(),
-        downstream_local: client.stream.socket().local_address().ok(),
+        downstream_local: client.original.or_else(|| client.stream.socket().local_address().ok()),
         downstream_remote: Some(client.peer),
         route_name: exchange.map_or("", Exchange::route_name),
         attempts: exchange.map_or(0, Exchange::attempts),

@@ -3,9 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-use tokio::net::TcpSocket;
-
-use crate::sys::listen::listen;
+use crate::sys::listen::{listen, probe};
 
 /// Opens `count` sockets that share an address (`SO_REUSEPORT`); where its port is 0, one that the kernel chooses.
 ///
@@ -13,10 +11,7 @@ use crate::sys::listen::listen;
 /// with `SO_REUSEADDR` alone Linux lets a bind pass connections in TIME_WAIT but no listener. It is closed before the
 /// sockets open, and never listens, so that no connection can end up in its queue.
 pub fn open(address: SocketAddr, count: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
-    let probe = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    probe.set_reuseaddr(true)?;
-    probe.bind(address)?;
-    drop(probe);
+    probe(address)?;
     let mut address = address;
     let mut sockets = Vec::with_capacity(count);
     for _ in 0..count {
