@@ -40,6 +40,7 @@ pub fn workload(set: &mut ObjectSet, name: &str, labels: &[(&str, &str)], addres
         service_account: "default".to_owned(),
         ready: true,
         locality: String::new(),
+        other_addresses: Vec::new(),
         mtls: true,
     });
 }

@@ -42,6 +42,7 @@ fn set(files: &[&str]) -> ObjectSet {
             service_account: process.spec.service_account_name.clone().unwrap_or_default(),
             ready: true,
             locality: String::new(),
+            other_addresses: Vec::new(),
             mtls: true,
         });
     }

@@ -49,6 +49,7 @@ fn world() -> ObjectSet {
             service_account: "default".to_owned(),
             ready: true,
             locality: String::new(),
+            other_addresses: Vec::new(),
             mtls: true,
         });
     }

@@ -96,6 +96,7 @@ pub fn workload(told: &local::Workload) -> Workload {
         service_account: told.service_account.clone(),
         ready: told.ready,
         locality: String::new(),
+        other_addresses: Vec::new(),
         mtls: told.mtls,
     }
 }

@@ -10,9 +10,6 @@ use dromon_k8s::translate::{
     GatewayIdentity, GatewaySelection, ProxyIdentity, ProxyRole, SidecarIdentity, gateway_ports,
 };
 
-/// Port of a sidecar's outbound listener, to which everything that leaves the pod is redirected.
-const OUTBOUND_PORT: u16 = 15_001;
-
 /// The identity of the proxy with this id; none while nobody knows its pod, or the pod has no address.
 pub fn identity(id: &str, mesh: &Mesh) -> Option<ProxyIdentity> {
     let (role, pod) = id.split_once('~')?;
@@ -41,7 +38,8 @@ fn sidecar(pod: &Selectable, address: IpAddr) -> SidecarIdentity {
         // The application may listen on the pod's address alone; nothing listens on loopback alone and is called.
         application: address,
         ports: pod.ports.clone(),
-        outbound: Some(SocketAddr::new(any(address), OUTBOUND_PORT)),
+        outbound: None,
+        captured: pod.other_addresses.iter().copied().chain([address]).collect(),
         clients: Vec::new(),
     }
 }

@@ -164,6 +164,7 @@ fn with_processes(set: &ObjectSet) -> ObjectSet {
                 .unwrap_or_else(|| "default".to_owned()),
             ready: true,
             locality: String::new(),
+            other_addresses: Vec::new(),
             mtls: true,
         });
     }

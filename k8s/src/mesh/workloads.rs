@@ -1,6 +1,7 @@
 //! What services select: pods, processes and WorkloadEntries, found by namespace and labels.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use dromon_core::config::model;
@@ -28,6 +29,8 @@ pub struct Selectable {
     pub labels: Arc<Labels>,
     /// IP address, or DNS name of a WorkloadEntry.
     pub address: String,
+    /// Its addresses of the other family, where it has both.
+    pub other_addresses: Vec<IpAddr>,
     /// Declared ports.
     pub ports: Vec<WorkloadPort>,
     /// May get new requests.
@@ -193,6 +196,7 @@ fn selectable(workload: &Workload) -> Selectable {
         name: workload.name.clone(),
         facts: facts(&workload.owner, &workload.namespace, &workload.labels, &workload.service_account),
         is_entry: false,
+        other_addresses: workload.other_addresses.clone(),
     }
 }
 
@@ -219,6 +223,7 @@ fn selectable_entry(rule: &Rule<WorkloadEntry>) -> Selectable {
         weight: entry.weight.max(1),
         locality: entry.locality.clone(),
         is_entry: true,
+        other_addresses: Vec::new(),
         mtls,
         name,
     }
@@ -228,6 +233,8 @@ fn selectable_entry(rule: &Rule<WorkloadEntry>) -> Selectable {
 pub fn workload_of_pod(pod: &Pod) -> Option<Workload> {
     let status = pod.status.as_ref()?;
     let address = status.pod_ip.as_deref()?.parse().ok()?;
+    let all = status.pod_ips.iter().flatten().filter_map(|it| it.ip.parse().ok());
+    let other_addresses = all.filter(|other| *other != address).collect();
     if matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
         return None;
     }
@@ -252,6 +259,7 @@ pub fn workload_of_pod(pod: &Pod) -> Option<Workload> {
         mtls: has_sidecar(&pod.metadata),
         labels,
         address,
+        other_addresses,
         ports,
         service_account: spec
             .and_then(|it| it.service_account_name.clone())

@@ -89,6 +89,8 @@ pub struct Workload {
     pub labels: BTreeMap<String, String>,
     /// Where other proxies reach it (locally: its sidecar's address).
     pub address: IpAddr,
+    /// Its addresses of the other family, where it has both.
+    pub other_addresses: Vec<IpAddr>,
     /// Ports that it declares.
     pub ports: Vec<WorkloadPort>,
     /// `default` unless set.
