@@ -115,6 +115,7 @@ fn imagined(plan: &Plan) -> Local {
             ready: true,
             admin: None,
             mtls: true,
+            captured: false,
         }
     });
     Local {
@@ -129,6 +130,7 @@ fn imagined(plan: &Plan) -> Local {
         }),
         workloads: workloads.collect(),
         service_ports: BTreeMap::new(),
+        service_addresses: BTreeMap::new(),
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Local {
     pub workloads: Vec<Workload>,
     /// Listeners for service ports that every sidecar opens, by the service's FQDN and port (`HOST:PORT`).
     pub service_ports: BTreeMap<String, u16>,
+    /// Virtual addresses of services for processes whose connections are captured, by the service's FQDN.
+    pub service_addresses: BTreeMap<String, Ipv4Addr>,
 }
 
 /// How the gateway's ports are opened.
@@ -87,6 +89,9 @@ pub struct Workload {
     /// Its sidecar has certificates: it takes mutual TLS.
     #[serde(default)]
     pub mtls: bool,
+    /// Netfilter brings its connections to its sidecar; both have the address `sidecar`.
+    #[serde(default)]
+    pub captured: bool,
 }
 
 /// A port of a process.

@@ -142,9 +142,10 @@ impl Small {
             ready: true,
             admin: None,
             mtls: at > 0,
+            captured: false,
         };
         let workloads = (0..4).map(workload).collect();
-        let local = Local { revision: 1, gateway: Some(gateway), workloads, service_ports: BTreeMap::new() };
+        let local = Local { revision: 1, gateway: Some(gateway), workloads, ..Local::default() };
         Small { files: [("rules.yaml".to_owned(), rules)].into(), local }
     }
 

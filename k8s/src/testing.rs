@@ -59,6 +59,7 @@ pub fn sidecar(labels: &[(&str, &str)]) -> ProxyIdentity {
             ports: Vec::new(),
             outbound: None,
             captured: Vec::new(),
+            service_addresses: Default::default(),
             clients: Vec::<ServiceListener>::new(),
         }),
     }

@@ -83,6 +83,7 @@ fn sidecar(set: &ObjectSet, name: &str) -> ProxyIdentity {
             ports: workload.ports.clone(),
             outbound: Some(SocketAddr::new(workload.address, 15001)),
             captured: Vec::new(),
+            service_addresses: Default::default(),
             clients: vec![ServiceListener {
                 host: "ratings.default.svc.cluster.local".to_owned(),
                 port: 9080,

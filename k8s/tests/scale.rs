@@ -112,6 +112,7 @@ fn a_thousand_services() {
         ports: Vec::new(),
         outbound: None,
         captured: Vec::new(),
+        service_addresses: Default::default(),
         clients: Vec::new(),
     }));
     let (sidecar_time, view) = shortest(|| translate(&mesh, &sidecar));

@@ -67,6 +67,24 @@ pub fn environment(
     env
 }
 
+/// As [`environment`], for an application whose connections are captured: it is alone on its ports, reaches services by their
+/// own ports, and needs no proxy.
+pub fn captured(
+    port: Option<u16>,
+    services: &[ServicePort],
+    own: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let anywhere = Pair { sidecar: Ipv4Addr::UNSPECIFIED, application: Ipv4Addr::UNSPECIFIED };
+    let mut env = environment(anywhere, port, services, &BTreeMap::new());
+    for name in ["http_proxy", "HTTP_PROXY"] {
+        env.insert(name.to_owned(), String::new());
+    }
+    env.remove("NODE_USE_ENV_PROXY");
+    env.remove("JAVA_TOOL_OPTIONS");
+    env.extend(own.iter().map(|(name, value)| (name.clone(), value.clone())));
+    env
+}
+
 fn java(sidecar: Ipv4Addr) -> String {
     format!("-Dhttp.proxyHost={sidecar} -Dhttp.proxyPort={OUTBOUND_PORT} -Dhttp.nonProxyHosts=")
 }

@@ -114,8 +114,9 @@ fn is_marked(process: &Path, mark: &str) -> bool {
     environment.split(|byte| *byte == 0).find_map(value).unwrap_or(false)
 }
 
-/// What `dromonctl guard RUN [DIR]` does: waits for the pipe to close, then ends what is left.
+/// What `dromonctl guard RUN [DIR]` does: waits for the pipe to close, then ends what is left, and takes away the pods of the run, which has started it.
 pub fn keep(input: impl BufRead, run: &str, remove: Option<PathBuf>) {
+    let owner = std::os::unix::process::parent_id();
     let mut groups = BTreeSet::new();
     for line in input.lines() {
         let Ok(line) = line else { break };
@@ -132,6 +133,7 @@ pub fn keep(input: impl BufRead, run: &str, remove: Option<PathBuf>) {
         }
     }
     kill_marked(&format!("{run}/"));
+    super::pods::remove_of(owner);
     if let Some(directory) = remove {
         let _ = std::fs::remove_dir_all(directory);
     }

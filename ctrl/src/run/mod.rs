@@ -17,6 +17,7 @@ pub mod output;
 pub mod part;
 pub mod paths;
 pub mod plan;
+pub mod pods;
 pub mod ports;
 pub mod probe;
 pub mod programs;

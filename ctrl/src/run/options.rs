@@ -29,6 +29,10 @@ pub struct Options {
     /// How the proxies do their I/O: auto (io_uring where the kernel allows it, else epoll), io_uring or epoll
     #[arg(long, default_value = "auto", value_parser = Driver::parse)]
     pub driver: Driver,
+    /// Give each process a network namespace of its own, like a pod, and have its connections captured: no http_proxy, and
+    /// services have virtual addresses. Needs root, iproute2 and iptables
+    #[arg(long)]
+    pub capture: bool,
     /// Worker threads of each proxy
     #[arg(long, value_name = "N")]
     pub shards: Option<u16>,

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::child::{Child, Program};
 use super::guard::Guard;
+use super::pods::Pod;
 use super::{output, probe};
 
 /// First pause before a process that ended is started again.
@@ -40,6 +41,8 @@ pub enum Question {
 pub struct Readiness {
     /// How it is asked.
     pub question: Question,
+    /// Where it is asked from; none: from here.
+    pub pod: Option<Pod>,
     /// How often, once it is ready.
     pub period: Duration,
     /// How long an answer may take.
@@ -54,7 +57,7 @@ impl Readiness {
     /// Asked every second, three bad answers count: Kubernetes' defaults, a little quicker.
     pub fn new(question: Question) -> Readiness {
         let second = Duration::from_secs(1);
-        Readiness { question, period: second, within: second, delay: Duration::ZERO, failures: 3 }
+        Readiness { question, pod: None, period: second, within: second, delay: Duration::ZERO, failures: 3 }
     }
 }
 
@@ -204,14 +207,14 @@ async fn live(
 
 /// Asks forever, and tells what changes.
 async fn ask(spec: &Spec, group: u32, tell: &impl Fn(Fate)) {
-    let Readiness { question, period, within, delay, failures } = &spec.readiness;
+    let Readiness { question, pod, period, within, delay, failures } = &spec.readiness;
     tokio::time::sleep(*delay).await;
     let (mut ready, mut bad, mut complained) = (false, 0, false);
     loop {
         let answer = match question {
             Question::Running => Ok(()),
-            Question::Tcp(address) => probe::tcp(*address, *within).await,
-            Question::Http(address, path) => probe::http_get(*address, path, *within).await,
+            Question::Tcp(address) => probe::tcp(pod.as_ref(), *address, *within).await,
+            Question::Http(address, path) => probe::http_get(pod.as_ref(), *address, path, *within).await,
         };
         // Checked where it matters: before it counts, and while nobody answers at the address it was given.
         let wrong = (!ready).then(|| spec.told.as_ref().and_then(|told| told.disobeyed(group))).flatten();

@@ -76,9 +76,14 @@ pub struct Service {
 }
 
 impl Service {
+    /// Its FQDN.
+    pub fn host(&self) -> String {
+        format!("{}.{}.svc.cluster.local", self.name, self.namespace)
+    }
+
     /// `FQDN:PORT`.
     pub fn key(&self) -> String {
-        format!("{}.{}.svc.cluster.local:{}", self.name, self.namespace, self.port)
+        format!("{}:{}", self.host(), self.port)
     }
 }
 
@@ -188,6 +193,7 @@ impl Life {
         let seconds = |value: Option<u32>, default: u32| Duration::from_secs(value.unwrap_or(default).into());
         Readiness {
             question,
+            pod: None,
             period: seconds(probe.period_seconds, 1).max(Duration::from_secs(1)),
             within: seconds(probe.timeout_seconds, 1).max(Duration::from_secs(1)),
             delay: seconds(probe.initial_delay_seconds, 0),

@@ -9,6 +9,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::pods::Pod;
+
 /// Most bytes read of an answer.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -30,8 +32,8 @@ pub enum ProbeError {
 ///
 /// # Errors
 /// Nothing does, or not in time.
-pub async fn tcp(address: SocketAddr, within: Duration) -> Result<(), ProbeError> {
-    timeout(within, TcpStream::connect(address))
+pub async fn tcp(from: Option<&Pod>, address: SocketAddr, within: Duration) -> Result<(), ProbeError> {
+    timeout(within, connect(from, address))
         .await
         .map_err(|_| ProbeError::Timeout(within))?
         .map(|_| ())
@@ -48,7 +50,7 @@ pub async fn http(
     path: &str,
     within: Duration,
 ) -> Result<(u16, Bytes), ProbeError> {
-    exchange(method, address, path, Bytes::new(), within).await
+    exchange(None, method, address, path, Bytes::new(), within).await
 }
 
 /// As [`http`], for a POST with a body.
@@ -61,10 +63,19 @@ pub async fn post(
     body: Bytes,
     within: Duration,
 ) -> Result<(u16, Bytes), ProbeError> {
-    exchange(http::Method::POST, address, path, body, within).await
+    exchange(None, http::Method::POST, address, path, body, within).await
+}
+
+/// Connects, from inside a pod where one is given.
+async fn connect(from: Option<&Pod>, address: SocketAddr) -> std::io::Result<TcpStream> {
+    let Some(pod) = from else { return TcpStream::connect(address).await };
+    let stream = pod.connect(address).await?;
+    stream.set_nonblocking(true)?;
+    TcpStream::from_std(stream)
 }
 
 async fn exchange(
+    from: Option<&Pod>,
     method: http::Method,
     address: SocketAddr,
     path: &str,
@@ -80,7 +91,7 @@ async fn exchange(
         .body(Full::new(body))
         .map_err(|error| ProbeError::Http(error.to_string()))?;
     let exchange = async {
-        let stream = TcpStream::connect(address).await.map_err(ProbeError::Connect)?;
+        let stream = connect(from, address).await.map_err(ProbeError::Connect)?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| ProbeError::Http(error.to_string()))?;
@@ -103,7 +114,12 @@ async fn exchange(
 ///
 /// # Errors
 /// It is not; why.
-pub async fn http_get(address: SocketAddr, path: &str, within: Duration) -> Result<(), ProbeError> {
-    let (status, _) = http(http::Method::GET, address, path, within).await?;
+pub async fn http_get(
+    from: Option<&Pod>,
+    address: SocketAddr,
+    path: &str,
+    within: Duration,
+) -> Result<(), ProbeError> {
+    let (status, _) = exchange(from, http::Method::GET, address, path, Bytes::new(), within).await?;
     if (200..400).contains(&status) { Ok(()) } else { Err(ProbeError::Http(format!("status {status}"))) }
 }

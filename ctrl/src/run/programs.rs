@@ -9,6 +9,7 @@ use super::address::Pair;
 use super::child::{self, Program};
 use super::options::Options;
 use super::part::{Question, Readiness, Restart, Spec};
+use super::pods::Pod;
 use crate::ca::members;
 use crate::controller::SOCKET;
 
@@ -64,6 +65,11 @@ impl Endpoints {
             metrics: at(METRICS_PORT),
             stats: at(STATS_PORT),
         }
+    }
+
+    /// Of a sidecar in a pod: all but the admin port on the pod's address, that one relayed from `control`.
+    pub fn of_pod(control: Ipv4Addr, pod: Ipv4Addr) -> Endpoints {
+        Endpoints { admin: Endpoints::at(control).admin, ..Endpoints::at(pod) }
     }
 
     /// The gateway's: on 127.0.0.1 if this run has the well-known ports there, each on the gateway's own address where it
@@ -126,9 +132,17 @@ impl Programs {
     }
 
     /// A sidecar. Sidecars share the machine, so they float between processors.
-    pub fn sidecar(&self, label: &str, id: &str, pair: Pair) -> Spec {
-        let endpoints = Endpoints::at(pair.sidecar);
-        self.proxy(&format!("{label} sidecar"), &format!("sidecar~{id}"), endpoints, Some("off".into()))
+    pub fn sidecar(&self, label: &str, id: &str, endpoints: Endpoints, pod: Option<&Pod>) -> Spec {
+        let inside = match pod {
+            Some(_) => Endpoints { admin: Endpoints::at(Ipv4Addr::LOCALHOST).admin, ..endpoints },
+            None => endpoints,
+        };
+        let (label, id) = (format!("{label} sidecar"), format!("sidecar~{id}"));
+        let mut spec = self.proxy(&label, &id, inside, Some("off".into()));
+        if let Some(pod) = pod {
+            spec.program.command.splice(0..0, pod.enter_as_sidecar());
+        }
+        spec
     }
 
     fn proxy(&self, label: &str, id: &str, endpoints: Endpoints, pin: Option<String>) -> Spec {
@@ -166,19 +180,26 @@ impl Programs {
         &self,
         plan: &super::plan::Process,
         pair: Pair,
+        pod: Option<&Pod>,
         env: BTreeMap<String, String>,
     ) -> Spec {
         let mut command = plan.life.command.clone();
         if let Some(program) = command.first_mut() {
             *program = text(&child::find(program, &self.options.config));
         }
+        if let Some(pod) = pod {
+            command.splice(0..0, pod.enter());
+        }
+        // In its pod an application is asked as it would ask itself; the pod's address leads to its sidecar.
+        let asked = if pod.is_some() { Ipv4Addr::LOCALHOST } else { pair.application };
+        let readiness = plan.life.readiness(Pair { application: asked, ..pair });
         let directory = plan.life.directory.as_ref().map(|directory| self.options.config.join(directory));
         Spec {
             program: Program { name: plan.label(), command, env, directory, ..Program::default() },
-            readiness: plan.life.readiness(pair),
+            readiness: Readiness { pod: pod.cloned(), ..readiness },
             restart: plan.life.restart,
             patience: Duration::from_secs(10),
-            told: Some(plan.life.told(pair.application)),
+            told: pod.is_none().then(|| plan.life.told(pair.application)),
         }
     }
 }

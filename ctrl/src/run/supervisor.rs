@@ -1,19 +1,20 @@
 //! The run's one loop: what the folder asks for is compared with what runs, and the difference is carried out.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use dromon_k8s::objects::ObjectSet;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::address::{AddressError, Addresses};
-use super::env::{ServicePort, environment};
+use super::address::{Addresses, Pair};
+use super::env::{ServicePort, captured, environment};
 use super::guard::Guard;
 use super::output::{progress, say};
 use super::part::{Fate, Part};
-use super::plan::{Plan, Process};
+use super::plan::{Plan, Process, Service};
+use super::pods::Pods;
 use super::programs::{Endpoints, GATEWAY, Programs};
 use super::workload::{self, Workload};
 use super::{flow, gateway_ports::GatewayPorts, ports};
@@ -93,7 +94,10 @@ pub struct Supervisor {
     set: ObjectSet,
     plan: Plan,
     addresses: Addresses,
+    /// With `--capture`.
+    pods: Option<Pods>,
     service_ports: BTreeMap<String, u16>,
+    service_addresses: BTreeMap<String, Ipv4Addr>,
     gateway_endpoints: Endpoints,
     refused_below: u16,
     controller: Option<Part>,
@@ -116,6 +120,7 @@ impl Supervisor {
         programs: Programs,
         guard: Guard,
         addresses: Addresses,
+        pods: Option<Pods>,
         gateway_endpoints: Endpoints,
     ) -> Supervisor {
         let (events, inbox) = unbounded_channel();
@@ -129,7 +134,9 @@ impl Supervisor {
             set: ObjectSet::new(),
             plan: Plan::default(),
             addresses,
+            pods,
             service_ports: BTreeMap::new(),
+            service_addresses: BTreeMap::new(),
             gateway_endpoints,
             controller: None,
             gateway: None,
@@ -191,7 +198,9 @@ impl Supervisor {
             Event::Sidecar(id, fate) => self.sidecar_fate(&id, fate),
             Event::Application(id, fate) => self.application_fate(&id, fate),
             Event::Gone(id) => {
-                self.workloads.remove(&id);
+                if let Some(pod) = self.workloads.remove(&id).and_then(|it| it.pod) {
+                    pod.remove();
+                }
                 self.reconcile();
             }
             Event::Flowing(revision, listeners) => return self.flowing(revision, &listeners),
@@ -211,8 +220,8 @@ impl Supervisor {
         let drain = Duration::from_secs(self.programs.options.drain_seconds);
         let mut stopping = tokio::task::JoinSet::new();
         for (_, workload) in std::mem::take(&mut self.workloads) {
-            let Workload { application, sidecar, pair, .. } = workload;
-            stopping.spawn_local(workload::stop(application, sidecar, pair, drain));
+            let Workload { application, sidecar, endpoints, .. } = workload;
+            stopping.spawn_local(workload::stop(application, sidecar, endpoints, drain));
         }
         while stopping.join_next().await.is_some() {}
         if let Some(controller) = self.controller.take() {
@@ -236,6 +245,7 @@ impl Supervisor {
                 self.service_ports.insert(service.key(), port);
             }
         }
+        self.address_services();
         let gateway = self.local_gateway();
         for port in self.plan.gateway_ports.keys().copied().collect::<Vec<_>>() {
             if !gateway.ports.contains_key(&port) && gateway.port(port) != port {
@@ -288,12 +298,15 @@ impl Supervisor {
             Fate::Failed(why) => say(&format!("the sidecar of {id} {why}")),
             Fate::Ready(ready) => {
                 workload.sidecar_ready = ready;
-                let (process, pair) = (workload.process.clone(), workload.pair);
+                let (process, pair, pod) = (workload.process.clone(), workload.pair, workload.pod.clone());
                 if ready && workload.application.is_none() && !workload.leaving {
                     let services = self.services_of(&process, pair.sidecar.into());
                     let port = process.life.ports.first().map(|(_, port)| *port);
-                    let env = environment(pair, port, &services, &process.life.env);
-                    let spec = self.programs.application(&process, pair, env);
+                    let env = match pod {
+                        Some(_) => captured(port, &services, &process.life.env),
+                        None => environment(pair, port, &services, &process.life.env),
+                    };
+                    let spec = self.programs.application(&process, pair, pod.as_ref(), env);
                     let tag = tagged(id, Event::Application);
                     let part = Part::start(spec, self.guard.clone(), self.events.clone(), tag);
                     if let Some(workload) = self.workloads.get_mut(id) {
@@ -333,13 +346,13 @@ impl Supervisor {
                     say(&format!("{id} {why}: it is being stopped"));
                     workload.leaving = true;
                     let parts = (workload.application.take(), workload.sidecar.take());
-                    let (events, id, pair) = (self.events.clone(), id.clone(), workload.pair);
+                    let (events, id, endpoints) = (self.events.clone(), id.clone(), workload.endpoints);
                     let status = self.programs.status;
                     // The revision that is told next says that it is leaving.
                     let revision = self.told.revision + 1;
                     tokio::task::spawn_local(async move {
                         flow::applied(status, revision, drain).await;
-                        workload::stop(parts.0, parts.1, pair, drain).await;
+                        workload::stop(parts.0, parts.1, endpoints, drain).await;
                         let _ = events.send(Event::Gone(id));
                     });
                 }
@@ -359,11 +372,20 @@ impl Supervisor {
         }
     }
 
-    fn start_workload(&mut self, process: &Process) -> Result<(), AddressError> {
+    fn start_workload(&mut self, process: &Process) -> anyhow::Result<()> {
         let id = process.id();
-        let pair = self.addresses.of(&id)?;
-        let mut workload = Workload::new(process.clone(), pair);
-        let spec = self.programs.sidecar(&process.label(), &id, pair);
+        let mut pair = self.addresses.of(&id)?;
+        let mut endpoints = Endpoints::at(pair.sidecar);
+        let mut pod = None;
+        if let Some(pods) = &self.pods {
+            let made = pods.make(pair, &self.hosts(&process.namespace))?;
+            endpoints = Endpoints::of_pod(pair.sidecar, made.address);
+            made.relay(endpoints.admin)?;
+            pair = Pair { sidecar: made.address, application: made.address };
+            pod = Some(made);
+        }
+        let spec = self.programs.sidecar(&process.label(), &id, endpoints, pod.as_ref());
+        let mut workload = Workload::new(process.clone(), pair, endpoints, pod);
         let tag = tagged(&id, Event::Sidecar);
         workload.sidecar = Some(Part::start(spec, self.guard.clone(), self.events.clone(), tag));
         self.workloads.insert(id, workload);
@@ -373,14 +395,45 @@ impl Supervisor {
     fn services_of(&self, process: &Process, sidecar: IpAddr) -> Vec<ServicePort> {
         let own = self.plan.services.iter().filter(|service| service.namespace == process.namespace);
         own.filter_map(|service| {
-            let port = *self.service_ports.get(&service.key())?;
-            Some(ServicePort {
-                service: service.name.clone(),
-                port_name: service.port_name.clone(),
-                listener: SocketAddr::new(sidecar, port),
-            })
+            let listener = match (&self.pods, self.service_addresses.get(&service.host())) {
+                (Some(_), Some(address)) => SocketAddr::new((*address).into(), service.port),
+                _ => SocketAddr::new(sidecar, *self.service_ports.get(&service.key())?),
+            };
+            let (service, port_name) = (service.name.clone(), service.port_name.clone());
+            Some(ServicePort { service, port_name, listener })
         })
         .collect()
+    }
+
+    /// Gives each service a virtual address, where connections are captured, and pods their names.
+    fn address_services(&mut self) {
+        let Some(pods) = &self.pods else { return };
+        for service in &self.plan.services {
+            let position = self.service_addresses.len();
+            if !self.service_addresses.contains_key(&service.host())
+                && let Some(address) = pods.service_address(position)
+            {
+                self.service_addresses.insert(service.host(), address);
+            }
+        }
+        for workload in self.workloads.values() {
+            let hosts = self.hosts(&workload.process.namespace);
+            if let Some(Err(error)) = workload.pod.as_ref().map(|pod| pod.write_hosts(&hosts)) {
+                say(&format!("{}: names of services: {error}", workload.process.id()));
+            }
+        }
+    }
+
+    /// The services as a pod of this namespace knows them, as lines of /etc/hosts.
+    fn hosts(&self, namespace: &str) -> String {
+        let mut lines = BTreeSet::new();
+        for service in &self.plan.services {
+            let Some(address) = self.service_addresses.get(&service.host()) else { continue };
+            let Service { name, namespace: of, .. } = service;
+            let short = if of == namespace { format!(" {name}") } else { String::new() };
+            lines.insert(format!("{address} {} {name}.{of}.svc {name}.{of}{short}\n", service.host()));
+        }
+        lines.into_iter().collect()
     }
 
     fn local_gateway(&self) -> local::Gateway {
@@ -411,14 +464,16 @@ impl Supervisor {
                 .map(|(name, number)| local::Port { name: name.clone(), number: *number })
                 .collect(),
             ready: workload.ready(),
-            admin: Some(Endpoints::at(workload.pair.sidecar).admin),
+            admin: Some(workload.endpoints.admin),
             mtls: true,
+            captured: workload.pod.is_some(),
         };
         let now = Local {
             revision: self.told.revision,
             gateway: Some(self.local_gateway()),
             workloads: self.workloads.values().map(workload).collect(),
             service_ports: self.service_ports.clone(),
+            service_addresses: self.service_addresses.clone(),
         };
         if now == self.told {
             return;
@@ -467,7 +522,7 @@ impl Supervisor {
         let mut admin: BTreeMap<String, SocketAddr> =
             [("gateway".to_owned(), self.gateway_endpoints.admin)].into();
         let sidecars = self.workloads.iter();
-        admin.extend(sidecars.map(|(id, it)| (id.clone(), Endpoints::at(it.pair.sidecar).admin)));
+        admin.extend(sidecars.map(|(id, it)| (id.clone(), it.endpoints.admin)));
         let process = |(id, workload): (&String, &Workload)| ReadyProcess {
             name: id.clone(),
             ready: workload.ready(),

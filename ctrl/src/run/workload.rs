@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::address::Pair;
 use super::part::Part;
 use super::plan::Process;
+use super::pods::Pod;
 use super::probe;
 use super::programs::Endpoints;
 
@@ -19,6 +20,10 @@ pub struct Workload {
     pub process: Process,
     /// Its addresses.
     pub pair: Pair,
+    /// Where its sidecar answers operators.
+    pub endpoints: Endpoints,
+    /// Its namespace, where it has one of its own.
+    pub pod: Option<Pod>,
     /// Its sidecar.
     pub sidecar: Option<Part>,
     /// The process itself; started once its sidecar is ready, so that its first call finds the mesh.
@@ -37,10 +42,12 @@ pub struct Workload {
 
 impl Workload {
     /// A workload of which nothing runs yet.
-    pub fn new(process: Process, pair: Pair) -> Workload {
+    pub fn new(process: Process, pair: Pair, endpoints: Endpoints, pod: Option<Pod>) -> Workload {
         Workload {
             process,
             pair,
+            endpoints,
+            pod,
             sidecar: None,
             application: None,
             sidecar_ready: false,
@@ -59,9 +66,9 @@ impl Workload {
 
 /// Stops what runs of a workload: the sidecar lets what arrived finish, then the application ends with its way out still
 /// open, then the sidecar.
-pub async fn stop(application: Option<Part>, sidecar: Option<Part>, pair: Pair, drain: Duration) {
+pub async fn stop(application: Option<Part>, sidecar: Option<Part>, endpoints: Endpoints, drain: Duration) {
     if sidecar.is_some() && application.is_some() {
-        drained(Endpoints::at(pair.sidecar).admin, drain).await;
+        drained(endpoints.admin, drain).await;
     }
     if let Some(application) = application {
         application.stop().await;

@@ -77,9 +77,15 @@ fn sidecar(name: &str, namespace: &str, local: &Local) -> Option<ProxyIdentity> 
             address,
             application: IpAddr::V4(told.application),
             ports: ports(told),
-            outbound: Some(SocketAddr::new(address, OUTBOUND_PORT)),
-            captured: Vec::new(),
-            clients: clients.collect(),
+            outbound: (!told.captured).then(|| SocketAddr::new(address, OUTBOUND_PORT)),
+            captured: if told.captured { vec![address] } else { Vec::new() },
+            service_addresses: match told.captured {
+                true => {
+                    local.service_addresses.iter().map(|(host, it)| (host.clone(), (*it).into())).collect()
+                }
+                false => BTreeMap::new(),
+            },
+            clients: if told.captured { Vec::new() } else { clients.collect() },
         }),
     })
 }

@@ -40,6 +40,7 @@ fn sidecar(pod: &Selectable, address: IpAddr) -> SidecarIdentity {
         ports: pod.ports.clone(),
         outbound: None,
         captured: pod.other_addresses.iter().copied().chain([address]).collect(),
+        service_addresses: BTreeMap::new(),
         clients: Vec::new(),
     }
 }

@@ -42,8 +42,10 @@ fn local(ready: bool) -> Local {
             ready,
             admin: None,
             mtls: false,
+            captured: false,
         }],
         service_ports: BTreeMap::new(),
+        service_addresses: BTreeMap::new(),
     }
 }
 

@@ -46,6 +46,8 @@ pub struct SidecarIdentity {
     /// The workload's own addresses whose connections netfilter brings to the sidecar ([`dromon_core::capture`]): no inbound
     /// port is opened then, but the two that capture leads to. Empty: nothing is captured.
     pub captured: Vec<IpAddr>,
+    /// Addresses that services have for this workload beside their own, by host.
+    pub service_addresses: BTreeMap<String, IpAddr>,
     /// Ports of services for clients that need an address of their own for each.
     pub clients: Vec<ServiceListener>,
 }

@@ -16,7 +16,7 @@ use crate::mesh::{HeldVirtualService, MESH_GATEWAY, protocol};
 
 use super::Builder;
 use super::http::Place;
-use super::identity::SidecarIdentity;
+use super::identity::{ProxyRole, SidecarIdentity};
 use super::policy::{self, Effective};
 use super::proxy::sidecar_of;
 
@@ -173,7 +173,11 @@ pub(super) fn outbound(builder: &mut Builder<'_>) {
         for port in &service.ports {
             builder.destination(&service.host, port.number, "");
         }
-        builder.hosts.push(index(service, namespace, routed));
+        let mut host = index(service, namespace, routed);
+        if let ProxyRole::Sidecar(sidecar) = &builder.identity.role {
+            host.addresses.extend(sidecar.service_addresses.get(&service.host).map(IpAddr::to_string));
+        }
+        builder.hosts.push(host);
         if service.is_headless {
             super::pods::of_service(builder, service);
         }

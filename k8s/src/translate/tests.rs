@@ -1,6 +1,6 @@
 use dromon_core::config::model::{
-    Balancer, Discovery, FaultAbort, FaultDelay, HttpAction, ListenerKind, LogEncoding, OutboundPolicy,
-    Outlier, Protocol, RedirectPort, StringMatch,
+    Balancer, Discovery, FaultAbort, FaultDelay, HttpAction, ListenerKind, LogEncoding, MtlsMode,
+    OutboundPolicy, Outlier, Protocol, RedirectPort, Resource, StringMatch,
 };
 
 use crate::objects::ObjectSet;
@@ -463,4 +463,38 @@ fn a_host_within_a_wildcard_entry_is_reached_by_its_own_name() {
     let found = seen(&world(&format!("{entry}{rules}")), &sidecar(&[]));
     assert_eq!(found.destination("x.w.example", 80, "").discovery, Discovery::OriginalDestination);
     assert!(found.host("x.w.example").routed && !found.host("*.w.example").routed);
+}
+
+#[test]
+fn a_captured_sidecar_opens_two_ports_for_each_family() {
+    let mut identity = sidecar_of_a(&[("http", 8080)]);
+    if let ProxyRole::Sidecar(it) = &mut identity.role {
+        it.address = "10.1.0.5".parse().expect("an address");
+        it.application = it.address;
+        (it.outbound, it.clients) = (None, Vec::new());
+        it.captured = ["fd00::5", "10.1.0.5"].map(|it| it.parse().expect("an address")).into();
+        it.service_addresses = [(A.to_owned(), "198.19.0.1".parse().expect("an address"))].into();
+    }
+    let strict = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: p}\nspec: {mtls: {mode: STRICT}}\n";
+    let found = seen(&world(strict), &identity);
+    let listeners = &found.proxy().listeners;
+    let opened = listeners.iter().filter(|it| !it.captured);
+    let opened: Vec<_> = opened.map(|it| (it.name.as_str(), it.address.to_string())).collect();
+    let expected = [
+        ("inbound", "0.0.0.0:15006".to_owned()),
+        ("outbound", "127.0.0.1:15001".to_owned()),
+        ("inbound-ipv6", "[::]:15006".to_owned()),
+        ("outbound-ipv6", "[::1]:15001".to_owned()),
+    ];
+    assert_eq!(opened, expected);
+    let captured: Vec<_> =
+        listeners.iter().filter(|it| it.captured).map(|it| it.address.to_string()).collect();
+    assert_eq!(captured, ["10.1.0.5:8080"]);
+    let strict = MtlsMode::Strict;
+    assert!(listeners.iter().any(|it| it.kind == ListenerKind::InboundCapture { mtls: strict }));
+    let host = found.0.resources.iter().find_map(|it| match it {
+        Resource::Host(host) if host.name == A => Some(host),
+        _ => None,
+    });
+    assert!(host.expect("the service").addresses.contains(&"198.19.0.1".to_owned()));
 }

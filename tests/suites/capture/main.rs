@@ -3,6 +3,7 @@
 
 mod apps;
 mod installing;
+mod run;
 mod traffic;
 mod world;
 
@@ -129,4 +130,19 @@ fn without_a_sidecar_nothing_passes() {
 fn ip6tables_may_be_absent_where_nothing_uses_ipv6() {
     let test = "ip6tables_may_be_absent_where_nothing_uses_ipv6";
     installing(test, installing::ip6tables_may_be_absent_where_nothing_uses_ipv6);
+}
+
+#[test]
+fn a_folders_processes_are_captured() {
+    installing("a_folders_processes_are_captured", run::bookinfo_is_captured);
+}
+
+#[test]
+fn nothing_stays_of_a_killed_run() {
+    installing("nothing_stays_of_a_killed_run", run::nothing_stays_of_a_killed_run);
+}
+
+#[test]
+fn a_run_with_capture_needs_root() {
+    installing("a_run_with_capture_needs_root", run::it_needs_root);
 }
