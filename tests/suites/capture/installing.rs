@@ -109,12 +109,14 @@ pub fn rules_of_others_stay() {
 /// Where a family fails nothing stays of the other, and what was in force before stays whole.
 pub fn it_fails_closed() {
     let inside = Namespace::new();
-    // A folder in which ip6tables-restore fails and the rest is the system's.
+    // A folder in which ip6tables-restore fails, whichever name it goes by, and the rest is the system's.
     let programs = tempfile::tempdir().expect("a temporary folder");
-    let failing = programs.path().join("ip6tables-nft-restore");
-    std::fs::write(&failing, "#!/bin/sh\necho no such luck >&2\nexit 3\n").expect("writable");
-    let executable = output(std::process::Command::new("chmod").arg("755").arg(&failing));
-    assert!(executable.status.success());
+    for name in ["ip6tables-restore", "ip6tables-nft-restore"] {
+        let failing = programs.path().join(name);
+        std::fs::write(&failing, "#!/bin/sh\necho no such luck >&2\nexit 3\n").expect("writable");
+        let executable = output(std::process::Command::new("chmod").arg("755").arg(&failing));
+        assert!(executable.status.success());
+    }
     let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", programs.path().display());
     let fail = |more: &[&str]| {
         let mut command = inside.command("env");
