@@ -31,6 +31,9 @@ pub enum AddressError {
     /// Every block is owned by a run, or has ports in use.
     #[error("no free block of addresses 127.77.0.0 to 127.77.255.0: end another `dromonctl run`")]
     NoneLeft,
+    /// Something listens on all addresses.
+    #[error("port {0} is taken on every address 127.77.x.1: end what listens on 0.0.0.0:{0} (`ss -ltnp`)")]
+    PortTaken(u16),
 }
 
 /// Hands out addresses, always the same one to the same name.
@@ -91,6 +94,7 @@ fn own(name: &str) -> Option<UnixListener> {
 
 /// Takes the first free block at or after `from`.
 fn claim(from: u16) -> Result<Block, AddressError> {
+    let mut error = AddressError::NoneLeft;
     for octet in from..=255 {
         let Ok(octet) = u8::try_from(octet) else { break };
         let Ok(name) = SocketAddr::from_abstract_name(format!("dromon/127.{SIDECAR}.{octet}")) else {
@@ -98,16 +102,17 @@ fn claim(from: u16) -> Result<Block, AddressError> {
         };
         let Ok(owned) = UnixListener::bind_addr(&name) else { continue };
         // A run that was killed may have left a process that is still on its way out.
-        if free(octet) {
-            return Ok(Block { octet, _owned: owned });
+        match taken(octet) {
+            None => return Ok(Block { octet, _owned: owned }),
+            Some(port) => error = AddressError::PortTaken(port),
         }
     }
-    Err(AddressError::NoneLeft)
+    Err(error)
 }
 
-fn free(octet: u8) -> bool {
-    [15_000, 15_001].iter().all(|port| {
+fn taken(octet: u8) -> Option<u16> {
+    [15_000, 15_001].into_iter().find(|port| {
         let address = SocketAddrV4::new(Ipv4Addr::new(127, SIDECAR, octet, 1), *port);
-        !matches!(TcpListener::bind(address), Err(error) if error.kind() == io::ErrorKind::AddrInUse)
+        matches!(TcpListener::bind(address), Err(error) if error.kind() == io::ErrorKind::AddrInUse)
     })
 }
