@@ -51,20 +51,20 @@ fn aliases_cannot_blow_up() {
         let alias = format!("*a{}", level - 1);
         text += &format!("a{level}: &a{level} [{}]\n", vec![alias; 10].join(", "));
     }
-    let error = yaml::documents(&text).remove(0).err().expect("too much");
+    let error = yaml::documents(&text).remove(0).expect_err("too much");
     assert!(error.message.contains("aliases expanded"), "{}", error.message);
 }
 
 #[test]
 fn nesting_has_a_limit() {
     let text = format!("a: {}{}", "[".repeat(200), "]".repeat(200));
-    let error = yaml::documents(&text).remove(0).err().expect("too deep");
+    let error = yaml::documents(&text).remove(0).expect_err("too deep");
     assert!(error.message.contains("deep"), "{}", error.message);
 }
 
 #[test]
 fn a_key_given_twice_is_refused_with_its_line() {
-    let error = yaml::documents("a:\n  b: 1\n  c: 2\n  b: 3\n").remove(0).err().expect("twice");
+    let error = yaml::documents("a:\n  b: 1\n  c: 2\n  b: 3\n").remove(0).expect_err("twice");
     assert_eq!((error.line, error.message.as_str()), (4, "`a.b` is given twice"));
 }
 
