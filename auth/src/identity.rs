@@ -4,6 +4,7 @@ use rustls_pki_types::UnixTime;
 
 use crate::certificate::CertificateInfo;
 use crate::credential::{Credential, CredentialError, whose};
+use crate::failure::Reason;
 use crate::roots::{Roots, RootsError};
 use crate::spiffe::SpiffeId;
 use crate::verify::chain::verify_chain;
@@ -35,9 +36,19 @@ pub enum IdentityError {
     NotTrusted {
         /// Whose it is.
         id: SpiffeId,
+        /// Why it is not.
+        reason: Reason,
         /// What is wrong.
         text: String,
     },
+}
+
+impl IdentityError {
+    /// Nothing is wrong but the time: it is not valid yet, or not any more by this clock.
+    pub fn is_of_time(&self) -> bool {
+        let IdentityError::NotTrusted { reason, .. } = self else { return false };
+        matches!(reason, Reason::NotYetValid | Reason::Expired)
+    }
 }
 
 /// A workload's identity. Cheap to clone.
@@ -68,8 +79,11 @@ impl Identity {
     /// # Errors
     /// It has expired, is not valid yet, or leads to none of the roots.
     pub fn check(&self, now: UnixTime) -> Result<(), IdentityError> {
-        verify_chain(self.credential.chain(), &self.roots, now)
-            .map_err(|failure| IdentityError::NotTrusted { id: self.id.clone(), text: failure.detail })
+        verify_chain(self.credential.chain(), &self.roots, now).map_err(|failure| IdentityError::NotTrusted {
+            id: self.id.clone(),
+            reason: failure.reason,
+            text: failure.detail,
+        })
     }
 
     /// Who it is.

@@ -4,8 +4,10 @@
 //! has it at once, and neither has to be there before the other.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -133,13 +135,19 @@ impl Local {
     }
 }
 
-/// Replaces a file as a whole: a reader sees the old or the new, never a part.
+/// Replaces a file as a whole: a reader sees the old or the new, never a part. Nobody else may read it: the store's last good
+/// objects are among what is written so, with their Secrets.
 ///
 /// # Errors
 /// The system refuses.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let temporary: PathBuf = path.with_file_name(format!(".{name}.new"));
-    std::fs::write(&temporary, content)?;
+    match std::fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    file.write_all(content)?;
     std::fs::rename(&temporary, path)
 }

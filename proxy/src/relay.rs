@@ -183,9 +183,8 @@ impl Direction<'_> {
                 let mut buffer = self.shard.buffers.take(size);
                 match self.from.try_read(&mut buffer) {
                     Ok(0) => {
-                        self.to.shutdown_write();
                         self.shard.buffers.give(buffer);
-                        return Ok(());
+                        return self.finish().await;
                     }
                     Ok(_) => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -208,6 +207,16 @@ impl Direction<'_> {
                 }
             }
         }
+    }
+
+    /// Passes the end on.
+    async fn finish(&self) -> Result<(), Side> {
+        let by = self.shard.now().plus_millis(self.idle_ms);
+        self.motion.writing.set(self.motion.writing.get() + 1);
+        let finished = self.alarm.within(by, self.to.finish_write()).await;
+        self.motion.writing.set(self.motion.writing.get() - 1);
+        // Who is gone by now had all the bytes there were; who takes nothing has not.
+        finished.map(|_| ()).map_err(|_| Side::To)
     }
 
     async fn send(&self, buffer: Buffer) -> Result<(), Side> {

@@ -15,7 +15,8 @@ use crate::session::{Kind, Sessions};
 use crate::spiffe::Trust;
 use crate::verify::Allowed;
 use crate::verify::mesh_servers::MeshServers;
-use crate::verify::named_servers::{ServerVerifier, Servers};
+use crate::verify::named_servers::Servers;
+use crate::verify::servers::Verifier;
 
 /// A sidecar's side towards the sidecars of one service: shows the workload's identity and takes only who may stand behind
 /// the service's name.
@@ -32,7 +33,7 @@ pub fn mesh_client(
     let kind = Kind::mesh_client(identity, trust, allowed, options);
     let verifier =
         MeshServers { roots: identity.roots().clone(), trust: trust.clone(), allowed: allowed.clone() };
-    build(Arc::new(verifier), Some(identity.credential()), options, kind, sessions)
+    build(Arc::new(Verifier(verifier)), Some(identity.credential()), options, kind, sessions)
 }
 
 /// Towards a server outside the mesh: SIMPLE without a credential, MUTUAL with one. The name that is asked for (SNI) is
@@ -47,7 +48,7 @@ pub fn origination(
     sessions: &Sessions,
 ) -> Result<Arc<ClientConfig>, OptionsError> {
     let kind = Kind::origination(servers, credential, options);
-    build(Arc::new(ServerVerifier(servers.clone())), credential, options, kind, sessions)
+    build(Arc::new(Verifier(servers.clone())), credential, options, kind, sessions)
 }
 
 fn build(

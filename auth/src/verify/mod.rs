@@ -11,6 +11,7 @@ pub mod clients;
 pub mod mesh_servers;
 pub mod named_servers;
 pub mod peer;
+pub(crate) mod servers;
 #[cfg(test)]
 mod tests;
 

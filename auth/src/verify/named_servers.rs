@@ -1,20 +1,17 @@
 //! What TLS origination asks of a server outside the mesh.
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
-use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
+use rustls::Error;
+use rustls::client::verify_server_name;
 use rustls::server::ParsedCertificate;
-use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use webpki::EndEntityCert;
 
 use super::allowed::list;
-use super::chain::as_unknown_ca;
+use super::servers::{Rule, led_to};
 use crate::failure::PeerError;
-use crate::options::provider;
 use crate::roots::Roots;
 
-/// Which servers are taken.
+/// Which servers are taken. Where roots come with revocation lists, nobody whom these name is.
 #[derive(Clone, Debug)]
 pub enum Servers {
     /// Those whom these roots vouch for under the name that is asked for.
@@ -26,53 +23,25 @@ pub enum Servers {
     Any,
 }
 
-#[derive(Debug)]
-pub(crate) struct ServerVerifier(pub(crate) Servers);
-
-impl ServerCertVerifier for ServerVerifier {
-    fn verify_server_cert(
+impl Rule for Servers {
+    fn check(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
         now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let roots = match &self.0 {
-            Servers::Any => return Ok(ServerCertVerified::assertion()),
-            Servers::Web(roots) | Servers::Named(roots, _) => roots.store(),
-        };
-        let parsed = ParsedCertificate::try_from(end_entity)?;
-        let algorithms = provider().signature_verification_algorithms.all;
-        verify_server_cert_signed_by_trust_anchor(&parsed, &roots, intermediates, now, algorithms)
-            .map_err(as_unknown_ca)?;
-        match &self.0 {
-            Servers::Named(_, names) if !names.is_empty() => has_one_of(end_entity, names)?,
-            _ => verify_server_name(&parsed, server_name)?,
+    ) -> Result<(), Error> {
+        match self {
+            Servers::Any => Ok(()),
+            Servers::Named(roots, names) if !names.is_empty() => {
+                led_to(roots, end_entity, intermediates, now)?;
+                has_one_of(end_entity, names)
+            }
+            Servers::Web(roots) | Servers::Named(roots, _) => {
+                led_to(roots, end_entity, intermediates, now)?;
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)
+            }
         }
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &provider().signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &provider().signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
     }
 }
 

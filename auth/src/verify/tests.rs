@@ -198,6 +198,33 @@ fn a_gateway_lets_in_no_client_that_is_revoked() {
 }
 
 #[test]
+fn origination_takes_no_server_that_is_revoked() {
+    let forge = Forge::new();
+    let (chain, key) = forge.leaf(|params| {
+        params.serial_number = Some(1.into());
+        params.subject_alt_names = dns(&["api.example"]);
+    });
+    let shown = Credential::from_pem(chain.as_bytes(), key.as_bytes()).expect("a credential");
+    let mut hosts = CredentialsBySni::default();
+    assert!(hosts.insert("*", Ok(&shown)));
+    let (options, sessions) = (Options::public(&[]), Sessions::new());
+    let server = gateway_server(Arc::new(hosts), &Clients::Anyone, &options, &sessions).expect("a server");
+    let meet = |lists: &str, names: &[&str]| {
+        let roots = forge.roots().with_revocations(lists.as_bytes()).expect("lists");
+        let servers = Servers::Named(roots, names.iter().map(|name| (*name).to_owned()).collect());
+        shake(&origination(&servers, None, &options, &sessions).expect("a client"), &server, "api.example")
+    };
+    for names in [&[][..], &["api.example"]] {
+        assert!(meet("", names).is_done(), "without a list nobody is revoked");
+        assert!(meet(&forge.revoke(&[2], 600), names).is_done());
+        let ends = meet(&forge.revoke(&[1], 600), names);
+        assert_eq!(ends.refused_by_client().reason, Reason::Revoked, "nor by the session before");
+        assert!(!meet(&forge.revoke(&[2], -60), names).is_done(), "a list that is out of date tells nothing");
+        assert!(!meet(&Forge::new().revoke(&[], 600), names).is_done(), "nor does one of another CA");
+    }
+}
+
+#[test]
 fn origination_checks_the_name_or_the_list_of_names() {
     let forge = Forge::new();
     let mut hosts = CredentialsBySni::default();

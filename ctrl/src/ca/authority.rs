@@ -4,6 +4,7 @@
 //! ca-cert.pem ca-key.pem cert-chain.pem root-cert.pem    the authority, as Istio's `cacerts` has it
 //! next/…                                                 the one that follows, while the root is changed
 //! rotation.json                                          how far the change is
+//! .making/ .made/                                        an authority that is being made here, and one that is and moves in
 //! ```
 //! Files are 0600, directories 0700. What a user put there is read and never overwritten, but for a finished change of
 //! root.
@@ -17,7 +18,7 @@ use dromon_auth::plan::rotation::{Rotation, Step};
 use rustls_pki_types::UnixTime;
 use zeroize::Zeroizing;
 
-use super::deliver::{closed_directory, closed_file};
+use super::deliver::{closed_directory, closed_file, replace_kept};
 
 const CERTIFICATE: &str = "ca-cert.pem";
 const KEY: &str = "ca-key.pem";
@@ -25,6 +26,10 @@ const CHAIN: &str = "cert-chain.pem";
 const ROOT: &str = "root-cert.pem";
 const NEXT: &str = "next";
 const ROTATION: &str = "rotation.json";
+/// What is being written; of no worth to anybody.
+const MAKING: &str = ".making";
+/// What is whole on disk and on its way into its place.
+const MADE: &str = ".made";
 
 /// Why there is no authority.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +75,14 @@ pub enum LoadError {
     OtherRoots {
         /// The CA's directory.
         directory: PathBuf,
+    },
+    /// Files of another CA came where one had been made and not moved in yet.
+    #[error("{directory} has a {file} beside the CA that was made there (.made): remove one of the two")]
+    Both {
+        /// The CA's directory.
+        directory: PathBuf,
+        /// The file.
+        file: &'static str,
     },
     /// One change at a time.
     #[error("a change of root is under way already")]
@@ -194,10 +207,10 @@ fn finish(directory: &Path) -> Result<(), LoadError> {
     for file in [KEY, CERTIFICATE, CHAIN, ROOT] {
         let from = next.join(file);
         if from.exists() {
-            let to = directory.join(file);
-            std::fs::rename(&from, &to).map_err(|error| LoadError::Io { path: to, error })?;
+            rename(&from, &directory.join(file))?;
         }
     }
+    kept(directory)?;
     let rotation = directory.join(ROTATION);
     std::fs::remove_file(&rotation).map_err(|error| LoadError::Io { path: rotation, error })?;
     let _ = std::fs::remove_dir_all(next);
@@ -209,6 +222,9 @@ fn make(directory: &Path) -> Result<(), LoadError> {
 }
 
 fn load(directory: &Path, now: UnixTime) -> Result<Option<Authority>, LoadError> {
+    if directory.exists() {
+        settle(directory)?;
+    }
     let read = |file: &'static str| {
         let path = directory.join(file);
         match std::fs::read(&path) {
@@ -233,7 +249,8 @@ fn load(directory: &Path, now: UnixTime) -> Result<Option<Authority>, LoadError>
     loaded.map(Some).map_err(|error| LoadError::Authority { directory: directory.to_owned(), error })
 }
 
-/// Makes a root. The certificate comes last: without it the directory counts as half made, not as somebody's.
+/// Makes a root. It counts from the one moment on in which a directory with all of its files, safe on disk, gets its name: a
+/// crash before leaves nothing that anybody has seen, a crash after is made good by [`settle`].
 fn create(directory: &Path, domain: &TrustDomain, now: UnixTime) -> Result<Authority, LoadError> {
     let failed = |error| LoadError::Authority { directory: directory.to_owned(), error };
     let authority = Authority::new_root(domain, now).map_err(failed)?;
@@ -244,11 +261,50 @@ fn create(directory: &Path, domain: &TrustDomain, now: UnixTime) -> Result<Autho
         (CHAIN, files.chain.as_bytes()),
         (CERTIFICATE, files.certificate.as_bytes()),
     ];
+    let making = directory.join(MAKING);
+    make(&making)?;
     for (name, content) in contents {
-        let path = directory.join(name);
+        let path = making.join(name);
         closed_file(&path, content).map_err(|error| LoadError::Io { path, error })?;
     }
+    kept(&making)?;
+    rename(&making, &directory.join(MADE))?;
+    kept(directory)?;
+    settle(directory)?;
     Ok(authority)
+}
+
+/// Takes up what [`create`] was interrupted in.
+fn settle(directory: &Path) -> Result<(), LoadError> {
+    let made = directory.join(MADE);
+    for file in [KEY, ROOT, CHAIN, CERTIFICATE] {
+        let (from, to) = (made.join(file), directory.join(file));
+        match (from.exists(), to.exists()) {
+            (true, true) => return Err(LoadError::Both { directory: directory.to_owned(), file }),
+            (true, false) => rename(&from, &to)?,
+            (false, _) => {}
+        }
+    }
+    kept(directory)?;
+    for rest in [made, directory.join(MAKING)] {
+        match std::fs::remove_dir_all(&rest) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(LoadError::Io { path: rest, error });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), LoadError> {
+    std::fs::rename(from, to).map_err(|error| LoadError::Io { path: to.to_owned(), error })
+}
+
+/// Has the system write down the names in a directory.
+fn kept(directory: &Path) -> Result<(), LoadError> {
+    let synced = std::fs::File::open(directory).and_then(|directory| directory.sync_all());
+    synced.map_err(|error| LoadError::Io { path: directory.to_owned(), error })
 }
 
 fn read_rotation(path: &Path) -> Result<Option<Rotation>, LoadError> {
@@ -265,5 +321,8 @@ fn write_rotation(directory: &Path, rotation: &Rotation) -> Result<(), LoadError
     let path = directory.join(ROTATION);
     let text =
         serde_json::to_vec(rotation).map_err(|error| LoadError::Rotation { path: path.clone(), error })?;
-    crate::local::replace(&path, &text).map_err(|error| LoadError::Io { path, error })
+    replace_kept(&path, &text).map_err(|error| LoadError::Io { path, error })
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,6 +44,24 @@ pub fn closed_file(path: &Path, content: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
+/// Replaces a file that is closed to everybody else as a whole, so that a crash leaves the old one or the new one.
+///
+/// # Errors
+/// The system refuses.
+pub fn replace_kept(path: &Path, content: &[u8]) -> io::Result<()> {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let new = path.with_file_name(format!(".{name}.new"));
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => closed_file(&new, content)?,
+    }
+    std::fs::rename(&new, path)?;
+    match path.parent() {
+        Some(directory) => std::fs::File::open(directory)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
 /// Replaces a proxy's certificates.
 ///
 /// # Errors

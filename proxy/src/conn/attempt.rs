@@ -220,6 +220,7 @@ pub(super) fn wanted<'a>(
         careful: client.requests.get() <= 1,
         fresh: false,
         offer: Offer::Http1,
+        identity: client.shard.identity(),
         mtls: exchange.endpoint().is_some_and(|endpoint| endpoint.model.mtls),
         client: client_addresses(client, exchange),
         failure: Some(&client.transport_failure),

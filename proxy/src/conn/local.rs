@@ -5,7 +5,7 @@ use dromon_core::h1::encode::{LocalResponse, local_response};
 use dromon_core::h1::{Reject, RequestHead, Version};
 use dromon_core::h2::grpc;
 use dromon_core::h2::grpc_web::Web;
-use dromon_core::limits::{DRAIN_BYTES_MAX, DRAIN_MS_MAX};
+use dromon_core::limits::{DRAIN_BYTES_MAX, DRAIN_MS_MAX, WRITE_STALL_MS};
 
 use super::body::write;
 use super::client::Client;
@@ -170,7 +170,8 @@ pub(super) async fn drain(client: &Client, work: &mut Work) -> bool {
 /// Closes so that the answer arrives: a close with unread bytes would reset the connection and take the answer along, so
 /// writing ends first and what the client still sends is thrown away for a moment (RFC 9112, 9.6).
 pub(super) async fn linger(client: &Client, work: &mut Work) {
-    client.stream.shutdown_write();
+    let write_by = client.shard.now().plus_millis(WRITE_STALL_MS);
+    let Ok(Ok(())) = client.alarm.within(write_by, client.stream.finish_write()).await else { return };
     let deadline = client.shard.now().plus_millis(DRAIN_MS_MAX);
     let mut drained_bytes = 0;
     let mut buffer = std::mem::take(&mut work.answer.out);

@@ -126,12 +126,18 @@ impl Stream {
         }
     }
 
-    /// Says that no more will be written.
+    /// Says that no more will be written and waits until that has left; the caller has a deadline for it.
+    ///
+    /// # Errors
+    /// The connection is broken.
     #[inline]
-    pub fn shutdown_write(&self) {
+    pub async fn finish_write(&self) -> io::Result<()> {
         match self {
-            Stream::Plain(socket) => socket.shutdown_write(),
-            Stream::Tls(tls) => tls.shutdown_write(),
+            Stream::Plain(socket) => {
+                socket.shutdown_write();
+                Ok(())
+            }
+            Stream::Tls(tls) => Box::pin(tls.finish_write()).await,
         }
     }
 

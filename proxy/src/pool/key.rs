@@ -16,12 +16,16 @@ pub(super) struct Key {
     address: SocketAddr,
     /// The destination as configured, by its address, where it has TLS settings: others are for new connections.
     settings: usize,
+    /// The credential that it names, by its address.
+    credential: usize,
+    /// Which of the proxy's own certificates was in force; see [`Wanted::identity`].
+    identity: u32,
     mtls: bool,
 }
 
 impl Key {
     pub(super) fn of(wanted: &Wanted<'_>) -> Key {
-        let &Wanted { destination, address, mtls, .. } = wanted;
+        let &Wanted { destination, address, identity, mtls, .. } = wanted;
         // A new DNS answer is for new connections: those to the one before serve on (Envoy's logical host).
         let logical =
             |it: &Arc<Destination>| it.model.discovery == Discovery::DnsRoundRobin && it.endpoints.len() == 1;
@@ -34,6 +38,10 @@ impl Key {
             destination: destination.map_or(0, |destination| id(&destination.state)),
             address,
             settings: settings.map_or(0, |it| Arc::as_ptr(&it.model) as usize),
+            credential: settings
+                .and_then(|it| it.credential.as_ref())
+                .map_or(0, |credential| Arc::as_ptr(credential) as usize),
+            identity: settings.map_or(0, |_| identity),
             mtls: mtls && settings.is_some(),
         }
     }

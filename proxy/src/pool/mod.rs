@@ -57,6 +57,9 @@ pub struct Wanted<'a> {
     pub offer: Offer,
     /// The endpoint has a sidecar that takes mutual TLS.
     pub mtls: bool,
+    /// Which of the proxy's own certificates and roots are in force, counted up: what was agreed on by earlier ones is for
+    /// no new request.
+    pub identity: u32,
     /// Between whom the client's connection is, for destinations that want to be told.
     pub client: Option<&'a Addresses>,
     /// Where it is told why a connection could not be made.

@@ -30,6 +30,8 @@ pub struct Upstream {
     _state: Option<Arc<DestinationState>>,
     /// Keeps the address by which the pool knows its TLS settings.
     _model: Option<Arc<model::Destination>>,
+    /// Keeps the address by which the pool knows its credential.
+    _credential: Option<Arc<model::Credential>>,
     /// Which requests it may serve.
     pub(super) key: Key,
     shard: Rc<Shard>,
@@ -54,6 +56,7 @@ impl Upstream {
             token,
             _state: wanted.destination.map(|destination| destination.state.clone()),
             _model: wanted.destination.map(|destination| destination.model.clone()),
+            _credential: wanted.destination.and_then(|destination| destination.credential.clone()),
             key: Key::of(wanted),
             shard: shard.clone(),
         }

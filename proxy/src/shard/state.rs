@@ -70,6 +70,7 @@ pub struct Shard {
     pub tls_scratch: Rc<Scratch>,
     table: RefCell<Option<Arc<Table>>>,
     tls: RefCell<Arc<TlsTable>>,
+    identity: Cell<u32>,
     draining: Cell<bool>,
 }
 
@@ -105,6 +106,7 @@ impl Shard {
             tls_scratch: Rc::default(),
             table: RefCell::new(None),
             tls: RefCell::default(),
+            identity: Cell::new(0),
             draining: Cell::new(false),
         })
     }
@@ -135,9 +137,15 @@ impl Shard {
         self.tls.borrow().clone()
     }
 
+    /// Which of the proxy's own certificates and roots are in force; see [`TlsTable::identity_number`].
+    pub fn identity(&self) -> u32 {
+        self.identity.get()
+    }
+
     /// Puts a table in force. Gives back the one before, to be freed elsewhere.
     pub fn swap(&self, table: Arc<Table>, tls: Arc<TlsTable>) -> (Option<Arc<Table>>, Arc<TlsTable>) {
         self.tls_clients.forget();
+        self.identity.set(tls.identity_number());
         let tls_before = self.tls.replace(tls);
         self.telemetry.table_changed(&table.proxy);
         let before = self.table.replace(Some(table));

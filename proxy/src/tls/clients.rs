@@ -15,7 +15,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
 use super::TlsTable;
-use super::servers::authorities;
+use super::servers::revoking;
 use crate::pool::Offer;
 use crate::shard::Shard;
 
@@ -140,7 +140,7 @@ impl TlsTable {
             return Err(format!("there is no credential {}", settings.credential));
         }
         let roots = || match held.filter(|held| !held.ca.is_empty()) {
-            Some(held) => authorities(held),
+            Some(held) => revoking(held),
             None => self.public_roots.clone().unwrap_or_else(|| Err("no public roots were read".to_owned())),
         };
         let servers = match settings.insecure_skip_verify {

@@ -24,6 +24,7 @@ pub use servers::Served;
 #[derive(Default)]
 pub struct TlsTable {
     identity: Option<Identity>,
+    identity_number: u32,
     trust: Option<Trust>,
     sessions: Arc<Sessions>,
     /// Public roots, where a destination needs them.
@@ -48,6 +49,7 @@ impl TlsTable {
     pub fn build(table: &Table, credentials: &Credentials, before: &TlsTable) -> TlsTable {
         let mut made = TlsTable {
             identity: credentials.identity.clone(),
+            identity_number: before.identity_number,
             trust: trust(&table.proxy),
             sessions: credentials.sessions.clone(),
             public_roots: needs_public_roots(table)
@@ -55,6 +57,9 @@ impl TlsTable {
             mesh: None,
             servers: HashMap::new(),
         };
+        if !made.has_identity_of(before) {
+            made.identity_number = before.identity_number.wrapping_add(1);
+        }
         made.mesh = made.identity.as_ref().zip(made.trust.as_ref()).and_then(|(identity, trust)| {
             server::mesh_server(identity, trust, &Options::mesh(alpn::MESH_SERVER), &made.sessions).ok()
         });
@@ -70,6 +75,22 @@ impl TlsTable {
     /// The proxy's own certificate.
     pub fn identity(&self) -> Option<&Identity> {
         self.identity.as_ref()
+    }
+
+    /// Counts the proxy's own certificates and roots: another number says that they are others.
+    pub fn identity_number(&self) -> u32 {
+        self.identity_number
+    }
+
+    /// Whether the proxy's own certificate and roots are what they were.
+    fn has_identity_of(&self, before: &TlsTable) -> bool {
+        match (&self.identity, &before.identity) {
+            (Some(new), Some(old)) => {
+                new.info() == old.info() && new.roots().fingerprints() == old.roots().fingerprints()
+            }
+            (None, None) => true,
+            _ => false,
+        }
     }
 
     /// For connections of other sidecars; none without an identity.

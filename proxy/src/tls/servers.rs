@@ -46,14 +46,8 @@ impl TlsTable {
     /// The configuration of one setting; what was made before of the same stays.
     pub(super) fn serve(&self, tls: &ServerTls, old: Option<&Served>, before: &TlsTable) -> Served {
         let own = tls.model.mode == TlsMode::IstioMutual;
-        let same_identity = || match (&self.identity, &before.identity) {
-            (Some(new), Some(old)) => {
-                new.info() == old.info() && new.roots().fingerprints() == old.roots().fingerprints()
-            }
-            (None, None) => true,
-            _ => false,
-        };
-        let kept = old.filter(|old| old.config.is_ok() && old.is_of(tls) && (!own || same_identity()));
+        let same = |old: &&Served| old.is_of(tls) && (!own || self.has_identity_of(before));
+        let kept = old.filter(|old| old.config.is_ok()).filter(same);
         let config = match kept {
             Some(kept) => kept.config.clone(),
             None => self.config(tls),
@@ -82,9 +76,7 @@ impl TlsTable {
         let (credential, source) = shown(tls)?;
         let clients = match model.mode {
             TlsMode::Mutual | TlsMode::OptionalMutual => Clients::Known {
-                roots: authorities(source)?
-                    .with_revocations(source.crl.as_bytes())
-                    .map_err(|error| format!("credential {}: {error}", source.name))?,
+                roots: revoking(source)?,
                 names: model.subject_alt_names.clone(),
                 optional: model.mode == TlsMode::OptionalMutual,
             },
@@ -113,12 +105,13 @@ fn shown(tls: &ServerTls) -> Result<(Credential, &model::Credential), String> {
     Err(reason)
 }
 
-/// Whom a credential believes.
-pub(super) fn authorities(credential: &model::Credential) -> Result<Roots, String> {
+/// Whom a credential believes, and whom of theirs it does not.
+pub(super) fn revoking(credential: &model::Credential) -> Result<Roots, String> {
     if credential.ca.is_empty() {
         return Err(format!("credential {} has no CA (ca.crt) to check clients by", credential.name));
     }
     Roots::from_bundle(credential.ca.as_bytes())
+        .and_then(|roots| roots.with_revocations(credential.crl.as_bytes()))
         .map_err(|error| format!("credential {}: {error}", credential.name))
 }
 

@@ -341,7 +341,9 @@ async fn write(shard: &Shard, stream: &Stream, alarm: &Alarm, rings: &Rings, ove
 /// Closes so that what was written last arrives (see RFC 9112, 9.6, which holds for any protocol over TCP): as long as the
 /// peer goes on taking it, since a byte from it to a closed connection would be answered by a reset.
 async fn linger<F: Future<Output = ()>>(stream: &Stream, rings: &Rings, mut reader: Pin<&mut F>) {
-    stream.shutdown_write();
+    let Ok(Ok(())) = within(clock::now().plus_millis(WRITE_STALL_MS), stream.finish_write()).await else {
+        return;
+    };
     let mut seen = (usize::MAX, 0);
     let mut stalls_at = Tick::ZERO;
     loop {

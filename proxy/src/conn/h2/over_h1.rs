@@ -15,6 +15,7 @@ use dromon_core::h1::{Interim, Progress, ResponseHead, Version, interim};
 use dromon_core::h2::{edit, from_h1, from_switch};
 use dromon_core::limits::{
     BODY_BUFFER_BYTES, BODY_BUFFER_BYTES_MAX, EXPECT_WAIT_MS, H2_SEND_BUFFER_BYTES, HEAD_BYTES_MAX,
+    WRITE_STALL_MS,
 };
 use dromon_core::route::rule::Changes;
 use dromon_core::time::Tick;
@@ -263,7 +264,8 @@ async fn upload(
         path.moved.set(clock::coarse());
         if last {
             if path.call.protocol.is_some() {
-                path.upstream.stream.shutdown_write();
+                let by = clock::coarse().plus_millis(WRITE_STALL_MS);
+                let _ = path.call.alarm.within(by, path.upstream.stream.finish_write()).await;
             }
             uploaded.set(true);
             return Ok(());

@@ -259,8 +259,18 @@ impl TlsStream {
         self.session.borrow_mut().close(&mut sealed);
         self.unsent.borrow_mut().extend(sealed.filled());
         drop(sealed);
-        // What the kernel does not take now leaves with the next read.
+        // What the kernel does not take now leaves with the next read or write, or with `finish_write`.
         let _ = self.flush();
+    }
+
+    /// Says that no more will be written, and sees to it that it leaves: the end is a record of its own (RFC 8446, 6.1), for
+    /// which the kernel's buffer may have no room, and without it the peer takes what came for cut off.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub async fn finish_write(&self) -> io::Result<()> {
+        self.shutdown_write();
+        self.flushed().await
     }
 
     /// Sends what is sealed, as far as the kernel takes it.

@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,8 +19,9 @@ use rustls::{ClientConfig, ServerConfig};
 use super::session::{End, Session};
 use super::sink::Sink;
 use super::{Opening, Scratch, TlsStream, accept, connect};
-use crate::io::{Alarm, Stream, write_all};
+use crate::io::{Alarm, Stream, within, write_all};
 use crate::sys::buffer::Buffer;
+use crate::sys::clock;
 use crate::sys::runtime::ShardRuntime;
 use crate::sys::socket::{Peek, Socket};
 use dromon_core::settings::Driver;
@@ -223,7 +225,7 @@ fn much_to_a_slow_reader_and_a_clean_end() {
             body.extend(&vec![7; BYTES]);
             let (written, left) = write_all(&Alarm::default(), &stream, body).await;
             assert!(written.is_ok() && left.is_empty());
-            stream.shutdown_write();
+            assert!(stream.finish_write().await.is_ok());
             let (_, buffer) = stream.read(Buffer::with_capacity(100)).await;
             assert_eq!(buffer.filled(), b"thanks");
         },
@@ -234,6 +236,40 @@ fn much_to_a_slow_reader_and_a_clean_end() {
             assert_eq!(end.ok(), Some(0));
             assert_eq!(stream.try_write(b"thanks").ok(), Some(6));
             stream.shutdown_write();
+        },
+    );
+}
+
+#[test]
+fn an_end_that_finds_no_room_leaves_once_there_is_some() {
+    const BYTES: usize = 24 * 1024 * 1024;
+    let sent = Rc::new(Cell::new(0));
+    over_sockets(
+        |stream| {
+            let sent = sent.clone();
+            async move {
+                let mut body = Buffer::with_capacity(BYTES);
+                body.extend(&vec![7; BYTES]);
+                while let Ok(count) = stream.try_write(body.filled()) {
+                    body.consume(count);
+                }
+                assert!(!body.is_empty(), "the kernel takes less than this");
+                sent.set(BYTES - body.len());
+                let by = clock::now().plus_millis(60_000);
+                assert!(matches!(within(by, stream.finish_write()).await, Ok(Ok(()))));
+            }
+        },
+        |stream| {
+            let sent = sent.clone();
+            async move {
+                while sent.get() == 0 {
+                    monoio::time::sleep(Duration::from_millis(1)).await;
+                }
+                let (got, end) = read_to_end(&stream).await;
+                assert_eq!(end.ok(), Some(0), "an end, not a cut");
+                // What was sealed and not told of yet is part of it.
+                assert!(got.len() > sent.take() && got.iter().all(|byte| *byte == 7));
+            }
         },
     );
 }

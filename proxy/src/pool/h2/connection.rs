@@ -218,6 +218,7 @@ struct Order {
     connect_ms: u64,
     offer: Offer,
     mtls: bool,
+    identity: u32,
     client: Option<Addresses>,
     /// It serves one request and no other: it is told whom it is for.
     alone: bool,
@@ -231,6 +232,7 @@ pub(super) fn make(shard: &Rc<Shard>, lane: &Rc<Lane>, wanted: Wanted<'_>) {
         connect_ms: wanted.connect_ms,
         offer: wanted.offer,
         mtls: wanted.mtls,
+        identity: wanted.identity,
         client: wanted.client.copied(),
         alone: lane.is_private(),
     };
@@ -254,6 +256,7 @@ async fn carry(shard: Rc<Shard>, lane: Rc<Lane>, order: Order) {
         fresh: true,
         offer: order.offer,
         mtls: order.mtls,
+        identity: order.identity,
         client: order.client.as_ref(),
         failure: Some(&told),
     };
