@@ -53,10 +53,13 @@ fn config(own: &Identity) -> Arc<ClientConfig> {
     mesh_client(own, &trust, &controller, &options, &Sessions::new()).expect("a configuration")
 }
 
+type Opened = (Streaming<DeltaResponse>, mpsc::Sender<DeltaRequest>);
+
 struct Server {
     authority: Authority,
     address: SocketAddr,
     own: watch::Sender<Option<Identity>>,
+    members: watch::Sender<Members>,
     log: Arc<Mutex<Vec<String>>>,
 }
 
@@ -71,14 +74,14 @@ impl Server {
             [("sidecar~a.default".to_owned(), member("a")), ("sidecar~b.default".to_owned(), member("b"))];
         let members = Members { proxies: proxies.into(), ..Members::default() };
         let (own, seen) = watch::channel(Some(issue(&authority, id("dromon-system", "dromon-controller"))));
-        let (_, known) = watch::channel(members.clone());
+        let (members, known) = watch::channel(members);
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = log.clone();
         let to_log: server::Log = Arc::new(move |_, line| lines.lock().expect("no panic").push(line));
         let (connections, accepted) = mpsc::channel(1);
-        tokio::spawn(tcp::accept(listener, seen, known, to_log.clone(), connections));
+        tokio::spawn(tcp::accept(listener, seen, known.clone(), to_log.clone(), connections));
         let admit: server::Admit = Arc::new(move |proxy, caller| match caller {
-            Some(caller) => members.admit(proxy, &caller.0),
+            Some(caller) => known.borrow().admit(proxy, &caller.0),
             None => Err("nobody".into()),
         });
         let hub = Hub::new(Box::new(|_| {}));
@@ -94,7 +97,7 @@ impl Server {
             }
         });
         tokio::spawn(server::serve_tls(accepted, hub, to_log, admit, std::future::pending()));
-        Server { authority, address, own, log }
+        Server { authority, address, own, members, log }
     }
 
     fn proxy(&self, account: &str) -> Arc<ClientConfig> {
@@ -102,6 +105,26 @@ impl Server {
     }
 
     async fn ask(&self, as_whom: &str, config: Arc<ClientConfig>) -> Result<Client, String> {
+        let first = DeltaRequest {
+            node: Some(Node { id: as_whom.into(), cluster: String::new() }),
+            type_url: Kind::Host.type_url().into(),
+            resource_names_subscribe: vec!["*".into()],
+            ..DeltaRequest::default()
+        };
+        let (responses, requests) = self.open_with(config, Some(first)).await?;
+        Ok(Client { responses, _requests: requests })
+    }
+
+    /// A stream on which nothing has been asked.
+    async fn open(&self, config: Arc<ClientConfig>) -> Result<Opened, String> {
+        self.open_with(config, None).await
+    }
+
+    async fn open_with(
+        &self,
+        config: Arc<ClientConfig>,
+        first: Option<DeltaRequest>,
+    ) -> Result<Opened, String> {
         let address = self.address;
         let connector = tower::service_fn(move |_| {
             let config = config.clone();
@@ -115,19 +138,15 @@ impl Server {
         let mut grpc = Grpc::new(channel.map_err(|error| format!("{error:?}"))?);
         grpc.ready().await.map_err(|error| format!("{error:?}"))?;
         let (requests, outgoing) = mpsc::channel(4);
-        let first = DeltaRequest {
-            node: Some(Node { id: as_whom.into(), cluster: String::new() }),
-            type_url: Kind::Host.type_url().into(),
-            resource_names_subscribe: vec!["*".into()],
-            ..DeltaRequest::default()
-        };
-        requests.send(first).await.expect("room");
+        if let Some(first) = first {
+            requests.send(first).await.expect("room");
+        }
         let codec = tonic_prost::ProstCodec::<DeltaRequest, DeltaResponse>::default();
         let path = http::uri::PathAndQuery::from_static(STREAM_PATH);
         let request = tonic::Request::new(ReceiverStream::new(outgoing));
         let streaming = timeout(WAIT, grpc.streaming(request, path, codec)).await.expect("in time");
         let responses = streaming.map_err(|status| format!("{status:?}"))?.into_inner();
-        Ok(Client { responses, _requests: requests })
+        Ok((responses, requests))
     }
 
     async fn logged(&self, what: &str) -> String {
@@ -172,6 +191,39 @@ async fn a_proxy_gets_its_own_view_and_no_others() {
          spiffe://cluster.local/ns/default/sa/b"
     );
     server.logged("feed refused: spiffe://cluster.local/ns/default/sa/a asks as sidecar~b.default").await;
+}
+
+#[tokio::test]
+async fn a_proxy_whose_account_changes_gets_no_more() {
+    let server = Server::start().await;
+    let mut stream = server.ask("sidecar~a.default", server.proxy("a")).await.expect("a stream");
+    stream.next().await.expect("its view");
+    server.members.send_modify(|members| {
+        members.proxies.get_mut("sidecar~a.default").expect("a member").account = "other".into();
+    });
+    let refused = loop {
+        // What was on its way by then may still arrive.
+        match stream.next().await {
+            Ok(_) => {}
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    assert!(
+        refused.message().ends_with("which is spiffe://cluster.local/ns/default/sa/other"),
+        "{refused:?}"
+    );
+    let config = config(&issue(&server.authority, id("default", "other")));
+    let mut again = server.ask("sidecar~a.default", config).await.expect("a stream");
+    again.next().await.expect("its view");
+}
+
+#[tokio::test]
+async fn a_stream_that_says_nothing_is_ended() {
+    let server = Server::start().await;
+    let (mut silent, _requests) = server.open(server.proxy("a")).await.expect("a stream");
+    let ended = timeout(3 * WAIT, silent.message()).await.expect("ended by the server");
+    assert_eq!(ended.expect_err("no view").code(), Code::DeadlineExceeded);
 }
 
 #[tokio::test]

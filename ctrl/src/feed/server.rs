@@ -29,10 +29,13 @@ use super::tcp::{Caller, Connection};
 
 /// How often a silent proxy is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(10);
+/// How long a stream may say nothing before its first request: until then nobody knows whose it is.
+const FIRST_REQUEST: Duration = Duration::from_secs(10);
 /// Takes a line for the log.
 pub type Log = Arc<dyn Fn(Severity, String) + Send + Sync>;
 
-/// Says whether a caller may have a proxy's view, and if not, why.
+/// Says whether a caller may have a proxy's view, and if not, why. Asked again whenever something is to be sent, since a
+/// proxy's account may change while its stream is open.
 pub type Admit = Arc<dyn Fn(&str, Option<&Caller>) -> Result<(), String> + Send + Sync>;
 
 /// Serves the feed on a socket until `shutdown` resolves.
@@ -145,15 +148,20 @@ async fn converse(
     caller: Option<&Caller>,
 ) -> Result<(), Status> {
     let Feed { hub, log, admit } = feed;
-    let Some(first) = requests.message().await? else { return Ok(()) };
+    let first = tokio::time::timeout(FIRST_REQUEST, requests.message()).await;
+    let first = first.map_err(|_| Status::deadline_exceeded("no request within 10 s"))?;
+    let Some(first) = first? else { return Ok(()) };
     let proxy = first.node.as_ref().map(|node| node.id.clone()).unwrap_or_default();
     if proxy.is_empty() {
         return Err(Status::invalid_argument("the first request has to say who asks (node.id)"));
     }
-    if let Err(why) = admit(&proxy, caller) {
-        log(Severity::Error, format!("error: feed refused: {why}"));
-        return Err(Status::permission_denied(why));
-    }
+    let admitted = || {
+        admit(&proxy, caller).map_err(|why| {
+            log(Severity::Error, format!("error: feed refused: {why}"));
+            Status::permission_denied(why)
+        })
+    };
+    admitted()?;
     let mut stream = hub.open(&proxy);
     log(Severity::Info, format!("{proxy} connected"));
     let mut session = Session::default();
@@ -164,6 +172,10 @@ async fn converse(
     while let Ok(false) = ended {
         // Only once the proxy has taken all of one version is the next computed, from the latest there is.
         if queue.is_empty() && dirty {
+            if let Err(refused) = admitted() {
+                ended = Err(refused);
+                break;
+            }
             let view = stream.views.borrow_and_update().clone();
             dirty = false;
             if let Some(view) = view {

@@ -53,6 +53,7 @@ pub struct Store {
     mesh: Option<Arc<Mesh>>,
     views: BTreeMap<String, Arc<View>>,
     classes: Classes,
+    view_diagnostics: BTreeMap<String, Vec<Diagnostic>>,
     /// The run has said more than which of its processes are ready.
     run_changed: bool,
     /// The run has said which of its processes are ready.
@@ -209,6 +210,7 @@ impl Store {
             }
             None => {
                 let translated = translate::translate(mesh, &identity);
+                self.view_diagnostics.insert(proxy.to_owned(), translated.diagnostics);
                 View::build(self.version, &translated.resources, previous.map(Arc::as_ref))
             }
         };
@@ -243,6 +245,16 @@ impl Store {
         let known: BTreeSet<&String> = proxies.iter().collect();
         self.views.retain(|proxy, _| known.contains(proxy));
         self.classes.retain(&known);
+        self.view_diagnostics.retain(|proxy, _| known.contains(proxy));
+    }
+
+    /// What is wrong with rules where single proxies are to carry them out: a credential that is not there for one of them,
+    /// say. Of several proxies once.
+    pub fn view_diagnostics(&self) -> Vec<Diagnostic> {
+        let mut found: Vec<Diagnostic> = self.view_diagnostics.values().flatten().cloned().collect();
+        found.sort();
+        found.dedup();
+        found
     }
 
     /// The version in force.

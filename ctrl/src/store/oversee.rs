@@ -36,6 +36,8 @@ pub struct Seen {
     pub own: Vec<Diagnostic>,
     /// What is wrong in each object of a cluster.
     pub told: BTreeMap<Key, Vec<Diagnostic>>,
+    /// What is wrong with them where single proxies are to carry them out.
+    pub of_views: Vec<Diagnostic>,
     /// Objects of which the present version is refused.
     pub refused: BTreeSet<Key>,
     /// Routes that wait, with what they wait for.
@@ -55,6 +57,7 @@ impl Seen {
             mesh: store.mesh().cloned(),
             own: store.file_diagnostics(),
             told: store.objects().diagnostics().map(|(key, found)| (key.clone(), found.clone())).collect(),
+            of_views: store.view_diagnostics(),
             refused: store.objects().refused().clone(),
             held: store.held().clone(),
             broken: store.broken().clone(),
@@ -114,7 +117,9 @@ impl Eyes {
     }
 
     fn look(&mut self, seen: &Seen) {
-        let across = analyze(&seen.set);
+        let mut across = analyze(&seen.set);
+        let of_views: Vec<_> = seen.of_views.iter().filter(|found| !across.contains(found)).cloned().collect();
+        across.extend(of_views);
         self.report(seen, &across);
         let mut diagnostics = seen.own.clone();
         diagnostics.extend(across.iter().cloned());

@@ -369,3 +369,32 @@ fn delegated_routes_wait_for_subsets_as_others_do() {
     change(&mut third, &[("dr.yaml", None)]);
     assert_eq!((endpoints(&mut third, "v1"), third.kept().len()), (1, 1));
 }
+
+#[test]
+fn a_credential_that_a_proxy_lacks_is_told_of_once() {
+    let entry = "
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: api, namespace: default}
+spec: {hosts: [api.example], location: MESH_EXTERNAL, resolution: DNS, ports: [{number: 443, name: http, protocol: HTTP}]}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: api, namespace: default}
+spec: {host: api.example, trafficPolicy: {tls: {mode: MUTUAL, credentialName: of-client}}}
+";
+    let mut store = store(&[("a.yaml", Some(SERVICE)), ("api.yaml", Some(entry))]);
+    assert!(store.view_diagnostics().is_empty(), "nobody is connected who could be concerned");
+    for proxy in [GATEWAY, "sidecar~app-v1.default"] {
+        store.view(proxy).expect("a view");
+        let told = store.view_diagnostics();
+        let told: Vec<_> = told.iter().map(|it| (it.object.as_str(), it.message.as_str())).collect();
+        assert_eq!(
+            told,
+            [("DestinationRule/default/api", "there is no Secret `of-client` in default")],
+            "{proxy}"
+        );
+    }
+    store.retain_views(&[]);
+    assert!(store.view_diagnostics().is_empty());
+}

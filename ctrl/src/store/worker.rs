@@ -172,7 +172,7 @@ impl Worker {
             self.renew();
         } else if self.whole {
             self.publish(Some(&wanted));
-            if noted {
+            if noted || (!wanted.is_empty() && !self.store.view_diagnostics().is_empty()) {
                 self.setup.overseer.see(Seen::of(&self.store));
             }
         }

@@ -24,7 +24,7 @@ pub mod gateway_api;
 pub mod host;
 pub mod ingress;
 mod kube_services;
-mod naming;
+pub mod naming;
 pub mod peer_authentication;
 pub mod protocol;
 pub mod service;

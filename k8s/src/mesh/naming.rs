@@ -6,6 +6,10 @@ use dromon_core::config::model::{MtlsMode, TRUST_DOMAIN};
 
 use crate::api::mesh_config::MeshConfig;
 
+/// An identity that no certificate can have, as its trust domain is empty. Identities that are none at all mean anyone of the
+/// mesh, so this stands where whom to take has been said in words that name no workload.
+pub const NOBODY: &str = "spiffe:///nobody";
+
 use super::peer_authentication::PeerAuthentications;
 use super::service::Service;
 
@@ -33,6 +37,9 @@ pub fn identify(services: &mut [Service], peers: &PeerAuthentications, config: &
                 let decision = peers.of(&workload.namespace, &endpoint.labels, endpoint.model.port);
                 endpoint.model.mtls = decision.mode != MtlsMode::Disable;
             }
+        }
+        if identities.is_empty() && !service.subject_alt_names.is_empty() {
+            identities.insert(NOBODY.to_owned());
         }
         service.identities = identities.into_iter().collect();
     }

@@ -393,3 +393,14 @@ fn a_probe_may_name_its_port() {
     let none = only(&process("tcpSocket: {}"));
     assert_eq!((none.severity, none.field.as_str()), (Severity::Error, "spec.readiness.tcpSocket.port"));
 }
+
+#[test]
+fn a_peer_authentication_that_says_nothing_leaves_it_to_the_next_wider() {
+    for rest in ["", "spec:\n", "spec: {}\n"] {
+        let manifest =
+            "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: default}\n";
+        let parsed = text("a.yaml", &format!("{manifest}{rest}"));
+        assert!(parsed.diagnostics.is_empty(), "{rest:?}: {:?}", parsed.diagnostics);
+        assert_eq!(parsed.objects.len(), 1, "{rest:?}");
+    }
+}

@@ -110,7 +110,7 @@ fn object(kind: Kind, value: Value, diagnostics: &mut Vec<Diagnostic>) -> Option
         Kind::ServiceEntry => Object::ServiceEntry(Arc::new(rule(value, diagnostics)?)),
         Kind::WorkloadEntry => Object::WorkloadEntry(Arc::new(rule(value, diagnostics)?)),
         Kind::Sidecar => Object::Sidecar(Arc::new(rule(value, diagnostics)?)),
-        Kind::PeerAuthentication => Object::PeerAuthentication(Arc::new(rule(value, diagnostics)?)),
+        Kind::PeerAuthentication => Object::PeerAuthentication(Arc::new(rule(or_empty(value), diagnostics)?)),
         Kind::Telemetry => Object::Telemetry(Arc::new(rule(value, diagnostics)?)),
         Kind::RateLimit => Object::RateLimit(Arc::new(rule(value, diagnostics)?)),
     })
@@ -126,6 +126,16 @@ fn rule<T: DeserializeOwned + Default>(value: Value, diagnostics: &mut Vec<Diagn
         return None;
     }
     Some(Rule { meta: manifest.metadata, spec: manifest.spec.unwrap_or_default() })
+}
+
+/// Kinds whose every field may be left out may leave out all of them.
+fn or_empty(mut value: Value) -> Value {
+    if let Value::Object(fields) = &mut value
+        && fields.get("spec").is_none_or(Value::is_null)
+    {
+        fields.insert("spec".to_owned(), Value::Object(serde_json::Map::new()));
+    }
+    value
 }
 
 /// The probe's port may be a name.

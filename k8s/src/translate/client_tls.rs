@@ -7,15 +7,12 @@ use crate::diagnostic::Diagnostic;
 use crate::mesh::Mesh;
 use crate::mesh::credentials::Needs;
 use crate::mesh::destination_rules::Policy;
+use crate::mesh::naming::NOBODY;
 use crate::mesh::service::{Service, ServicePort};
 use crate::objects::Key;
 
 use super::policy::{Effective, TlsPlace};
 use super::{ProxyIdentity, ProxyRole};
-
-/// An identity that no certificate can have, as its trust domain is empty. Identities that are none at all mean anyone of the
-/// mesh, so this stands where a rule has named whom it wants in words that name no workload.
-const NOBODY: &str = "spiffe:///nobody";
 
 /// What the settings depend on.
 pub struct Asked<'a> {
@@ -56,7 +53,7 @@ pub fn settings(
             settings.mode = ClientTlsMode::IstioMutual;
             settings.identities = match names {
                 Some(names) => identities(names, key.map(|(key, _)| key), &field, diagnostics),
-                None => asked.service.identities.clone(),
+                None => of_service(asked.service, key.map(|(key, _)| key), &field, diagnostics),
             };
         }
         mode @ (api::ClientTlsMode::Simple | api::ClientTlsMode::Mutual) => {
@@ -111,6 +108,27 @@ fn identities(
         .hint("write spiffe://TRUST_DOMAIN/ns/NAMESPACE/sa/ACCOUNT, or leave the names out");
     diagnostics.extend(key.map(|key| diagnostic.on(&key)));
     vec![NOBODY.to_owned()]
+}
+
+/// The identities that a service's endpoints may have; where its ServiceEntry names none that is a workload's, the rule that
+/// asks for mutual TLS is told so.
+fn of_service(
+    service: &Service,
+    key: Option<Key>,
+    field: &str,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Vec<String> {
+    if service.identities == [NOBODY] {
+        let names = service.subject_alt_names.join(", ");
+        let message = format!(
+            "subjectAltNames of {}'s ServiceEntry ({names}) name no workload, so nobody is let stand behind the host",
+            service.host
+        );
+        let diagnostic = Diagnostic::error(format!("{field}.mode"), message)
+            .hint("write spiffe://TRUST_DOMAIN/ns/NAMESPACE/sa/ACCOUNT there, or use mode SIMPLE or MUTUAL");
+        diagnostics.extend(key.map(|key| diagnostic.on(&key)));
+    }
+    service.identities.clone()
 }
 
 /// The object whose word counts, and the position of the subset in it.

@@ -167,6 +167,27 @@ fn names_that_are_no_workloads_let_nobody_in() {
 }
 
 #[test]
+fn names_of_a_service_entry_that_are_no_workloads_let_nobody_in() {
+    let entry = |names: &str| {
+        let spec = format!(
+            "{{hosts: [db.example], location: MESH_EXTERNAL, resolution: DNS, subjectAltNames: [{names}], ports: [{{number: 80, name: http, protocol: HTTP}}]}}"
+        );
+        let rule = "{host: db.example, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}";
+        client(&[istio("ServiceEntry", "e", &spec), istio("DestinationRule", "e", rule)])
+    };
+    let tls = |found: &Seen| found.destination("db.example", 80, "").tls.clone().expect("TLS settings");
+    let found = entry("db.example");
+    assert_eq!(tls(&found).identities, ["spiffe:///nobody"], "no identities would be anyone of the mesh");
+    let told = found.0.diagnostics.iter().find(|it| it.field == "spec.trafficPolicy.tls.mode").expect("told");
+    assert_eq!(told.object, "DestinationRule/default/e");
+    assert!(told.message.contains("ServiceEntry (db.example) name no workload"), "{}", told.message);
+    let named = entry("db.example, 'spiffe://other/ns/db/sa/db'");
+    assert_eq!(tls(&named).identities, ["spiffe://other/ns/db/sa/db"]);
+    assert!(named.0.diagnostics.is_empty(), "{:?}", named.0.diagnostics);
+    assert!(tls(&entry("")).identities.is_empty(), "none named is anyone of the mesh, as in Istio");
+}
+
+#[test]
 fn a_rule_of_another_namespace_chooses_no_credential() {
     let pems = pems();
     let parts = [("tls.crt", pems.chain.as_str()), ("tls.key", &pems.key)];
