@@ -385,7 +385,7 @@ spec: {host: api.example, trafficPolicy: {tls: {mode: MUTUAL, credentialName: of
 ";
     let mut store = store(&[("a.yaml", Some(SERVICE)), ("api.yaml", Some(entry))]);
     assert!(store.view_diagnostics().is_empty(), "nobody is connected who could be concerned");
-    for proxy in [GATEWAY, "sidecar~app-v1.default"] {
+    for proxy in ["sidecar~app-v1.default", GATEWAY] {
         store.view(proxy).expect("a view");
         let told = store.view_diagnostics();
         let told: Vec<_> = told.iter().map(|it| (it.object.as_str(), it.message.as_str())).collect();
