@@ -11,6 +11,7 @@ pub mod load;
 pub mod mesh;
 pub mod netns;
 pub mod origin;
+pub mod pair;
 pub mod process;
 pub mod proxy;
 pub mod scripted;

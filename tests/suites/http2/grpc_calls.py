@@ -56,6 +56,12 @@ def deadlines():
     assert 50 < left <= 102, left
 
 
+def echo():
+    assert unary("Echo")(b"over", timeout=30) == b"over"
+    talk = channel.stream_stream("/test.Service/Talk")
+    assert list(talk(iter([b"a", b"b"]), timeout=30)) == [b"re:a", b"re:b"]
+
+
 def cancellation():
     call = unary("Slow").future(b"")
     time.sleep(0.5)

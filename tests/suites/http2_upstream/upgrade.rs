@@ -4,36 +4,20 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
-use dromon_core::config::model::{
-    ClientTls, ClientTlsMode, Host, HostPort, ListenerKind, MtlsMode, Protocol, Resource, Role,
-};
+use dromon_core::config::model::{MtlsMode, Protocol, Resource};
 use dromon_tests::certs::MeshCa;
-use dromon_tests::http::{Connection, get};
+use dromon_tests::http::Connection;
+use dromon_tests::pair::{self, HOST, free_address, metric, sidecar};
 use dromon_tests::process::Process;
-use dromon_tests::proxy::{Proxy, destination, listener, proxy};
+use dromon_tests::proxy::Proxy;
 use dromon_tests::scripted::{Answer, Scripted};
-use dromon_tests::{eventually, free_port, python, root, skip};
-
-const HOST: &str = "web.default.svc.cluster.local";
-
-fn free_address() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], free_port()))
-}
-
-fn sidecar(driver: &str, resources: &[Resource], certs: &std::path::Path) -> Proxy {
-    let certs = certs.display().to_string();
-    Proxy::start("sidecar~app.default", driver, resources, &["--shards", "1", "--certs", &certs])
-}
+use dromon_tests::{eventually, python, root, skip};
 
 /// A server's sidecar before `target`.
 fn server(driver: &str, ca: &MeshCa, target: SocketAddr, protocol: Protocol) -> (Proxy, SocketAddr) {
     let inbound = free_address();
-    let pool = Default::default();
-    let mtls = MtlsMode::Strict;
-    let kind = ListenerKind::Inbound { protocol, target, service: None, pool, mtls };
-    let resources = [proxy(Role::Sidecar, vec![listener("inbound/80", inbound, kind)])];
-    let certs = ca.folder("server");
-    (sidecar(driver, &resources, certs.path()), inbound)
+    let resources = pair::server(inbound, target, protocol, MtlsMode::Strict);
+    (sidecar(driver, &resources, ca.folder("server").path()), inbound)
 }
 
 /// A client's sidecar that sends everything to a server of the account `server`.
@@ -45,35 +29,13 @@ fn client(
     h2_upgrade: bool,
 ) -> (Proxy, SocketAddr) {
     let front = free_address();
-    let kind = ListenerKind::Service { host: HOST.into(), port: 80, protocol };
-    let mut resources = vec![proxy(Role::Sidecar, vec![listener("service/80", front, kind)])];
-    for mut resource in destination(HOST, &[server]) {
-        match &mut resource {
-            Resource::Destination(it) => {
-                it.protocol = protocol;
-                it.h2_upgrade = h2_upgrade;
-                let identities = vec![ca.id("server")];
-                it.tls = Some(ClientTls { mode: ClientTlsMode::Auto, identities, ..ClientTls::default() });
-            }
-            Resource::Endpoints(it) => it.endpoints.iter_mut().for_each(|it| it.mtls = true),
-            _ => {}
+    let mut resources = pair::client(front, server, protocol, &ca.id("server"));
+    for resource in &mut resources {
+        if let Resource::Destination(it) = resource {
+            it.h2_upgrade = h2_upgrade;
         }
-        resources.push(resource);
     }
-    resources.push(Resource::Host(Host {
-        name: HOST.into(),
-        domains: vec![HOST.into()],
-        ports: vec![HostPort { number: 80, protocol }],
-        ..Host::default()
-    }));
-    let certs = ca.folder("client");
-    (sidecar(driver, &resources, certs.path()), front)
-}
-
-fn metric(proxy: &Proxy, name: &str) -> f64 {
-    let page = get(proxy.stats, "/stats/prometheus", &[]).expect("a page").text();
-    let lines = page.lines().filter(|line| line.starts_with(name));
-    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    (sidecar(driver, &resources, ca.folder("client").path()), front)
 }
 
 /// Sixteen clients at once, each of HTTP/1.1, on one connection between the sidecars; the application sees HTTP/1.1 requests
@@ -114,7 +76,7 @@ pub fn carried(driver: &str) {
             assert_eq!(request.header("content-length"), Some("4"), "{}", request.head);
             assert_eq!(request.body, b"body");
         }
-        let made = metric(&up, "dromon_upstream_connections_total");
+        let made = metric(&up, &["dromon_upstream_connections_total"]);
         assert!((made - connections).abs() < 0.5, "{driver}: {made} connections, upgrade: {h2_upgrade}");
     }
 }
@@ -136,7 +98,7 @@ pub fn falls_back(driver: &str) {
         assert_eq!(answer.status, 200, "{driver}: {}", answer.text());
         assert_eq!(answer.text(), format!("POST /path HTTP/1.1 {HOST} body"), "{driver}");
     }
-    assert!(metric(&up, "dromon_upstream_connections_total") < 2.5, "{driver}: it is offered HTTP/2 once");
+    assert!(metric(&up, &["dromon_upstream_connections_total"]) < 2.5, "{driver}: it is offered HTTP/2 once");
 }
 
 /// gRPC from end to end: HTTP/2 to the client's sidecar, under mutual TLS between the two, and to the service.
@@ -157,6 +119,6 @@ pub fn grpc(driver: &str) {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{driver}, {scenario}: {said}");
     }
-    let made = metric(&up, "dromon_upstream_connections_total");
+    let made = metric(&up, &["dromon_upstream_connections_total"]);
     assert!(made < 1.5, "{driver}: all calls of all clients share a connection, not {made}");
 }

@@ -7,13 +7,11 @@ use std::time::Duration;
 use dromon_core::config::model::{HttpRule, ListenerKind, MtlsMode, Protocol, ProxyProtocol, Resource};
 use dromon_tests::certs::{MeshCa, WebCa, run};
 use dromon_tests::origin::Origin;
+use dromon_tests::pair::{HOST, client, free_address, metric, server, sidecar};
 use dromon_tests::process::Process;
 use dromon_tests::proxy::{Proxy, gateway};
 use dromon_tests::scripted::{Answer, Scripted};
 use dromon_tests::{eventually, http};
-
-use crate::free_address;
-use crate::mesh::{HOST, client, metric, server, sidecar};
 
 /// A mail server as far as its greeting and farewell go: it speaks first.
 fn mail_server() -> SocketAddr {

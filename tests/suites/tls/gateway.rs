@@ -8,11 +8,10 @@ use dromon_core::config::model::{
 };
 use dromon_tests::certs::{WebCa, run};
 use dromon_tests::origin::Origin;
+use dromon_tests::pair::{free_address, metric};
 use dromon_tests::proxy::{Proxy, destination, gateway, to};
 
 use crate::detection::tls_server;
-use crate::free_address;
-use crate::mesh::metric;
 
 fn settings(host: &str, mode: TlsMode, credential: &str) -> ServerTls {
     ServerTls {

@@ -7,15 +7,7 @@ mod mesh;
 mod origination;
 mod records;
 
-use std::net::SocketAddr;
-
-use dromon_tests::free_port;
 use dromon_tests::proxy::DRIVERS;
-
-/// A free loopback address.
-fn free_address() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], free_port()))
-}
 
 fn on_both_drivers(test: impl Fn(&str)) {
     for driver in DRIVERS {

@@ -1,82 +1,16 @@
 //! Two sidecars: a client's and a server's.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::time::Duration;
 
-use dromon_core::config::model::{
-    AccessLog, ClientTls, ClientTlsMode, Host, HostPort, Listener, ListenerKind, MtlsMode, Protocol,
-    Resource, Role,
-};
+use dromon_core::config::model::{MtlsMode, Protocol, Resource};
 use dromon_tests::certs::{MeshCa, run};
 use dromon_tests::eventually;
 use dromon_tests::http::get;
 use dromon_tests::origin::Origin;
-use dromon_tests::proxy::{Proxy, destination, listener, proxy};
+use dromon_tests::pair::{HOST, client, free_address, metric, server, sidecar};
 use dromon_tests::scripted::Scripted;
-
-use crate::free_address;
-
-pub const HOST: &str = "web.default.svc.cluster.local";
-
-/// The resources of a server's sidecar.
-pub fn server(inbound: SocketAddr, target: SocketAddr, protocol: Protocol, mtls: MtlsMode) -> Vec<Resource> {
-    let kind = ListenerKind::Inbound { protocol, target, service: None, pool: Default::default(), mtls };
-    vec![logged(proxy(Role::Sidecar, vec![listener("inbound/80", inbound, kind)]))]
-}
-
-/// The resources of a client's sidecar: everything that comes to `front` goes to the server, whose account is `identity`.
-pub fn client(front: SocketAddr, inbound: SocketAddr, protocol: Protocol, identity: &str) -> Vec<Resource> {
-    let kind = ListenerKind::Service { host: HOST.into(), port: 80, protocol };
-    let listeners: Vec<Listener> = vec![listener("service/80", front, kind)];
-    let mut resources = vec![logged(proxy(Role::Sidecar, listeners))];
-    for mut resource in destination(HOST, &[inbound]) {
-        match &mut resource {
-            Resource::Destination(it) => {
-                it.protocol = protocol;
-                it.tls = Some(ClientTls {
-                    mode: ClientTlsMode::Auto,
-                    identities: vec![identity.into()],
-                    ..ClientTls::default()
-                });
-            }
-            Resource::Endpoints(it) => it.endpoints.iter_mut().for_each(|it| it.mtls = true),
-            _ => {}
-        }
-        resources.push(resource);
-    }
-    resources.push(Resource::Host(Host {
-        name: HOST.into(),
-        domains: vec![HOST.into()],
-        ports: vec![HostPort { number: 80, protocol }],
-        ..Host::default()
-    }));
-    resources
-}
-
-/// With an access log on standard output.
-fn logged(resource: Resource) -> Resource {
-    match resource {
-        Resource::Proxy(mut proxy) => {
-            proxy.access_log = Some(AccessLog { path: "/dev/stdout".into(), ..AccessLog::default() });
-            Resource::Proxy(proxy)
-        }
-        other => other,
-    }
-}
-
-/// A sidecar with the certificate in this folder.
-pub fn sidecar(driver: &str, resources: &[Resource], certs: &std::path::Path) -> Proxy {
-    let certs = certs.display().to_string();
-    Proxy::start("sidecar~app.default", driver, resources, &["--shards", "1", "--certs", &certs])
-}
-
-/// The sum of a metric's lines that contain all of `parts`.
-pub fn metric(proxy: &Proxy, parts: &[&str]) -> f64 {
-    let page = get(proxy.stats, "/stats/prometheus", &[]).expect("a page").text();
-    let lines = page.lines().filter(|line| parts.iter().all(|part| line.contains(part)));
-    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
-}
 
 /// Plain requests become mutual TLS between the sidecars, and the server knows the client's account.
 pub fn http(driver: &str) {

@@ -3,10 +3,10 @@
 use dromon_core::config::model::{ClientTls, ClientTlsMode, HttpRule, Resource};
 use dromon_tests::certs::WebCa;
 use dromon_tests::http::get;
+use dromon_tests::pair::free_address;
 use dromon_tests::proxy::{Proxy, gateway};
 
 use crate::detection::tls_server;
-use crate::free_address;
 
 /// SIMPLE and MUTUAL against openssl, with names that fit and names that do not.
 pub fn simple_and_mutual(driver: &str) {
