@@ -85,17 +85,16 @@ pub async fn connect(
 async fn complete(stream: &TlsStream) -> Result<(), Failure> {
     loop {
         match stream.handshake_end() {
-            End::Open => {}
             End::Failed(error) => return Err(Failure::of(&error)),
+            // A peer that has little to say may have said it all, its end included, together with its last flight.
+            _ if stream.is_established() => return Ok(()),
+            End::Open => {}
             End::Closed | End::Truncated => {
                 return Err(Failure::new(
                     Reason::Truncated,
                     "the peer closed the connection in the middle of the handshake",
                 ));
             }
-        }
-        if stream.is_established() {
-            return Ok(());
         }
         if stream.unfinished_bytes() > TLS_HANDSHAKE_BYTES_MAX {
             return Err(Failure::new(Reason::Protocol, "the peer's handshake is too long"));

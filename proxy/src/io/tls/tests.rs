@@ -275,6 +275,25 @@ fn an_end_that_finds_no_room_leaves_once_there_is_some() {
 }
 
 #[test]
+fn all_that_a_client_says_may_come_with_its_last_flight() {
+    over_sockets(
+        |stream| async move {
+            // Nothing has left yet: Finished, these bytes and the end go in one.
+            assert_eq!(stream.try_write(b"all of it").ok(), Some(9));
+            assert!(stream.finish_write().await.is_ok());
+            let (got, end) = read_to_end(&stream).await;
+            assert_eq!((got.as_slice(), end.ok()), (&b"heard"[..], Some(0)));
+        },
+        |stream| async move {
+            let (got, end) = read_to_end(&stream).await;
+            assert_eq!((got.as_slice(), end.ok()), (&b"all of it"[..], Some(0)));
+            assert_eq!(stream.try_write(b"heard").ok(), Some(5));
+            assert!(stream.finish_write().await.is_ok());
+        },
+    );
+}
+
+#[test]
 fn a_cut_is_no_end() {
     over_sockets(
         |stream| async move {
