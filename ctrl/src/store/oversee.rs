@@ -118,7 +118,8 @@ impl Eyes {
 
     fn look(&mut self, seen: &Seen) {
         let mut across = analyze(&seen.set);
-        let of_views: Vec<_> = seen.of_views.iter().filter(|found| !across.contains(found)).cloned().collect();
+        let of_views: Vec<_> =
+            seen.of_views.iter().filter(|found| !across.contains(found)).cloned().collect();
         across.extend(of_views);
         self.report(seen, &across);
         let mut diagnostics = seen.own.clone();
