@@ -105,7 +105,14 @@ impl CertificateInfo {
 
 /// SHA-256 of a certificate in hexadecimal digits, as `openssl x509 -fingerprint -sha256` has it without the colons.
 pub fn fingerprint(der: &[u8]) -> String {
-    hex(digest::digest(&digest::SHA256, der).as_ref())
+    hex(&sha256(der))
+}
+
+/// SHA-256 of a certificate.
+pub(crate) fn sha256(der: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.iter_mut().zip(digest::digest(&digest::SHA256, der).as_ref()).for_each(|(to, from)| *to = *from);
+    hash
 }
 
 /// Reads the certificates of a PEM text, in its order.

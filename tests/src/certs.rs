@@ -28,6 +28,11 @@ impl MeshCa {
         MeshCa { authority, domain }
     }
 
+    /// Its root, PEM.
+    pub fn root_pem(&self) -> String {
+        self.authority.root_pem()
+    }
+
     /// The id of an account of namespace `default`.
     ///
     /// # Panics
@@ -60,6 +65,21 @@ impl MeshCa {
         write(folder, CHAIN_FILE, &issued.chain);
         write(folder, KEY_FILE, &issued.key);
         write(folder, ROOTS_FILE, &self.authority.root_pem());
+    }
+
+    /// A folder with an account's files, the key being RSA of 2048 bits.
+    ///
+    /// # Panics
+    /// If the folder cannot be written.
+    pub fn rsa_folder(&self, account: &str) -> TempDir {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let id = SpiffeId::new(&self.domain, "default", account).expect("an id");
+        let wanted = Wanted { id, key: KeyKind::Rsa2048, life: Duration::from_secs(3600) };
+        let issued = self.authority.issue(&wanted, UnixTime::now()).expect("a certificate");
+        write(folder.path(), CHAIN_FILE, &issued.chain);
+        write(folder.path(), KEY_FILE, &issued.key);
+        write(folder.path(), ROOTS_FILE, &self.authority.root_pem());
+        folder
     }
 
     /// Writes files whose certificate has expired.
@@ -161,6 +181,23 @@ impl WebCa {
             "-out",
             &certificate,
         ]);
+    }
+
+    /// The list of what this CA has revoked: these certificates, issued before.
+    ///
+    /// # Panics
+    /// If openssl refuses.
+    pub fn revocations(&self, names: &[&str]) -> String {
+        let settings =
+            "[ca]\ndefault_ca=own\n[own]\ndatabase=index.txt\ndefault_md=sha256\ndefault_crl_days=1\n";
+        write(self.folder.path(), "ca.cnf", settings);
+        write(self.folder.path(), "index.txt", "");
+        let ca = ["ca", "-config", "ca.cnf", "-keyfile", "ca.key", "-cert", "ca.crt"];
+        for name in names {
+            self.openssl(&[&ca[..], &["-revoke", &format!("{name}.crt")]].concat());
+        }
+        self.openssl(&[&ca[..], &["-gencrl", "-out", "ca.crl"]].concat());
+        std::fs::read_to_string(self.path("ca.crl")).expect("just written")
     }
 
     /// A gateway's credential with a certificate that was issued before, and this CA for clients.

@@ -3,7 +3,7 @@
 use rustls_pki_types::{CertificateDer, UnixTime};
 use webpki::EndEntityCert;
 
-use crate::certificate::CertificateInfo;
+use crate::certificate::{CertificateInfo, sha256};
 use crate::failure::PeerError;
 use crate::spiffe::SpiffeId;
 
@@ -23,6 +23,8 @@ pub struct Peer {
     pub uris: Vec<String>,
     /// The workload it is, if it is one and the mesh vouches for that.
     pub id: Option<SpiffeId>,
+    /// SHA-256 of its certificate.
+    pub hash: [u8; 32],
 }
 
 impl Peer {
@@ -49,7 +51,7 @@ impl Peer {
                 return Err(PeerError::ExpiredSince { presented });
             }
         }
-        Ok(Some(Peer { uris, id }))
+        Ok(Some(Peer { uris, id, hash: sha256(leaf) }))
     }
 }
 

@@ -20,7 +20,7 @@ use rustls::ServerConfig;
 
 use super::client::{Client, Port};
 use super::inspect::{self, Sorted};
-use crate::io::tls::{self, Opening};
+use crate::io::tls::{self, Opening, TlsStream};
 use crate::io::{Stream, within};
 use crate::mailbox::{FromShard, HandshakeFailed, Side};
 use crate::shard::{ListenerHandle, Shard};
@@ -339,7 +339,10 @@ async fn shake_hands(
             let mut client = Client::new(shard, listener, Stream::from(stream), peer, port);
             let tls = client.shard.tls();
             let both = client.stream.peer_identity().zip(tls.identity());
-            client.ends = both.map(|(from, to)| client.shard.peers.ends(from.as_str(), to.id().as_str()));
+            let hash =
+                client.stream.tls().and_then(TlsStream::peer).map(|peer| peer.hash).unwrap_or_default();
+            client.ends =
+                both.map(|(from, to)| client.shard.peers.ends(from.as_str(), to.id().as_str(), hash));
             return Some(client);
         }
         Ok(Err(failure)) => failure,

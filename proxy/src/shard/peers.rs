@@ -14,6 +14,8 @@ pub struct Ends {
     pub principals: Arc<Principals>,
     /// The value of `x-forwarded-client-cert` for the application (Envoy's form).
     pub forwarded: Box<str>,
+    /// SHA-256 of the client's certificate, which the value names.
+    hash: [u8; 32],
 }
 
 /// SPIFFE ids of client and server.
@@ -24,21 +26,25 @@ type Key = (Box<str>, Box<str>);
 pub struct Peers(RefCell<HashMap<Key, Arc<Ends>>>);
 
 impl Peers {
-    /// A connection from this SPIFFE id to this one.
-    pub fn ends(&self, source: &str, destination: &str) -> Arc<Ends> {
+    /// A connection from this SPIFFE id, proved by a certificate of this SHA-256, to this one.
+    pub fn ends(&self, source: &str, destination: &str, hash: [u8; 32]) -> Arc<Ends> {
         let mut known = self.0.borrow_mut();
         let key: Key = (source.into(), destination.into());
-        if let Some(found) = known.get(&key) {
-            return found.clone();
-        }
+        // A renewed certificate, or another of the same account, leaves the account's name what it is.
+        let principals = match known.get(&key) {
+            Some(found) if found.hash == hash => return found.clone(),
+            found => found.map(|found| found.principals.clone()),
+        };
         // Connections keep what they hold; the next of these peers are named anew.
         if known.len() >= PEERS_MAX {
             known.clear();
         }
         let plain = |id: &str| id.strip_prefix("spiffe://").unwrap_or(id).to_owned();
-        let principals = Arc::new(Principals { source: plain(source), destination: plain(destination) });
-        let forwarded = format!("By={destination};URI={source}").into();
-        let ends = Arc::new(Ends { principals, forwarded });
+        let named = || Arc::new(Principals { source: plain(source), destination: plain(destination) });
+        let principals = principals.unwrap_or_else(named);
+        let digits: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        let forwarded = format!("By={destination};Hash={digits};URI={source}").into();
+        let ends = Arc::new(Ends { principals, forwarded, hash });
         known.insert(key, ends.clone());
         ends
     }

@@ -164,17 +164,19 @@ pub fn proxy_protocol(driver: &str) {
     assert!(http::get(front, "/", &[]).is_err(), "who does not say who it is is turned away");
     proxy.process.expect_stderr(&["proxy_protocol"]);
     drop(proxy);
-    sends_proxy_protocol(driver);
+    for version in [ProxyProtocol::V1, ProxyProtocol::V2] {
+        sends_proxy_protocol(driver, version);
+    }
 }
 
 /// The upstream is told the client before anything else.
-fn sends_proxy_protocol(driver: &str) {
+fn sends_proxy_protocol(driver: &str, version: ProxyProtocol) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
     let front = free_address();
     let mut resources = gateway(front, &[listener.local_addr().expect("bound")], HttpRule::default());
     for resource in &mut resources {
         match resource {
-            Resource::Destination(it) => it.proxy_protocol = Some(ProxyProtocol::V1),
+            Resource::Destination(it) => it.proxy_protocol = Some(version),
             Resource::Proxy(it) => assert!(matches!(it.listeners[0].kind, ListenerKind::GatewayHttp)),
             _ => {}
         }
@@ -184,9 +186,23 @@ fn sends_proxy_protocol(driver: &str) {
     client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("open");
     let (upstream, _) = listener.accept().expect("a connection");
     upstream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket option");
+    let port = client.local_addr().expect("connected").port();
+    let expected = match version {
+        ProxyProtocol::V1 => {
+            format!("PROXY TCP4 127.0.0.1 127.0.0.1 {port} {}\r\n", front.port()).into_bytes()
+        }
+        ProxyProtocol::V2 => [
+            &b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x7f\0\0\x01\x7f\0\0\x01"[..],
+            &port.to_be_bytes(),
+            &front.port().to_be_bytes(),
+        ]
+        .concat(),
+    };
+    let mut header = vec![0; expected.len()];
+    (&upstream).read_exact(&mut header).expect("a header");
+    assert_eq!(header, expected, "{version:?}");
     let mut line = String::new();
     BufReader::new(&upstream).read_line(&mut line).expect("a line");
-    let port = client.local_addr().expect("connected").port();
-    assert_eq!(line, format!("PROXY TCP4 127.0.0.1 127.0.0.1 {port} {}\r\n", front.port()));
+    assert_eq!(line, "GET / HTTP/1.1\r\n");
     let _ = upstream.shutdown(Shutdown::Both);
 }

@@ -6,7 +6,7 @@ use std::process::Output;
 use dromon_core::config::model::{
     Credential, HttpRule, Protocol, Resource, ServerTls, TlsMode, TlsRule, TlsVersion, VirtualHost,
 };
-use dromon_tests::certs::{WebCa, run};
+use dromon_tests::certs::{MeshCa, WebCa, run};
 use dromon_tests::origin::Origin;
 use dromon_tests::pair::{free_address, metric};
 use dromon_tests::proxy::{Proxy, destination, gateway, to};
@@ -163,4 +163,92 @@ pub fn passthrough(driver: &str) {
     assert_eq!(text(&curl(front, &ca, "here.example", &["--http1.1"])), "application 1.1");
     assert!(text(&curl(front, &ca, "there.example", &["--http1.1"])).contains("s_server"));
     assert!(!curl(front, &ca, "else.example", &[]).status.success());
+}
+
+/// A client that the CA has revoked, at a port that wants certificates.
+pub fn revoked(driver: &str) {
+    let origin = Origin::start("application");
+    let ca = WebCa::new();
+    for (name, host) in [("server", "a.example"), ("good", "good.example"), ("bad", "bad.example")] {
+        ca.issue(name, &format!("DNS:{host}"));
+    }
+    let mut credential = ca.credential("server");
+    credential.crl = ca.revocations(&["bad"]);
+    let tls = vec![settings("a.example", TlsMode::Mutual, "server")];
+    let (mut proxy, front) = start(driver, origin.address, tls, [Resource::Credential(credential)]);
+    let ask = |name: &str| {
+        let [certificate, key] =
+            ["crt", "key"].map(|end| ca.path(&format!("{name}.{end}")).display().to_string());
+        text(&curl(front, &ca, "a.example", &["--http1.1", "--cert", &certificate, "--key", &key]))
+    };
+    assert_eq!(ask("good"), "application 1.1");
+    assert!(!ask("bad").contains("application"));
+    proxy.process.expect_stderr(&["TLS from", "revoked"]);
+    assert!(metric(&proxy, &["dromon_tls_handshakes_failed_total", "reason=\"revoked\""]) >= 1.0);
+    assert_eq!(ask("good"), "application 1.1");
+}
+
+/// A request for a host whose clients have to prove more than this connection's has (RFC 9110, 15.5.20).
+pub fn misdirected(driver: &str) {
+    let origin = Origin::start("application");
+    let ca = WebCa::new();
+    ca.issue("server", "DNS:open.example,DNS:closed.example");
+    let tls = vec![
+        settings("open.example", TlsMode::Simple, "server"),
+        settings("closed.example", TlsMode::Mutual, "server"),
+    ];
+    let (_proxy, front) = start(driver, origin.address, tls, [Resource::Credential(ca.credential("server"))]);
+    for flag in ["--http1.1", "--http2"] {
+        let ask = |host: &str| {
+            let header = format!("Host: {host}:{}", front.port());
+            let output = curl(
+                front,
+                &ca,
+                "open.example",
+                &[flag, "-H", &header, "-o", "/dev/null", "-w", "%{http_code}"],
+            );
+            text(&output)
+        };
+        assert_eq!(ask("open.example"), "200", "{flag}");
+        assert_eq!(ask("closed.example"), "421", "{flag}");
+    }
+    assert_eq!(origin.served(), 2);
+}
+
+/// Workloads of the mesh, and nobody else.
+pub fn istio_mutual(driver: &str) {
+    let (mesh, other) = (MeshCa::new(), MeshCa::new());
+    let origin = Origin::start("application");
+    let front = free_address();
+    let mut resources = gateway(front, &[origin.address], HttpRule::default());
+    for resource in &mut resources {
+        if let Resource::Proxy(proxy) = resource {
+            proxy.listeners[0].tls = vec![settings("*", TlsMode::IstioMutual, "")];
+        }
+    }
+    let (own, client, stranger) = (mesh.folder("gateway"), mesh.folder("client"), other.folder("client"));
+    let certs = own.path().display().to_string();
+    let arguments = ["--shards", "1", "--certs", &certs];
+    let proxy = Proxy::start("gateway~ingress.default", driver, &resources, &arguments);
+    // A workload's certificate names no host: curl looks at the chain of what it shows only.
+    let ask = |shown: Option<&std::path::Path>, flag: &str| {
+        let url = format!("https://{front}/");
+        let mut arguments = vec!["-sSk".to_owned(), "-m".into(), "20".into(), flag.into()];
+        if let Some(folder) = shown {
+            for (flag, file) in [("--cert", "cert-chain.pem"), ("--key", "key.pem")] {
+                arguments.extend([flag.to_owned(), folder.join(file).display().to_string()]);
+            }
+        }
+        arguments.push(url);
+        text(&run("curl", &arguments.iter().map(String::as_str).collect::<Vec<_>>()))
+    };
+    for flag in ["--http1.1", "--http2"] {
+        assert_eq!(ask(Some(client.path()), flag), "application");
+        assert!(!ask(None, flag).contains("application"));
+        assert!(!ask(Some(stranger.path()), flag).contains("application"));
+    }
+    for reason in ["no_certificate", "unknown_ca"] {
+        let reason = format!("reason=\"{reason}\"");
+        assert!(metric(&proxy, &["dromon_tls_handshakes_failed_total", &reason]) >= 1.0, "{reason}");
+    }
 }

@@ -86,6 +86,31 @@ fn a_gateway_asks_for_client_certificates_as_told() {
 }
 
 #[test]
+fn a_gateway_lets_in_no_client_that_is_revoked() {
+    on_both_drivers(gateway::revoked);
+}
+
+#[test]
+fn a_gateway_answers_421_where_a_host_asks_for_more() {
+    on_both_drivers(gateway::misdirected);
+}
+
+#[test]
+fn a_gateway_for_workloads_lets_in_workloads_only() {
+    on_both_drivers(gateway::istio_mutual);
+}
+
+#[test]
+fn a_replaced_certificate_or_root_is_for_new_connections() {
+    on_both_drivers(mesh::replaced);
+}
+
+#[test]
+fn sidecars_meet_with_keys_of_rsa() {
+    on_both_drivers(mesh::rsa);
+}
+
+#[test]
 fn a_gateway_keeps_to_its_versions() {
     on_both_drivers(gateway::versions);
 }

@@ -52,7 +52,11 @@ pub fn principals(driver: &str) {
     assert_eq!(get(inbound, "/", &lie).expect("an answer").status, 200);
     let seen: Vec<_> =
         application.seen().iter().map(|it| it.header("x-forwarded-client-cert").map(str::to_owned)).collect();
-    assert_eq!(seen, [Some(format!("By={};URI={}", ca.id("server"), ca.id("client"))), None]);
+    let shown = of_client.path().join("cert-chain.pem").display().to_string();
+    let output = run("openssl", &["x509", "-in", &shown, "-noout", "-fingerprint", "-sha256"]).stdout;
+    let hash = String::from_utf8_lossy(&output).trim().replace(':', "").to_ascii_lowercase();
+    let hash = hash.rsplit('=').next().expect("a fingerprint");
+    assert_eq!(seen, [Some(format!("By={};Hash={hash};URI={}", ca.id("server"), ca.id("client"))), None]);
     let plain = |account: &str| ca.id(account).replace("spiffe://", "");
     let source = format!("source_principal=\"{}\"", plain("client"));
     let destination = format!("destination_principal=\"{}\"", plain("server"));
@@ -255,4 +259,56 @@ pub fn readiness(driver: &str) {
     let mut stream = TcpStream::connect(inbound).expect("it listens");
     stream.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("open");
     assert!(!matches!(stream.read(&mut [0; 1]), Ok(1..)), "plaintext is refused");
+}
+
+/// A connection that streams share is for no new request once the certificate that it was made with has been replaced; nor
+/// once the roots have.
+pub fn replaced(driver: &str) {
+    let ca = MeshCa::new();
+    let origin = Origin::start("application");
+    let [front, inbound] = [(); 2].map(|()| free_address());
+    let (of_client, of_server) = (ca.folder("client"), ca.folder("server"));
+    let down = server(inbound, origin.address, Protocol::Http, MtlsMode::Strict);
+    let _down = sidecar(driver, &down, of_server.path());
+    let up = client(front, inbound, Protocol::Http2, &ca.id("server"));
+    let up = sidecar(driver, &up, of_client.path());
+    let request = || {
+        let (host, url) = (format!("Host: {HOST}"), format!("http://{front}/"));
+        let output = run("curl", &["-sS", "-m", "20", "--http2-prior-knowledge", "-H", &host, &url]);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "application");
+    };
+    let made = || metric(&up, &["dromon_upstream_connections_total"]);
+    request();
+    request();
+    assert_eq!(made(), 1.0, "{driver}: requests share a connection");
+    ca.write(of_client.path(), "client");
+    eventually("a connection under the new certificate", || {
+        request();
+        (made() >= 2.0).then_some(())
+    });
+    let roots = of_client.path().join("root-cert.pem");
+    let both = std::fs::read_to_string(&roots).expect("written") + &MeshCa::new().root_pem();
+    let before = made();
+    std::fs::write(&roots, both).expect("writable");
+    eventually("a connection under the new roots", || {
+        request();
+        (made() > before).then_some(())
+    });
+}
+
+/// RSA at both ends, in TLS between the sidecars, for HTTP and for TCP.
+pub fn rsa(driver: &str) {
+    let ca = MeshCa::new();
+    let origin = Origin::start("application");
+    let (of_client, of_server) = (ca.rsa_folder("client"), ca.rsa_folder("server"));
+    for protocol in [Protocol::Http, Protocol::Tcp] {
+        let [front, inbound] = [(); 2].map(|()| free_address());
+        let down = server(inbound, origin.address, protocol, MtlsMode::Strict);
+        let down = sidecar(driver, &down, of_server.path());
+        let up = client(front, inbound, protocol, &ca.id("server"));
+        let _up = sidecar(driver, &up, of_client.path());
+        let answer = get(front, "/", &[("Host", HOST)]).expect("an answer");
+        assert_eq!((answer.status, answer.text().as_str()), (200, "application"), "{protocol:?}");
+        assert!(metric(&down, &["dromon_downstream_tls_handshakes_total"]) >= 1.0, "{protocol:?}");
+    }
 }
