@@ -7,10 +7,10 @@ use dromon_core::config::model::{
 };
 use dromon_tests::certs::{WebCa, run};
 use dromon_tests::eventually;
+use dromon_tests::pair::free_address;
 use dromon_tests::proxy::{Proxy, gateway};
 
 use crate::detection::tls_server;
-use crate::free_address;
 
 /// An upstream whose certificate is for another name, and one that wants a certificate that it does not get, which with
 /// TLS 1.3 it says after the handshake: the log has the text, and the name that the client asked for.
