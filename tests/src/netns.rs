@@ -8,8 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Once, OnceLock};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -26,10 +26,14 @@ pub fn obstacle(programs: &[&str]) -> Option<String> {
     if let Some(missing) = needed.iter().chain(programs).find(|program| !installed(program)) {
         return Some(format!("{missing} is not installed"));
     }
-    let probe = format!("{PREFIX}{}-probe", std::process::id());
-    let made = ip(&["netns", "add", &probe]);
-    let gone = ip(&["netns", "del", &probe]);
-    made.and(gone).err().map(|error| format!("no network namespace can be made: {error}"))
+    // One probe for all tests of the process, which run at the same time.
+    static PROBED: OnceLock<Result<(), String>> = OnceLock::new();
+    let probe = || {
+        let name = format!("{PREFIX}{}-probe", std::process::id());
+        ip(&["netns", "add", &name]).and_then(|()| ip(&["netns", "del", &name]))
+    };
+    let made = PROBED.get_or_init(probe);
+    made.as_ref().err().map(|error| format!("no network namespace can be made: {error}"))
 }
 
 /// Runs `ip`.
