@@ -13,7 +13,7 @@ use crate::feed::socket::{SocketError, run_dir};
 /// The file in a run directory that is locked for as long as its run lives.
 const LOCK: &str = "lock";
 /// How long somebody who only looks may hold a lock: a moment, but other work may keep it from running.
-const LOOK_MAX: Duration = Duration::from_millis(300);
+const LOOK_MAX: Duration = Duration::from_secs(1);
 /// Time between two tries.
 const LOOK_PAUSE: Duration = Duration::from_millis(2);
 
