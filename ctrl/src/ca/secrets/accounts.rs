@@ -84,7 +84,7 @@ impl Facts {
         (held.renew_at <= now).then(|| "half of its life has passed".to_owned())
     }
 
-    /// Whether a workload can go by it for now, be it that it is to be renewed.
+    /// Whether a workload can go by it at present, be it that it is to be renewed.
     pub fn is_usable(&self, id: &SpiffeId, now: f64) -> bool {
         let Ok(held) = &self.held else { return false };
         let identity = held.report.identity.as_ref();

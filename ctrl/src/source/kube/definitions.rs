@@ -101,7 +101,7 @@ pub struct Search {
 pub enum Found {
     /// It is served in this version.
     Served(&'static str),
-    /// It is not served for now.
+    /// It is not served at present.
     Absent,
     /// The API server does not say.
     Unknown,
