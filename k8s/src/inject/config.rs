@@ -117,5 +117,5 @@ impl Config {
     }
 }
 
-/// Label that `dromonctl install-seccomp` gives to nodes that have the profile.
+/// Label of the nodes that have the seccomp profile which allows io_uring; whoever puts the profile there sets it.
 pub const SECCOMP_NODE_LABEL: &str = "dromon.io/seccomp";
