@@ -6,6 +6,7 @@
 pub mod api_server;
 pub mod components;
 pub mod kubectl;
+pub mod mesh;
 pub mod node;
 mod node_config;
 pub mod pki;

@@ -46,15 +46,23 @@ impl Node {
     /// # Panics
     /// If it does not get ready, with what its programs said.
     pub fn start(test: &str, images: &[PathBuf]) -> Option<Node> {
+        Node::possible(test).then(|| Node::new(images))
+    }
+
+    /// Whether a node can be started here; if not, `test` is noted as skipped, with the reason.
+    ///
+    /// # Panics
+    /// If it cannot and `KUBE=1` asks for it.
+    pub fn possible(test: &str) -> bool {
         if !assets(test, &[API, NODE].concat()) {
-            return None;
+            return false;
         }
         if let Err(why) = possible() {
             assert!(!required(), "{test}: {why}");
             skip(test, &why);
-            return None;
+            return false;
         }
-        Some(Node::new(images))
+        true
     }
 
     fn new(images: &[PathBuf]) -> Node {
@@ -93,6 +101,11 @@ impl Node {
                 self.run(&[ctr, "-n", "k8s.io", "images", "import", "--snapshotter", "overlayfs", path]);
             assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
         }
+    }
+
+    /// What goes before a command that is to run on the node.
+    pub fn enter(&self) -> Vec<String> {
+        self.namespaces.enter()
     }
 
     /// Runs a command on the node, outside of pods.

@@ -1,0 +1,65 @@
+//! The whole mesh on a node: installed by `dromonctl install`, sidecars injected by the webhook and capturing with iptables, rules by
+//! `kubectl apply`, ingress through the gateway, and an uninstallation that leaves nothing.
+//!
+//! One cluster serves all chapters, each in a namespace of its own: starting it costs more than any of them.
+
+mod bookinfo;
+
+use dromon_tests::kube::mesh::{Mesh, told};
+
+/// Kinds of objects of the whole cluster that an installation brings.
+const KINDS: &str = "namespaces,clusterroles,clusterrolebindings,ingressclasses,mutatingwebhookconfigurations,\
+    validatingwebhookconfigurations,customresourcedefinitions";
+
+#[test]
+fn the_mesh_is_installed_carries_workloads_and_goes_without_a_trace() {
+    let Some(mesh) = Mesh::start("kube_cluster_mesh") else { return };
+    let before = mesh.kubectl().run(&["get", KINDS, "-o", "name"]);
+    let said = mesh.install(&[]);
+    assert!(said.contains("is installed and healthy"), "{said}");
+    chapter("bookinfo", || bookinfo::run(&mesh));
+    chapter("uninstall", || uninstall(&mesh, &before));
+}
+
+/// Pods go on with what they have, and are named; of the mesh itself, nothing is left.
+fn uninstall(mesh: &Mesh, before: &str) {
+    let kubectl = mesh.kubectl();
+    let said = mesh.dromonctl(&["uninstall", "--purge"]);
+    assert!(said.status.success(), "{}", told(&said));
+    assert!(told(&said).contains("6 pods still have a sidecar"), "{}", told(&said));
+    let page = format!("http://{}/productpage", mesh.service(bookinfo::NAMESPACE, "productpage", 9080));
+    let served = mesh.curl(&page, &[]);
+    assert!(
+        served.as_ref().is_some_and(|(status, body)| *status == 200 && body.contains("Reviewer")),
+        "{served:?}"
+    );
+    kubectl.run(&["delete", "namespace", bookinfo::NAMESPACE]);
+    kubectl.wait_gone(&["namespace", "dromon-system"]);
+    assert_eq!(before, kubectl.run(&["get", KINDS, "-o", "name"]), "{}", told(&said));
+    let secrets = kubectl.run(&["get", "secrets", "--all-namespaces", "-o", "name"]);
+    assert_eq!(secrets, "");
+}
+
+/// Says where a failure is, and what took how long.
+fn chapter(name: &str, run: impl FnOnce()) {
+    let start = std::time::Instant::now();
+    eprintln!("chapter {name}");
+    run();
+    eprintln!("chapter {name}: {:.1} s", start.elapsed().as_secs_f32());
+}
+
+/// A cluster with the mesh to try things on by hand, until the file that it names is removed.
+#[test]
+#[ignore = "for trying things by hand"]
+fn hold() {
+    let Some(mesh) = Mesh::start("kube_cluster_mesh") else { return };
+    eprintln!("{}", mesh.install(&[]));
+    let file = std::env::temp_dir().join("dromon-node");
+    let enter = mesh.node.enter().join(" ");
+    let config = mesh.kubectl().kubeconfig().display().to_string();
+    std::fs::write(&file, format!("export KUBECONFIG={config}\nexport ENTER='{enter}'\n")).expect("written");
+    eprintln!("{enter} env KUBECONFIG={config} bash    # remove {} to end it", file.display());
+    while file.exists() {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+}
