@@ -7,7 +7,8 @@
 //! | remove | new | new | believes the new one alone |
 //!
 //! At no time is there a leaf that somebody does not believe: the new root's leaves appear only when all believe it, and
-//! the old root goes only when no leaf of it is shown any more.
+//! the old root goes only when no leaf of it is shown any more. A successor below the same root, an intermediate that is
+//! renewed, is no change for those who believe: it is done as it begins.
 
 use std::collections::BTreeSet;
 
@@ -73,9 +74,10 @@ pub struct InUse {
 }
 
 impl Rotation {
-    /// A change that begins.
+    /// A change that begins; done already where both roots are the same, since everybody believes what comes.
     pub fn begin(old: String, new: String) -> Rotation {
-        Rotation { old, new, step: Step::Distribute }
+        let step = if old == new { Step::Done } else { Step::Distribute };
+        Rotation { old, new, step }
     }
 
     /// The roots that go into bundles.

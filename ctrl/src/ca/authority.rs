@@ -87,6 +87,9 @@ pub enum LoadError {
     /// One change at a time.
     #[error("a change of root is under way already")]
     UnderWay,
+    /// What is to follow is what is there.
+    #[error("the CA in {0} is the one that is in force already: put its successor's files there")]
+    Same(PathBuf),
     /// The CA is an intermediate: its successor has to come from where it came from.
     #[error("the CA is an intermediate that was plugged in: put its successor's files into {0} first")]
     PluggedIn(PathBuf),
@@ -158,10 +161,11 @@ impl Authorities {
         self.next.as_ref().map(|(_, rotation)| rotation)
     }
 
-    /// Begins a change to a new root made here, or to the authority that a user put into `next/` before.
+    /// Begins a change to a new root made here, or to the authority that a user put into `next/` before. One below the same
+    /// root is in force at once.
     ///
     /// # Errors
-    /// One is under way, or the new authority cannot be had.
+    /// One is under way, the new authority cannot be had, or it is the one in force.
     pub fn begin(&mut self, domain: &TrustDomain, now: UnixTime) -> Result<(), LoadError> {
         if self.next.is_some() {
             return Err(LoadError::UnderWay);
@@ -173,12 +177,19 @@ impl Authorities {
             None if self.current.is_intermediate() => return Err(LoadError::PluggedIn(place)),
             None => create(&place, domain, now)?,
         };
+        if next.info().fingerprint == self.current.info().fingerprint {
+            return Err(LoadError::Same(place));
+        }
         // With a chain of its own, if an empty one, it leaves nothing of the old one's behind when it takes its place.
         let chain = place.join(CHAIN);
         if !chain.exists() {
             closed_file(&chain, b"").map_err(|error| LoadError::Io { path: chain, error })?;
         }
         let rotation = Rotation::begin(self.current.root_fingerprint(), next.root_fingerprint());
+        if rotation.step == Step::Done {
+            self.next = Some((next, rotation.clone()));
+            return self.step_to(rotation);
+        }
         write_rotation(&self.directory, &rotation)?;
         self.next = Some((next, rotation));
         Ok(())

@@ -318,7 +318,14 @@ impl Keeper {
         };
         authorities.begin(&domain, UnixTime::now()).map_err(|error| error.to_string())?;
         self.in_force_since = None;
-        (self.setup.log)(Severity::Info, "a change of root has begun".to_owned());
+        let line = match authorities.rotation() {
+            Some(_) => "a change of root has begun",
+            None => {
+                self.counts.2 += 1;
+                "another CA below the same root is in force; certificates come from it as they are renewed"
+            }
+        };
+        (self.setup.log)(Severity::Info, line.to_owned());
         Ok(())
     }
 

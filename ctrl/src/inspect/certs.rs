@@ -183,7 +183,7 @@ async fn rotate_root(options: &RotateRoot) -> anyhow::Result<bool> {
     let run = options.which.find()?;
     let before = status(&run).await?;
     match (&before.rotation, control::rotate(&run.run_dir).await?) {
-        (_, Ok(())) => println!("a new root is made; the old one is {}", short(before.roots.first())),
+        (_, Ok(())) => println!("the change begins; the root until now is {}", short(before.roots.first())),
         (Some(_), Err(_)) => println!("a change of root is under way already: following it"),
         (None, Err(why)) => bail!("{why}"),
     }

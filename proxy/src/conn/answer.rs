@@ -65,11 +65,13 @@ pub(super) async fn receive(
     answer.buffer = shard.buffers.take(0);
     answer.buffer.clear_with_headroom(HEADROOM_BYTES);
     answer.begun = false;
+    flags.answered.set(false);
     let head_bytes = match final_head(client, request, flags, answer, upstream, attempt).await {
         Ok(head_bytes) => head_bytes,
         Err(NoHead::Failed(reason)) => return Received::Failed(reason),
         Err(NoHead::ClientGone) => return Received::ClientGone,
     };
+    flags.answered.set(true);
     if let Some(received) = decide(client, flags, answer, exchange, head_bytes) {
         return received;
     }

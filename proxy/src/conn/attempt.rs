@@ -23,7 +23,7 @@ use super::local::Answered;
 use super::tunnel::Switched;
 use super::upload;
 use super::work::{Request, Work};
-use crate::io::{Either, race, write_all};
+use crate::io::{Either, Stalled, race, write_all};
 use crate::pool::{Offer, Upstream, Wanted, refused};
 use crate::relay::Ahead;
 use crate::sys::clock;
@@ -351,6 +351,10 @@ async fn converse(
     match race(down.as_mut(), up.as_mut()).await {
         Either::First(received) => Ok(received),
         Either::Second(Err(broken @ (Broken::Truncated | Broken::Rule(_)))) => Err(broken),
+        // One that takes nothing and says nothing has had its time.
+        Either::Second(Err(Broken::Receiver(Stalled::Timeout))) if !flags.answered.get() => {
+            Ok(Received::Failed(Reason::UpstreamReset))
+        }
         // An upstream that takes no more may still have answered.
         Either::Second(_) => Ok(down.await),
     }

@@ -93,6 +93,8 @@ pub(super) struct Flags {
     pub(super) unrepeatable: Cell<bool>,
     /// The whole request is on its way.
     pub(super) uploaded: Cell<bool>,
+    /// The final head of the latest try's answer has come.
+    pub(super) answered: Cell<bool>,
 }
 
 /// The upstream's answer on its way down.

@@ -57,9 +57,12 @@ pub fn uploads(driver: &str) {
     std::fs::write(&file, vec![b'x'; BODY_BYTES]).expect("writable");
     let body = file.as_path();
     std::thread::scope(|scope| {
-        for (program, upstream) in
-            [("curl", Protocol::Http2), ("nghttp", Protocol::Http2), ("nghttp", Protocol::Http)]
-        {
+        for (program, upstream) in [
+            ("curl", Protocol::Http2),
+            ("curl", Protocol::Http),
+            ("nghttp", Protocol::Http2),
+            ("nghttp", Protocol::Http),
+        ] {
             scope.spawn(move || {
                 let address = one_that_takes_nothing(upstream == Protocol::Http2);
                 let (_proxy, front) = start(driver, address, upstream, |_| {});

@@ -40,6 +40,11 @@ fn certificates_and_the_root_change_under_load_without_an_error() {
 }
 
 #[test]
+fn an_intermediate_makes_way_for_another_without_an_error() {
+    rotation::intermediate();
+}
+
+#[test]
 fn while_the_controller_and_its_ca_are_away_nothing_happens() {
     rotation::controller_away();
 }

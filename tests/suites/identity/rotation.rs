@@ -1,11 +1,15 @@
 //! Certificates and the root change while requests go through every sidecar of Bookinfo, mutual TLS everywhere.
 
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dromon_tests::load::Load;
 use dromon_tests::mesh::{Mesh, Setup};
 use dromon_tests::{bin, eventually};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+};
 use serde_json::Value;
 
 const STRICT: &str = "apiVersion: security.istio.io/v1
@@ -26,7 +30,7 @@ const LIFE: Duration = Duration::from_secs(12);
 const OVERDUE_S: u64 = 2;
 const REVIEWS: &str = "sidecar~reviews-v1.default";
 
-fn strict_bookinfo() -> Mesh {
+fn strict_bookinfo(more: &[&str]) -> Mesh {
     let life = format!("{}s", LIFE.as_secs());
     let rule = |host: &&str| {
         format!(
@@ -45,6 +49,7 @@ spec:
         .file("strict.yaml", STRICT)
         .file("destination-rules.yaml", &rules)
         .arguments(&["--cert-ttl", &life])
+        .arguments(more)
         .start()
 }
 
@@ -89,7 +94,7 @@ fn shown(mesh: &Mesh, process: &str) -> String {
 
 /// Leaves are renewed twice and the root is changed, all under load.
 pub fn leaf_and_root() {
-    let mesh = strict_bookinfo();
+    let mesh = strict_bookinfo(&[]);
     let load = load(&mesh);
     let before = certs(&mesh);
     assert_eq!(of(&before, REVIEWS)["id"], "spiffe://cluster.local/ns/default/sa/bookinfo-reviews");
@@ -118,9 +123,74 @@ pub fn leaf_and_root() {
     assert!(table.contains(REVIEWS) && table.contains("NOT AFTER"), "{table}");
 }
 
+/// An intermediate makes way for another one below the same root: the change is over as it begins, and certificates follow.
+pub fn intermediate() {
+    let (own, place) = (Own::new(), tempfile::tempdir().expect("a directory"));
+    let directory = place.path().display().to_string();
+    own.intermediate("First", place.path());
+    let mesh = strict_bookinfo(&["--ca-dir", &directory]);
+    let load = load(&mesh);
+    let issuer = || of(&certs(&mesh), REVIEWS)["issuer"].as_str().expect("a name").to_owned();
+    assert!(issuer().contains("First"), "{}", issuer());
+    let alone = dromonctl(&mesh, &["certs", "rotate-root"]);
+    assert!(!alone.status.success(), "an intermediate has no successor of its own making: {alone:?}");
+    own.intermediate("Second", &place.path().join("next"));
+    let before = certs(&mesh);
+    let rotated = dromonctl(&mesh, &["certs", "rotate-root"]);
+    let said = String::from_utf8_lossy(&rotated.stdout).into_owned();
+    assert!(rotated.status.success() && said.contains("done: the root is"), "{rotated:?}");
+    eventually("certificates of the second", || issuer().contains("Second").then_some(()));
+    assert_eq!(certs(&mesh)["roots"], before["roots"]);
+    let served = load.good();
+    eventually("requests under the second", || (load.good() > served + 20).then_some(()));
+    without_an_error(load, 20);
+    let again = dromonctl(&mesh, &["certs", "rotate-root"]);
+    assert!(!again.status.success(), "there is no third: {again:?}");
+}
+
+/// A root whose key stays elsewhere.
+struct Own {
+    issuer: Issuer<'static, KeyPair>,
+    root: String,
+}
+
+impl Own {
+    fn new() -> Own {
+        let key = KeyPair::generate().expect("a key");
+        let params = ca("Example root");
+        let root = params.self_signed(&key).expect("a root").pem();
+        Own { issuer: Issuer::new(params, key), root }
+    }
+
+    /// Writes an intermediate's files.
+    fn intermediate(&self, name: &str, to: &Path) {
+        std::fs::create_dir_all(to).expect("writable");
+        let key = KeyPair::generate().expect("a key");
+        let certificate = ca(name).signed_by(&key, &self.issuer).expect("a certificate").pem();
+        let files = [
+            ("root-cert.pem", &self.root),
+            ("ca-cert.pem", &certificate),
+            ("cert-chain.pem", &certificate),
+            ("ca-key.pem", &key.serialize_pem()),
+        ];
+        for (file, text) in files {
+            std::fs::write(to.join(file), text).expect("writable");
+        }
+    }
+}
+
+fn ca(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params
+}
+
 /// The controller, and with it the CA, stands still until after a renewal is due; then it goes on.
 pub fn controller_away() {
-    let mesh = strict_bookinfo();
+    let mesh = strict_bookinfo(&[]);
     let load = load(&mesh);
     let controller = controller(&mesh);
     // What a sidecar uses for the first time it asks the controller for.

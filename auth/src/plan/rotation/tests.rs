@@ -30,6 +30,12 @@ fn each_step_waits_for_every_proxy() {
 }
 
 #[test]
+fn below_the_same_root_there_is_nothing_to_wait_for() {
+    let rotation = Rotation::begin("root".to_owned(), "root".to_owned());
+    assert_eq!((rotation.step, rotation.bundle(), rotation.issuer()), (Step::Done, vec!["root"], "root"));
+}
+
+#[test]
 fn a_rotation_is_kept_and_resumed() {
     let rotation = Rotation { old: "a".to_owned(), new: "b".to_owned(), step: Step::Issue };
     let kept = serde_json::to_string(&rotation).expect("writes");

@@ -292,10 +292,6 @@ impl Desk<'_> {
             (Some(foreign), _) => {
                 let theirs = read(foreign)?;
                 let is_new = theirs.current().info().fingerprint != state.current().info().fingerprint;
-                if is_new && theirs.current().root_fingerprint() == state.current().root_fingerprint() {
-                    // An intermediate that was renewed below the same root: nobody has to believe anything new.
-                    return self.write(&theirs, self.version()).await;
-                }
                 is_new.then(|| theirs.current().clone())
             }
             (None, Some(word)) if self.rotate.as_ref() != Some(&word) => {

@@ -114,9 +114,12 @@ impl State {
         self.next.as_ref().map(|(_, rotation)| rotation)
     }
 
-    /// Begins a change to another authority.
+    /// Begins a change to another authority; one below the same root is in force at once.
     pub fn begin(&self, next: Arc<Authority>) -> State {
         let rotation = Rotation::begin(self.current.root_fingerprint(), next.root_fingerprint());
+        if rotation.step == Step::Done {
+            return State { current: next, next: None };
+        }
         State { current: self.current.clone(), next: Some((next, rotation)) }
     }
 
