@@ -3,11 +3,12 @@
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use dromon_core::exchange::{Exchange, Flags};
 use dromon_core::fault::Reason;
 use dromon_core::h1::{Reject, ResponseRef, Rule, Version};
-use dromon_core::telemetry::{Details, NoMessage, Protocol, Record, Reporter, Security, Sides};
+use dromon_core::telemetry::{Details, NoMessage, Principals, Protocol, Record, Reporter, Security, Sides};
 use dromon_core::time::Tick;
 
 use super::client::Client;
@@ -23,7 +24,7 @@ pub(super) fn finished(client: &Client, work: &Work, exchange: &Exchange) {
     let times = &work.times;
     let duration_ns = shard.now().0.saturating_sub(times.arrived.0);
     let record = Record {
-        sides: sides(client, exchange),
+        sides: sides(client, exchange, work.principals.as_ref()),
         protocol: if work.web.is_some() { Protocol::Grpc } else { Protocol::Http },
         response_code: work.answer.status,
         reason: exchange.reason(),
@@ -69,7 +70,7 @@ pub(super) fn tcp_finished(client: &Client, exchange: &Exchange, local: Option<S
 
 /// A TCP connection led nowhere; without an exchange because its listener has no configuration.
 pub(super) fn tcp_failed(client: &Client, exchange: Option<&Exchange>) {
-    let sides = exchange.map_or_else(|| nowhere(client), |exchange| sides(client, exchange));
+    let sides = exchange.map_or_else(|| nowhere(client), |exchange| sides(client, exchange, None));
     client.shard.telemetry.tcp_failed(&sides, tcp_flags(exchange));
     log_tcp(client, exchange, None, (0, 0));
 }
@@ -132,8 +133,12 @@ pub(super) fn nowhere(client: &Client) -> Sides<'static> {
     Sides { reporter: reporter(client), ..Sides::default() }
 }
 
-/// Between whom an exchange is.
-pub(super) fn sides<'a>(client: &'a Client, exchange: &'a Exchange) -> Sides<'a> {
+/// Between whom an exchange is; `upstream` is who is at either end of the connection that it went up by.
+pub(super) fn sides<'a>(
+    client: &'a Client,
+    exchange: &'a Exchange,
+    upstream: Option<&'a Arc<Principals>>,
+) -> Sides<'a> {
     Sides {
         reporter: reporter(client),
         destination: exchange.destination().map(|destination| &destination.model),
@@ -144,7 +149,11 @@ pub(super) fn sides<'a>(client: &'a Client, exchange: &'a Exchange) -> Sides<'a>
             true => Security::None,
             false => Security::Unknown,
         },
-        principals: client.ends.as_ref().map(|ends| &ends.principals),
+        // Each side reports of the connection between the two.
+        principals: match client.port.inbound {
+            true => client.ends.as_ref().map(|ends| &ends.principals),
+            false => upstream,
+        },
     }
 }
 

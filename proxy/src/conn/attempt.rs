@@ -64,6 +64,7 @@ pub(super) async fn run(client: &Client, work: &mut Work, exchange: &mut Exchang
         Err(reason) => return failed(client, work, exchange, reason, false, false),
     };
     let reused = upstream.served > 0;
+    work.principals.clone_from(&upstream.principals);
     if !work.upload.frame() {
         work.flags.unrepeatable.set(true);
         return failed(client, work, exchange, Reason::UpstreamReset, false, false);

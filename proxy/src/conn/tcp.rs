@@ -47,7 +47,8 @@ pub(super) fn refuse(client: &Client, unconnected: &Unconnected) {
 /// Ends a connection on which neither side has said anything for the idle time.
 pub(super) fn never_spoke(client: &Client, connected: Connected) {
     let Connected { exchange, upstream } = connected;
-    let flow = client.shard.telemetry.tcp_opened(&account::sides(client, &exchange));
+    let flow =
+        client.shard.telemetry.tcp_opened(&account::sides(client, &exchange, upstream.principals.as_ref()));
     let local = upstream.stream.socket().local_address().ok();
     over(client, exchange, local, &flow, End::Idle);
 }
@@ -56,7 +57,7 @@ pub(super) fn never_spoke(client: &Client, connected: Connected) {
 pub(super) async fn relay(client: &Client, connected: Connected) {
     let shard = &client.shard;
     let Connected { exchange, upstream } = connected;
-    let flow = shard.telemetry.tcp_opened(&account::sides(client, &exchange));
+    let flow = shard.telemetry.tcp_opened(&account::sides(client, &exchange, upstream.principals.as_ref()));
     let local = upstream.stream.socket().local_address().ok();
     let (alarm, idle_ms) = (&client.alarm, idle_ms(&exchange));
     let from_client = client

@@ -2,12 +2,14 @@
 //! first byte comes and given back with its end, so that idle connections weigh nothing but themselves.
 
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 
 use dromon_core::exchange::Attempt;
 use dromon_core::h1::request_id::RequestId;
 use dromon_core::h1::{RequestHead, ResponseHead};
 use dromon_core::h2::grpc_web::{Decoder, Web};
 use dromon_core::limits::{HEAD_BUFFER_BYTES, IDLE_BUFFER_BYTES, REPLAY_BYTES_MAX, SPARE_WORK_MAX};
+use dromon_core::telemetry::Principals;
 use dromon_core::time::Tick;
 
 use super::framing::Framing;
@@ -23,6 +25,8 @@ pub struct Work {
     pub(super) times: Times,
     /// The try under way.
     pub(super) attempt: Option<Attempt>,
+    /// Who is at either end of the latest try's connection, where that was proved.
+    pub(super) principals: Option<Arc<Principals>>,
     /// The request is a call of gRPC-Web at a gateway.
     pub(super) web: Option<Web>,
 }
@@ -200,6 +204,7 @@ impl Work {
         self.request.path_differs = false;
         self.request.id = None;
         self.web = None;
+        self.principals = None;
         self.upload.text = None;
         self.flags.invited.set(true);
         self.flags.unrepeatable.set(false);

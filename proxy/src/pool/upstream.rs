@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use dromon_auth::alpn;
+use dromon_auth::{SpiffeId, alpn};
 use dromon_core::balance::{ConnectionToken, DestinationState};
 use dromon_core::config::model;
+use dromon_core::telemetry::Principals;
 use dromon_core::time::Tick;
 
 use super::key::Key;
@@ -23,6 +24,8 @@ pub struct Upstream {
     pub address: SocketAddr,
     /// Requests it has served.
     pub served: u32,
+    /// Who is at either end, by mutual TLS of the mesh.
+    pub principals: Option<Arc<Principals>>,
     pub(super) opened: Tick,
     pub(super) queue: Option<Rc<Queue>>,
     token: Option<ConnectionToken>,
@@ -47,10 +50,15 @@ impl Upstream {
     ) -> Upstream {
         shard.gauges.upstream_connections_active.add(1);
         let opened = shard.now();
+        let tls = shard.tls();
+        let both = tls.identity().map(|own| own.id()).zip(stream.peer_identity());
+        let named = |(own, peer): (&SpiffeId, &SpiffeId)| shard.peers.principals(own.as_str(), peer.as_str());
+        let principals = both.map(named);
         Upstream {
             stream,
             address: wanted.address,
             served: 0,
+            principals,
             opened,
             queue,
             token,

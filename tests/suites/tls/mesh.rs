@@ -46,7 +46,7 @@ pub fn principals(driver: &str) {
     let down = server(inbound, application.address, Protocol::Http, MtlsMode::Permissive);
     let down = sidecar(driver, &down, of_server.path());
     let up = client(front, inbound, Protocol::Http, &ca.id("server"));
-    let _up = sidecar(driver, &up, of_client.path());
+    let up = sidecar(driver, &up, of_client.path());
     let lie = [("Host", HOST), ("X-Forwarded-Client-Cert", "URI=spiffe://cluster.local/ns/default/sa/admin")];
     assert_eq!(get(front, "/", &lie).expect("an answer").status, 200);
     assert_eq!(get(inbound, "/", &lie).expect("an answer").status, 200);
@@ -62,6 +62,8 @@ pub fn principals(driver: &str) {
     let destination = format!("destination_principal=\"{}\"", plain("server"));
     assert_eq!(metric(&down, &["istio_requests_total", "mutual_tls", &source, &destination]), 1.0);
     assert_eq!(metric(&down, &["istio_requests_total", "\"none\"", "source_principal=\"unknown\""]), 1.0);
+    let reported = ["istio_requests_total", "reporter=\"source\"", &source, &destination];
+    assert_eq!(metric(&up, &reported), 1.0, "the client's side names both as well");
 }
 
 /// Plaintext against each mode.
@@ -153,7 +155,7 @@ pub fn http2(driver: &str) {
                 it.h2_upgrade = upgrade;
             }
         }
-        let _up = sidecar(driver, &up, of_client.path());
+        let up = sidecar(driver, &up, of_client.path());
         let flag = if upgrade { "--http1.1" } else { "--http2-prior-knowledge" };
         let url = format!("http://{front}/");
         let host = format!("Host: {HOST}");
@@ -167,6 +169,10 @@ pub fn http2(driver: &str) {
             (lines.iter().filter(|line| line.contains("HTTP/2")).count() == 3).then_some(())
         });
         assert_eq!(metric(&down, &["dromon_downstream_tls_handshakes_total"]), 1.0, "{upgrade}");
+        let [source, destination] = [("source", "client"), ("destination", "server")]
+            .map(|(side, account)| format!("{side}_principal=\"{}\"", &ca.id(account)["spiffe://".len()..]));
+        let reported = ["istio_requests_total", "reporter=\"source\"", &source, &destination];
+        assert_eq!(metric(&up, &reported), 3.0, "{upgrade}: the client's side names both as well");
     }
 }
 
@@ -306,9 +312,14 @@ pub fn rsa(driver: &str) {
         let down = server(inbound, origin.address, protocol, MtlsMode::Strict);
         let down = sidecar(driver, &down, of_server.path());
         let up = client(front, inbound, protocol, &ca.id("server"));
-        let _up = sidecar(driver, &up, of_client.path());
+        let up = sidecar(driver, &up, of_client.path());
         let answer = get(front, "/", &[("Host", HOST)]).expect("an answer");
         assert_eq!((answer.status, answer.text().as_str()), (200, "application"), "{protocol:?}");
+        if protocol == Protocol::Tcp {
+            let named = format!("source_principal=\"{}\"", &ca.id("client")["spiffe://".len()..]);
+            let opened = ["istio_tcp_connections_opened_total", "reporter=\"source\"", &named];
+            assert_eq!(metric(&up, &opened), 1.0, "the client's side names itself");
+        }
         assert!(metric(&down, &["dromon_downstream_tls_handshakes_total"]) >= 1.0, "{protocol:?}");
     }
 }

@@ -55,6 +55,7 @@ pub(super) async fn run(
         Err(Reason::DownstreamClosed) => return Some(Tried::ClientGone),
         Err(reason) => return Some(failed(client, work, exchange, reason, false, false)),
     };
+    work.principals = place.principals();
     if !work.upload.unframe() {
         work.flags.unrepeatable.set(true);
         return Some(failed(client, work, exchange, Reason::UpstreamReset, false, false));

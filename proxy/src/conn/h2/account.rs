@@ -17,8 +17,9 @@ pub(super) fn finished(work: &Work, exchange: &Exchange) {
     if shard.telemetry.is_silent() {
         return;
     }
+    let upstream = call.principals.borrow();
     let record = Record {
-        sides: sides(client, exchange),
+        sides: sides(client, exchange, upstream.as_ref()),
         protocol: if call.grpc { Protocol::Grpc } else { Protocol::Http },
         response_code: reply.status,
         reason: exchange.reason(),

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 
 use dromon_core::exchange::{Arrival, Exchange, Step};
@@ -11,6 +12,7 @@ use dromon_core::h1::request_id::{self, RequestId};
 use dromon_core::h1::{self, PathPolicy, Reject};
 use dromon_core::h2::grpc_web::Web;
 use dromon_core::h2::{Checked, PartsRef, REQUEST_ID, check, grpc};
+use dromon_core::telemetry::Principals;
 use dromon_core::time::Tick;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
@@ -45,6 +47,8 @@ pub(super) struct Call {
     pub(super) alarm: Alarm,
     /// Why the latest upstream connection that failed in TLS did; empty before one has.
     pub(super) transport_failure: RefCell<Box<str>>,
+    /// Who is at either end of the latest try's connection, where that was proved.
+    pub(super) principals: RefCell<Option<Arc<Principals>>>,
 }
 
 impl Call {
@@ -66,6 +70,7 @@ impl Call {
             sent: Cell::new(Tick::ZERO),
             alarm: Alarm::default(),
             transport_failure: RefCell::default(),
+            principals: RefCell::default(),
         }
     }
 

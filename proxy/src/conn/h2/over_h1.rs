@@ -61,6 +61,7 @@ pub(super) async fn run(
 ) -> Tried {
     let shard = work.call.conn().client.shard.clone();
     let reused = upstream.served > 0;
+    work.call.principals.borrow_mut().clone_from(&upstream.principals);
     let mut out = shard.buffers.take(0);
     let mut progress = source::Progress::default();
     // What follows a switch is for the protocol switched to.

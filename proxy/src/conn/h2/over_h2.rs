@@ -54,6 +54,7 @@ pub(super) async fn run(
     stream: H2Call,
 ) -> Tried {
     let H2Call { mut send, reused, place } = stream;
+    work.call.principals.replace(place.principals());
     let outgoing = Outgoing::new(&work.call, exchange, attempt);
     let Some(request) = request(&work.call, exchange, outgoing) else {
         return work.failed(exchange, Reason::UpstreamProtocol, false, reused);

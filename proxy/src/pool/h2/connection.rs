@@ -16,6 +16,7 @@ use dromon_core::limits::{
     H2_STREAMS_PER_CONNECTION_MAX, HEAD_BYTES_MAX, POOL_SHARE_LOOK_MS, UPSTREAM_IDLE_MS,
 };
 use dromon_core::proxy_protocol::Addresses;
+use dromon_core::telemetry::Principals;
 use dromon_core::time::Tick;
 use h2::client::{Builder, SendRequest};
 
@@ -36,6 +37,8 @@ pub(super) struct Connection {
     lane: Rc<Lane>,
     queue: Option<Rc<Queue>>,
     limits: Limits,
+    /// See [`Upstream::principals`].
+    principals: Option<Arc<Principals>>,
     /// Streams held now.
     active: Cell<u32>,
     /// Streams held so far.
@@ -175,6 +178,11 @@ impl StreamPlace {
         for _ in 0..bytes.div_ceil(FRAME_BYTES) {
             meter.data_sent();
         }
+    }
+
+    /// Who is at either end of the connection, by mutual TLS of the mesh.
+    pub fn principals(&self) -> Option<Arc<Principals>> {
+        self.connection.principals.clone()
     }
 
     /// What became of a try that has failed so: a server that does not take this end's certificate says so by an alert after
@@ -342,6 +350,7 @@ async fn run(
         lane: lane.clone(),
         queue,
         limits,
+        principals: upstream.principals.clone(),
         active: Cell::new(0),
         served: Cell::new(0),
         used: Cell::new(clock::now()),
