@@ -106,6 +106,8 @@ pub const H2_PING_QUIET_MS: u64 = 10_000;
 pub const H2_PING_DEADLINE_MS: u64 = 5_000;
 /// Distance of pings without other traffic in between, in milliseconds: what gRPC's servers put up with.
 pub const H2_PING_AGAIN_MS: u64 = 300_000;
+/// Shortest distance of pings that a rule may ask for, in milliseconds: servers count more as a flood.
+pub const H2_PING_INTERVAL_MS_MIN: u64 = 1_000;
 /// A body buffer's first size, in bytes.
 pub const BODY_BUFFER_BYTES: usize = 16 * 1024;
 /// The size that a body buffer grows to once a body proves large, in bytes (measured: 256 KiB costs half of 16 KiB).

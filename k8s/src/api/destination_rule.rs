@@ -236,7 +236,16 @@ pub struct HttpPool {
     pub max_concurrent_streams: Option<u32>,
     /// On Istio's master branch only.
     #[serde(rename = "http2KeepAlive")]
-    pub http2_keep_alive: Option<Value>,
+    pub http2_keep_alive: Option<Http2KeepAlive>,
+}
+
+/// `connectionPool.http.http2KeepAlive`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct Http2KeepAlive {
+    pub interval: Option<Span>,
+    pub timeout: Option<Span>,
 }
 
 /// `connectionPool.http.h2UpgradePolicy`.

@@ -1,6 +1,7 @@
 //! `trafficPolicy`: which parts hold for a port and subset, and what they say in the model.
 
 use dromon_core::config::model::{self, Balancer, Outlier};
+use dromon_core::limits::H2_PING_INTERVAL_MS_MIN;
 
 use crate::api::destination_rule::{
     ClientTls, ConnectionPool, H2UpgradePolicy, LoadBalancer, OutlierDetection, ProxyProtocol, RetryBudget,
@@ -168,6 +169,10 @@ pub fn connection_pool(pool: &ConnectionPool) -> model::ConnectionPool {
             interval_s: it.interval.map(Span::seconds).unwrap_or_default(),
         }),
         max_concurrent_streams: cap(http.max_concurrent_streams),
+        http2_keepalive: http.http2_keep_alive.map(|it| model::Http2Keepalive {
+            interval_ms: millis(it.interval).map_or(0, |it| it.max(H2_PING_INTERVAL_MS_MIN)),
+            timeout_ms: millis(it.timeout).unwrap_or_default(),
+        }),
     }
 }
 

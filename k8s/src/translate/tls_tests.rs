@@ -1,5 +1,6 @@
 use dromon_core::config::model::{
-    ClientTls, ClientTlsMode, ListenerKind, MtlsMode, Protocol, ProxyProtocol, Resource, TlsMode, TlsVersion,
+    ClientTls, ClientTlsMode, Http2Keepalive, ListenerKind, MtlsMode, Protocol, ProxyProtocol, Resource,
+    TlsMode, TlsVersion,
 };
 
 use crate::objects::ObjectSet;
@@ -203,11 +204,13 @@ fn a_rule_of_another_namespace_chooses_no_credential() {
 
 #[test]
 fn protocols_of_destinations() {
-    let rule = "{host: a, trafficPolicy: {proxyProtocol: {version: V2}, connectionPool: {http: {h2UpgradePolicy: UPGRADE, useClientProtocol: true, maxConcurrentStreams: 7}}}}";
+    let rule = "{host: a, trafficPolicy: {proxyProtocol: {version: V2}, connectionPool: {http: {h2UpgradePolicy: UPGRADE, useClientProtocol: true, maxConcurrentStreams: 7, http2KeepAlive: {interval: 2s, timeout: 1s}}}}}";
     let found = client(&[istio("DestinationRule", "a", rule)]);
     let destination = found.destination(A, 80, "");
     assert!(destination.h2_upgrade && destination.use_client_protocol);
     assert_eq!(destination.pool.max_concurrent_streams, Some(7));
+    let pings = Http2Keepalive { interval_ms: 2_000, timeout_ms: 1_000 };
+    assert_eq!(destination.pool.http2_keepalive, Some(pings));
     assert_eq!(destination.proxy_protocol, Some(ProxyProtocol::V2));
     let plain = client(&[]);
     assert!(

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use dromon_core::config::model::TcpKeepalive;
+use dromon_core::config::model::{Http2Keepalive, TcpKeepalive};
 use dromon_tests::eventually;
 use dromon_tests::http::{Connection, get};
+use dromon_tests::pair::metric;
 use dromon_tests::scripted::{Answer, Scripted, Then};
 
 use crate::exchanges::raw;
@@ -136,6 +137,26 @@ pub fn dead_connection(driver: &str) {
     assert!(began.elapsed() > Duration::from_millis(1_500), "not before the ping's deadline");
     assert_eq!(origin.count(kind::PING), 1, "{driver}");
     assert_eq!(client.send("POST", "/", &[], b"x").expect("an answer").status, 200, "{driver}");
+}
+
+/// A rule that asks for pings has them on a connection that nobody uses, and one that answers none is closed.
+pub fn kept_alive(driver: &str) {
+    for pongs in [true, false] {
+        let origin = Raw::start(pongs, |_, stream| (vec![Frame::ok(stream, true)], false));
+        let (proxy, front) = start(driver, &[origin.address], 1, |_, destination| {
+            destination.pool.http2_keepalive = Some(Http2Keepalive { interval_ms: 1_000, timeout_ms: 1_000 });
+        });
+        assert_eq!(get(front, "/", &[]).expect("an answer").status, 200, "{driver}");
+        eventually("pings", || (origin.count(kind::PING) >= if pongs { 3 } else { 1 }).then_some(()));
+        if !pongs {
+            eventually("the end of a connection that is dead", || {
+                (metric(&proxy, &["dromon_upstream_connections_active"]) == 0.0).then_some(())
+            });
+        }
+        assert_eq!(get(front, "/", &[]).expect("an answer").status, 200, "{driver}");
+        let connections = if pongs { 1 } else { 2 };
+        assert_eq!(origin.connections.load(Ordering::SeqCst), connections, "{driver}, pongs: {pongs}");
+    }
 }
 
 /// Timeouts hold as for HTTP/1, the stream is cancelled, the connection lives on.

@@ -154,6 +154,11 @@ fn a_dead_connection_is_found_by_a_ping() {
 }
 
 #[test]
+fn connections_are_pinged_where_a_rule_asks_for_it() {
+    on_both_drivers(failures::kept_alive);
+}
+
+#[test]
 fn an_upstream_that_never_answers_times_out() {
     on_both_drivers(failures::never_answers);
 }

@@ -102,6 +102,18 @@ pub struct ConnectionPool {
     pub tcp_keepalive: Option<TcpKeepalive>,
     /// Streams at once on one HTTP/2 connection; none: what the server allows.
     pub max_concurrent_streams: Option<u32>,
+    /// Pings of HTTP/2 connections.
+    pub http2_keepalive: Option<Http2Keepalive>,
+}
+
+/// Pings that keep an HTTP/2 connection alive and find a dead one; 0 leaves the proxy's own time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Http2Keepalive {
+    /// Silence after which the server is pinged, whether streams are open or not.
+    pub interval_ms: u64,
+    /// Time to answer.
+    pub timeout_ms: u64,
 }
 
 /// TCP keep-alive probes; 0 leaves the system's value.

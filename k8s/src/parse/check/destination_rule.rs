@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use dromon_core::limits::H2_PING_INTERVAL_MS_MIN;
+
 use crate::api::destination_rule::{
     ClientTls, ClientTlsMode, ConnectionPool, DestinationRule, LoadBalancer, OutlierDetection, TrafficPolicy,
 };
@@ -84,9 +86,14 @@ fn parts(report: &mut Report, path: &str, (balancer, pool, outlier, tls): Parts<
     if let Some(balancer) = balancer {
         load_balancer(report, &format!("{path}.loadBalancer"), balancer);
     }
-    if let Some(http) = pool.as_ref().and_then(|it| it.http.as_ref()) {
-        let not_yet = [("http2KeepAlive", http.http2_keep_alive.is_some())];
-        report.not_yet_if(&format!("{path}.connectionPool.http"), &not_yet);
+    let pings = pool.as_ref().and_then(|it| it.http.as_ref()?.http2_keep_alive?.interval);
+    if pings.is_some_and(|it| (1..H2_PING_INTERVAL_MS_MIN).contains(&it.millis())) {
+        let message = "servers take more than a ping a second for abuse: one a second is sent";
+        report.warning(
+            format!("{path}.connectionPool.http.http2KeepAlive.interval"),
+            message,
+            "1s at the least",
+        );
     }
     if let Some(outlier) = outlier {
         outlier_detection(report, &format!("{path}.outlierDetection"), outlier);

@@ -62,7 +62,7 @@ impl Client {
             self.keepalive.answered();
         }
         let quiet_since = self.connection.used();
-        if self.connection.active() > 0 && self.keepalive.due(quiet_since, now) {
+        if (self.connection.active() > 0 || self.keepalive.always) && self.keepalive.due(quiet_since, now) {
             // A ping that cannot be sent says that the connection is ending by itself.
             match ping.send_ping(Ping::opaque()).is_ok() && ping.poll_pong(context).is_pending() {
                 true => self.keepalive.sent(now),
@@ -84,7 +84,7 @@ impl Engine for Client {
 
     fn wake_at(&self) -> Tick {
         let ping_at = match self.connection.active() {
-            0 => self.keepalive.lost_at(),
+            0 if !self.keepalive.always => self.keepalive.lost_at(),
             _ => self.keepalive.wake_at(self.connection.used()),
         };
         ping_at.min(self.connection.idle_until()).min(self.connection.head_until())
@@ -115,6 +115,8 @@ impl Engine for Client {
 pub(super) struct Keepalive {
     quiet_ms: u64,
     deadline_ms: u64,
+    /// A rule asks for pings: whether streams are open, and however long there is nothing else.
+    always: bool,
     /// When bytes last came.
     heard: Tick,
     /// When the ping under way was sent.
@@ -124,17 +126,21 @@ pub(super) struct Keepalive {
 }
 
 impl Keepalive {
-    /// By the destination's `tcpKeepalive`, whose times serve here too, else by this proxy's own.
+    /// By the destination's `http2KeepAlive`, or its `tcpKeepalive`, whose times serve here too, else by this proxy's own.
     pub(super) fn of(destination: Option<&Arc<Destination>>) -> Keepalive {
-        let probes = destination.and_then(|destination| destination.model.pool.tcp_keepalive);
+        let pool = destination.map(|destination| &destination.model.pool);
+        let asked = pool.and_then(|pool| pool.http2_keepalive).unwrap_or_default();
+        let probes = pool.and_then(|pool| pool.tcp_keepalive);
         let millis = |seconds: Option<u32>, default_ms: u64| match seconds {
             Some(seconds @ 1..) => u64::from(seconds) * 1_000,
             _ => default_ms,
         };
         let answer_s = probes.map(|it| it.interval_s.saturating_mul(it.probes.max(1)));
+        let or = |asked_ms: u64, else_ms: u64| if asked_ms > 0 { asked_ms } else { else_ms };
         Keepalive {
-            quiet_ms: millis(probes.map(|it| it.time_s), H2_PING_QUIET_MS),
-            deadline_ms: millis(answer_s, H2_PING_DEADLINE_MS),
+            quiet_ms: or(asked.interval_ms, millis(probes.map(|it| it.time_s), H2_PING_QUIET_MS)),
+            deadline_ms: or(asked.timeout_ms, millis(answer_s, H2_PING_DEADLINE_MS)),
+            always: asked.interval_ms > 0,
             heard: clock::now(),
             sent: None,
             allowed_at: Tick::ZERO,
@@ -163,7 +169,9 @@ impl Keepalive {
 
     fn sent(&mut self, now: Tick) {
         self.sent = Some(now);
-        self.allowed_at = now.plus_millis(H2_PING_AGAIN_MS);
+        if !self.always {
+            self.allowed_at = now.plus_millis(H2_PING_AGAIN_MS);
+        }
     }
 
     fn postponed(&mut self, now: Tick) {

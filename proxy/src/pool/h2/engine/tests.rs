@@ -49,3 +49,12 @@ fn servers_see_no_more_pings_than_they_put_up_with() {
         "after traffic it may be asked sooner"
     );
 }
+
+#[test]
+fn pings_that_a_rule_asks_for_come_however_long_there_is_nothing_else() {
+    let mut keepalive = Keepalive { always: true, quiet_ms: 2_000, ..quiet() };
+    keepalive.sent(at(2_000));
+    keepalive.heard(at(2_010));
+    keepalive.answered();
+    assert_eq!(keepalive.wake_at(Tick::ZERO), at(4_010));
+}
