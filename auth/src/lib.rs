@@ -25,6 +25,7 @@ pub mod spiffe;
 mod testing;
 pub mod tls;
 pub mod verify;
+pub mod websocket;
 
 pub use authority::Authority;
 pub use credential::Credential;

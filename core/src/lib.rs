@@ -7,6 +7,7 @@
 
 pub mod app_health;
 pub mod balance;
+pub mod base64;
 pub mod capture;
 pub mod client_hello;
 pub mod config;

@@ -70,7 +70,7 @@ pub async fn run(
     idle_ms: u64,
     carried: &Carried,
 ) -> End {
-    let motion = Motion { last: Cell::new(shard.now()), writing: Cell::new(0) };
+    let motion = Motion::new(shard.now());
     let result = {
         let Ahead { from_client, from_upstream } = ahead;
         let up = Direction {
@@ -137,15 +137,35 @@ fn of_down(side: Side) -> Broken {
 }
 
 /// When bytes last moved, of both ways.
-struct Motion {
+pub struct Motion {
     last: Cell<Tick>,
     /// Ways that wait for their receiver to take what came.
     writing: Cell<u8>,
 }
 
+impl Motion {
+    /// From now on.
+    pub fn new(now: Tick) -> Motion {
+        Motion { last: Cell::new(now), writing: Cell::new(0) }
+    }
+
+    /// Bytes have moved.
+    pub fn moved(&self, now: Tick) {
+        self.last.set(now);
+    }
+
+    /// Waits for a receiver to take what came.
+    pub async fn write<F: Future>(&self, taken: F) -> F::Output {
+        self.writing.set(self.writing.get() + 1);
+        let output = taken.await;
+        self.writing.set(self.writing.get() - 1);
+        output
+    }
+}
+
 /// Ready once nothing has come for `idle_ms`. Time in which a receiver takes its time does not count: a write has a limit
 /// of its own, and ends with a reset, because the receiver has not all that came.
-async fn idle(shard: &Shard, motion: &Motion, idle_ms: u64) {
+pub async fn idle(shard: &Shard, motion: &Motion, idle_ms: u64) {
     loop {
         let now = shard.now();
         let since = if motion.writing.get() > 0 { now } else { motion.last.get() };
@@ -212,9 +232,7 @@ impl Direction<'_> {
     /// Passes the end on.
     async fn finish(&self) -> Result<(), Side> {
         let by = self.shard.now().plus_millis(self.idle_ms);
-        self.motion.writing.set(self.motion.writing.get() + 1);
-        let finished = self.alarm.within(by, self.to.finish_write()).await;
-        self.motion.writing.set(self.motion.writing.get() - 1);
+        let finished = self.motion.write(self.alarm.within(by, self.to.finish_write())).await;
         // Who is gone by now had all the bytes there were; who takes nothing has not.
         finished.map(|_| ()).map_err(|_| Side::To)
     }
@@ -222,13 +240,12 @@ impl Direction<'_> {
     async fn send(&self, buffer: Buffer) -> Result<(), Side> {
         let count = buffer.len() as u64;
         // A peer that reads slowly is no worse than one that is silent: the same time is allowed to both.
-        self.motion.writing.set(self.motion.writing.get() + 1);
-        let (result, buffer) = write_all_within(self.alarm, self.to, buffer, self.idle_ms).await;
-        self.motion.writing.set(self.motion.writing.get() - 1);
+        let written = write_all_within(self.alarm, self.to, buffer, self.idle_ms);
+        let (result, buffer) = self.motion.write(written).await;
         result.map_err(|_| Side::To)?;
         self.shard.buffers.give(buffer);
         self.bytes.set(self.bytes.get() + count);
-        self.motion.last.set(self.shard.now());
+        self.motion.moved(self.shard.now());
         Ok(())
     }
 }

@@ -15,8 +15,8 @@ pub enum Speak {
 }
 
 impl Exchange {
-    /// What the try under way speaks. `client_http2`: its client speaks HTTP/2. `tunnel`: it asks for an upgrade, which
-    /// only HTTP/1.1 can pass on as it is. `gateway`: the client comes from outside the mesh.
+    /// What the try under way speaks. `client_http2`: its client speaks HTTP/2. `tunnel`: a client of HTTP/1 asks for an
+    /// upgrade, which HTTP/1.1 passes on as it is and HTTP/2 as an extended CONNECT. `gateway`: the client comes from outside the mesh.
     ///
     /// A destination speaks what its port is declared to. What is not declared is spoken to as the client speaks, since
     /// client and service have agreed on it without this proxy (Istio's `use_downstream_protocol`, which is for sidecars:
@@ -27,7 +27,9 @@ impl Exchange {
         let Some(destination) = &self.destination else { return as_client };
         let model = &destination.model;
         if tunnel {
-            return Speak::Http1;
+            // A tunnel for one client gains nothing by sharing a connection; what speaks HTTP/2 only gets it so.
+            let declared = matches!(model.protocol, Protocol::Http2 | Protocol::Grpc);
+            return if declared && !model.use_client_protocol { Speak::Http2 } else { Speak::Http1 };
         }
         match model.protocol {
             _ if model.use_client_protocol => as_client,

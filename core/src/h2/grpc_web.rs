@@ -7,12 +7,12 @@ use http::{HeaderMap, header};
 use thiserror::Error;
 
 use super::grpc;
+use crate::base64::encode;
 
 /// Marks the frame that holds trailers.
 const TRAILERS: u8 = 0x80;
 const PREFIX: &[u8] = b"application/grpc-web";
 const TEXT: &[u8] = b"-text";
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// A body that was to be base64 is not.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -115,19 +115,6 @@ fn parse(value: &[u8]) -> Option<(bool, bool)> {
         _ if format.eq_ignore_ascii_case(b"+proto") => Some((text, true)),
         _ => None,
     }
-}
-
-fn encode(bytes: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes.len().div_ceil(3) * 4);
-    for three in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or_default());
-        let word = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for at in 0..4 {
-            let digit = (word >> (18 - 6 * at)) as usize & 63;
-            out.push(if at > three.len() { b'=' } else { ALPHABET[digit] });
-        }
-    }
-    out
 }
 
 /// Decodes base64 that comes in parts. Padding may stand within: clients send one stretch of base64 for each message.

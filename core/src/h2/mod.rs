@@ -11,6 +11,7 @@ mod request;
 mod response;
 mod upstream;
 mod view;
+mod websocket;
 
 pub use edit::edit;
 pub use meter::{Meter, PREFACE, Trip};
@@ -21,6 +22,7 @@ pub use request::{
 pub use response::{from_h1, from_switch, trailers_from_h1, trailers_to_h1};
 pub use upstream::{end_here, request_from_h1, response_to_h1};
 pub use view::PartsRef;
+pub use websocket::{WEBSOCKET, websocket_connect, websocket_key, websocket_switch};
 
 #[cfg(test)]
 mod tests;

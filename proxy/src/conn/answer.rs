@@ -236,7 +236,7 @@ async fn next_head(
 }
 
 /// Sends a checked 101 on (R26).
-async fn switch(
+pub(super) async fn switch(
     client: &Client,
     request: &Request,
     answer: &mut Answer,

@@ -20,7 +20,7 @@ use super::bridge;
 use super::client::Client;
 use super::framing::Take;
 use super::local::Answered;
-use super::tunnel::Switched;
+use super::tunnel::{Switched, Way};
 use super::upload;
 use super::work::{Request, Work};
 use crate::io::{Either, Stalled, race, write_all};
@@ -137,9 +137,11 @@ fn settle(
             Tried::Answered(if keep_alive { Answered::KeepAlive } else { Answered::Close })
         }
         Received::Switched { from_upstream } => {
-            let request = &work.request;
-            let from_client = request.buffer.filled().get(request.head_bytes..).unwrap_or_default().to_vec();
-            Tried::Switched(Box::new(Switched { upstream, ahead: Ahead { from_client, from_upstream } }))
+            let from_client = work.request.behind_head().to_vec();
+            Tried::Switched(Box::new(Switched {
+                upstream: Way::Connection(upstream),
+                ahead: Ahead { from_client, from_upstream },
+            }))
         }
         Received::Broken(how) => {
             end(exchange, how);

@@ -5,6 +5,7 @@ use dromon_core::exchange::{Exchange, Input};
 use dromon_core::limits::UPSTREAM_IDLE_MS;
 
 use super::account;
+use super::bridge::Socket;
 use super::client::Client;
 use super::work::Work;
 use crate::pool::Upstream;
@@ -12,9 +13,17 @@ use crate::relay::{self, Ahead, Carried};
 
 /// The upstream's side of an upgrade.
 pub(super) struct Switched {
-    pub(super) upstream: Box<Upstream>,
+    pub(super) upstream: Way,
     /// Bytes that came with the heads.
     pub(super) ahead: Ahead,
+}
+
+/// What carries an upgrade upstream.
+pub(super) enum Way {
+    /// A connection of HTTP/1 that has switched.
+    Connection(Box<Upstream>),
+    /// A stream of HTTP/2.
+    Stream(Box<Socket>),
 }
 
 /// An upgraded exchange.
@@ -31,10 +40,14 @@ pub(super) async fn run(client: &Client, work: &mut Work, tunnel: Tunnel) {
     work.rest();
     let carried = Carried::default();
     let idle_ms = idle_ms(&exchange);
-    let relayed =
-        relay::run(shard, &client.alarm, &client.stream, &upstream.stream, ahead, idle_ms, &carried);
     // Boxed: what a relay needs would weigh on every HTTP connection.
-    let end = Box::pin(relayed).await;
+    let end = match upstream {
+        Way::Connection(upstream) => {
+            let (alarm, up) = (&client.alarm, &upstream.stream);
+            Box::pin(relay::run(shard, alarm, &client.stream, up, ahead, idle_ms, &carried)).await
+        }
+        Way::Stream(socket) => Box::pin(socket.relay(client, ahead.from_client, idle_ms, &carried)).await,
+    };
     work.upload.sent_bytes += carried.up_bytes.get();
     work.answer.sent_bytes += carried.down_bytes.get();
     exchange.handle(Input::Finished(end), shard.now(), &mut shard.rng.borrow_mut());

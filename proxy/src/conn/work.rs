@@ -74,6 +74,13 @@ pub(super) struct Upload {
     pub(super) sent_bytes: u64,
 }
 
+impl Request {
+    /// What the client has sent behind the head.
+    pub(super) fn behind_head(&self) -> &[u8] {
+        self.buffer.filled().get(self.head_bytes..).unwrap_or_default()
+    }
+}
+
 impl Upload {
     /// Has the body go out without its chunks, for HTTP/2; false where a part of it has gone out in chunks.
     pub(super) fn unframe(&mut self) -> bool {

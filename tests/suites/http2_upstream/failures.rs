@@ -11,7 +11,6 @@ use dromon_core::config::model::{Http2Keepalive, TcpKeepalive};
 use dromon_tests::eventually;
 use dromon_tests::http::{Connection, get};
 use dromon_tests::pair::metric;
-use dromon_tests::scripted::{Answer, Scripted, Then};
 
 use crate::exchanges::raw;
 use crate::start;
@@ -215,31 +214,4 @@ pub fn http2_clients(driver: &str) {
         let tries = if status == 200 { 2 } else { 1 };
         assert_eq!(origin.count(kind::HEADERS), tries, "{driver}, {what}");
     }
-}
-
-/// A request for an upgrade keeps to HTTP/1.1, whatever the destination is declared to speak.
-pub fn upgrades(driver: &str) {
-    let origin = Scripted::start();
-    origin.answer(|_| Answer {
-        bytes: b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
-            .to_vec(),
-        then: Then::Echo,
-    });
-    let (_proxy, front) = start(driver, &[origin.address], 1, |_, _| {});
-    let mut client = TcpStream::connect(front).expect("the gateway listens");
-    client.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket option");
-    let head = b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
-    client.write_all(head).expect("the gateway reads");
-    let mut came = String::new();
-    let mut buffer = [0; 1024];
-    let mut pinged = false;
-    while !came.ends_with("ping") {
-        let count = client.read(&mut buffer).expect("bytes");
-        assert!(count > 0, "{driver}: closed after {came}");
-        came += &String::from_utf8_lossy(&buffer[..count]);
-        if came.contains("\r\n\r\n") && !std::mem::replace(&mut pinged, true) {
-            client.write_all(b"ping").expect("a tunnel");
-        }
-    }
-    assert!(came.starts_with("HTTP/1.1 101 "), "{driver}: {came}");
 }

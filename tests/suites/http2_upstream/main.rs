@@ -8,6 +8,7 @@ mod sharing;
 mod upgrade;
 mod upstream;
 mod web;
+mod websockets;
 
 use std::net::SocketAddr;
 
@@ -194,6 +195,16 @@ fn clients_of_http2_are_retried_for_alike() {
 }
 
 #[test]
-fn requests_for_an_upgrade_keep_to_http1() {
-    on_both_drivers(failures::upgrades);
+fn a_websocket_of_http1_goes_by_a_stream() {
+    on_both_drivers(websockets::by_stream);
+}
+
+#[test]
+fn a_websocket_that_is_refused_is_an_answer() {
+    on_both_drivers(websockets::refused);
+}
+
+#[test]
+fn a_server_without_extended_connect_gets_an_upgrade() {
+    on_both_drivers(websockets::by_upgrade);
 }

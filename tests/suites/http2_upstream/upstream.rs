@@ -48,6 +48,8 @@ pub struct Limits {
     pub streams: Option<u32>,
     /// Window of each stream.
     pub window: Option<u32>,
+    /// It takes extended CONNECTs (RFC 8441).
+    pub connect: bool,
 }
 
 /// Starts a server that treats every request by `handler`.
@@ -84,6 +86,9 @@ async fn connection(
     let _ = stream.set_nodelay(true);
     let mut builder = server::Builder::new();
     builder.initial_connection_window_size(1 << 20).max_concurrent_streams(limits.streams.unwrap_or(1_000));
+    if limits.connect {
+        builder.enable_connect_protocol();
+    }
     if let Some(window) = limits.window {
         builder.initial_window_size(window).initial_connection_window_size(65_535);
     }

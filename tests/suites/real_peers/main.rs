@@ -140,16 +140,22 @@ fn websockets_of_python_between_sidecars() {
     let _server = Process::start(command.arg(&script).args(["serve", &at.to_string()]));
     eventually("the server to listen", || TcpStream::connect(at).ok());
     let ca = MeshCa::new();
-    for driver in DRIVERS {
+    // As an upgrade, and as a stream of HTTP/2 between the sidecars.
+    for (driver, between) in DRIVERS.into_iter().flat_map(|it| [(it, Protocol::Http), (it, Protocol::Http2)])
+    {
         let (front, inbound) = (free_address(), free_address());
         let (of_client, of_server) = (ca.folder("client"), ca.folder("server"));
         let down = server(inbound, at, Protocol::Http, MtlsMode::Strict);
-        let _down = sidecar(driver, &down, of_server.path());
-        let up = client(front, inbound, Protocol::Http, &ca.id("server"));
+        let mut down = sidecar(driver, &down, of_server.path());
+        let up = client(front, inbound, between, &ca.id("server"));
         let _up = sidecar(driver, &up, of_client.path());
         let mut command = Command::new(&python);
         let output = command.arg(&script).args(["talk", &front.to_string()]).output().expect("started");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{driver}: {said}");
+        assert!(output.status.success(), "{driver}, {between:?}: {said}");
+        let version = if between == Protocol::Http2 { "HTTP/2" } else { "HTTP/1.1" };
+        eventually("the server's access log", || {
+            down.process.stdout().iter().any(|line| line.contains(version)).then_some(())
+        });
     }
 }

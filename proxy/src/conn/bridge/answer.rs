@@ -6,18 +6,20 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use dromon_auth::websocket::accept;
 use dromon_core::exchange::{Attempt, Exchange};
 use dromon_core::fault::Reason;
 use dromon_core::h1::{self, Body, ChunkHeader, Interim, LAST_CHUNK, Progress, ResponseHead};
 use dromon_core::h2::grpc_web::Web;
-use dromon_core::h2::{grpc, response_to_h1, trailers_to_h1};
+use dromon_core::h2::{grpc, response_to_h1, trailers_to_h1, websocket_switch};
 use dromon_core::limits::{EXPECT_WAIT_MS, H2_OUTBOUND_BYTES_MAX};
 use dromon_core::time::Tick;
 use h2::RecvStream;
 use h2::client::ResponseFuture;
 use http::{HeaderMap, Response};
 
-use crate::conn::answer::{NoHead, Received, begin, cut, decide, invite, late, relay};
+use super::socket;
+use crate::conn::answer::{NoHead, Received, begin, cut, decide, invite, late, relay, switch};
 use crate::conn::body::{Broken, write};
 use crate::conn::client::Client;
 use crate::conn::work::{Answer, Flags, Request};
@@ -33,6 +35,8 @@ pub(super) struct From<'a> {
     pub(super) web: Option<Web>,
     /// Told when the final head has come.
     pub(super) begun: &'a Cell<bool>,
+    /// Where a WebSocket that was asked for comes from, once it stands.
+    pub(super) switched: Option<&'a Cell<Option<RecvStream>>>,
 }
 
 /// Receives the answer to a request that has been sent, and sends it on.
@@ -54,6 +58,10 @@ pub(super) async fn receive(
     };
     if let Some(received) = decide(client, flags, answer, exchange, head_bytes) {
         return received;
+    }
+    if let Some(switched) = from.switched.filter(|_| answer.head.status() == 101) {
+        switched.set(Some(body));
+        return switch(client, request, answer, exchange, head_bytes).await;
     }
     let sent = begin(client, request, flags, answer, exchange, head_bytes);
     let way = Down {
@@ -100,7 +108,10 @@ async fn final_head(
                 }
                 // What is no gRPC, an error page say, passes as it is.
                 from.web = from.web.filter(|web| web.response(&mut parts.headers));
-                let head_bytes = take_head(answer, &parts, body.is_end_stream(), to_head)?;
+                let head_bytes = match from.switched {
+                    Some(_) if parts.status.is_success() => take_switch(answer, request, &parts)?,
+                    _ => take_head(answer, &parts, body.is_end_stream(), to_head)?,
+                };
                 return Ok((head_bytes, body));
             }
             Head::Interim(response) => {
@@ -129,6 +140,22 @@ fn take_head(
 ) -> Result<usize, NoHead> {
     answer.buffer.clear();
     response_to_h1(parts, ends, to_head, answer.buffer.vec());
+    parse(answer, to_head)
+}
+
+/// Puts the head into `answer` that a server of HTTP/1 would have switched by; its length.
+fn take_switch(
+    answer: &mut Answer,
+    request: &Request,
+    parts: &http::response::Parts,
+) -> Result<usize, NoHead> {
+    answer.buffer.clear();
+    let proof = accept(socket::key(request).unwrap_or_default());
+    websocket_switch(parts, &proof, answer.buffer.vec());
+    parse(answer, false)
+}
+
+fn parse(answer: &mut Answer, to_head: bool) -> Result<usize, NoHead> {
     if std::mem::replace(&mut answer.dirty, true) {
         answer.head = ResponseHead::new();
     }

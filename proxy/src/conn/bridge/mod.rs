@@ -5,6 +5,7 @@
 //! for.
 
 mod answer;
+mod socket;
 mod upload;
 
 use std::cell::Cell;
@@ -23,15 +24,22 @@ use super::answer::Received;
 use super::attempt::{Tried, address, failed, wanted, with_rewrite};
 use super::body::Broken;
 use super::client::Client;
+use super::h2::connects;
 use super::local::Answered;
+use super::tunnel::{Switched, Way};
 use super::work::Work;
 use crate::io::{Either, Stalled, race};
 use crate::pool::{H2Call, Offer, Opened, StreamPlace, Wanted, reason_of};
+use crate::relay::Ahead;
 use crate::sys::clock;
+pub(super) use socket::Socket;
 
 /// What the try under way offers its upstream.
 pub(super) fn offer(client: &Client, work: &Work, exchange: &Exchange) -> Offer {
-    match exchange.speak(false, work.request.head.wants_upgrade(), client.port.gateway).into() {
+    let tunnel = work.request.head.wants_upgrade();
+    match exchange.speak(false, tunnel, client.port.gateway).into() {
+        // HTTP/2 has a place for WebSockets; whatever else a client may want to switch to is passed on as it is.
+        Offer::Http2 if tunnel && socket::key(&work.request).is_none() => Offer::Http1,
         // The body that earlier tries have sent in chunks can only be sent again so.
         Offer::Either if work.upload.framing.is_framed() && work.upload.sent_bytes > 0 => Offer::Http1,
         offer => offer,
@@ -78,16 +86,34 @@ pub(super) async fn run(
     if let Some(web) = web {
         web.request(request.headers_mut());
     }
+    let is_socket = work.request.head.wants_upgrade();
+    if is_socket {
+        // One that takes none may speak HTTP/1.1 beside.
+        if !connects(&client.alarm, &send).await || request.uri().authority().is_none() {
+            return None;
+        }
+        socket::connect(&mut request);
+    }
     work.times.sent = client.shard.now_for_log();
-    let opened = send.send_request(request, work.request.head.body() == Body::Empty);
+    let opened = send.send_request(request, work.request.head.body() == Body::Empty && !is_socket);
     // The connection must not wait for this handle where it is to end.
     drop(send);
     let (response, stream) = match opened {
         Ok(opened) => opened,
         Err(error) => return Some(failed(client, work, exchange, reason_of(&error), false, reused)),
     };
-    let begun = Cell::new(false);
-    let from = answer::From { response, web, begun: &begun };
+    let (begun, switched) = (Cell::new(false), Cell::new(None));
+    let from = answer::From { response, web, begun: &begun, switched: is_socket.then_some(&switched) };
+    if is_socket {
+        let received = ask(client, work, exchange, from).await;
+        if let (Received::Switched { .. }, Some(recv)) = (&received, switched.take()) {
+            let from_client = work.request.behind_head().to_vec();
+            let socket = Box::new(Socket { send: stream, recv, place });
+            let ahead = Ahead { from_client, ..Ahead::default() };
+            return Some(Tried::Switched(Box::new(Switched { upstream: Way::Stream(socket), ahead })));
+        }
+        return Some(settle(client, work, exchange, received, reused));
+    }
     let received = match converse(client, work, exchange, from, stream, &place).await {
         Ok(received) => received,
         Err(Broken::Rule(reject)) if !work.answer.started => return Some(Tried::BadBody(reject)),
@@ -119,6 +145,16 @@ async fn open(
         Ok(opened) => opened,
         Err(_) => Err(Reason::DownstreamClosed),
     }
+}
+
+/// Receives the answer to a request for a WebSocket, which has no body.
+async fn ask(client: &Client, work: &mut Work, exchange: &mut Exchange, from: answer::From<'_>) -> Received {
+    let Work { request, flags, answer, attempt: Some(attempt), .. } = work else {
+        return Received::Failed(Reason::Overload);
+    };
+    let received = answer::receive(client, request, flags, answer, exchange, from, attempt).await;
+    client.shard.buffers.give(std::mem::take(&mut work.answer.buffer));
+    received
 }
 
 /// Receives the answer, while the body goes up.
@@ -175,7 +211,7 @@ fn settle(client: &Client, work: &Work, exchange: &mut Exchange, received: Recei
             end(exchange, how);
             Tried::Answered(Answered::Broken(how))
         }
-        // HTTP/2 has no 101, and what claims to be one is refused with its head.
+        // Only a WebSocket can have been switched to, and HTTP/2 has no 101: one that claims to be is refused with its head.
         Received::Switched { .. } => {
             end(exchange, End::UpstreamAborted);
             Tried::Answered(Answered::Broken(End::UpstreamAborted))

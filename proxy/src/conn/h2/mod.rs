@@ -21,6 +21,7 @@ mod workers;
 
 use dromon_core::h2::PREFACE;
 
+pub(super) use over_h2::connects;
 pub(super) use server::serve;
 pub use workers::Workers;
 

@@ -26,7 +26,7 @@ use super::onward::{self, Outgoing};
 use super::reply::{Cut, Reply};
 use super::source::{self, Piece, Source};
 use super::stream::{Tried, Work};
-use crate::io::{Either, Interrupted, race};
+use crate::io::{Alarm, Either, Interrupted, race};
 use crate::pool::{H2Call, StreamPlace, reason_of};
 use crate::sys::clock;
 
@@ -68,7 +68,7 @@ pub(super) async fn run(
         }
     }
     work.call.sent.set(work.call.conn().client.shard.now_for_log());
-    if work.call.protocol.is_some() && !connects(&work.call, &send).await {
+    if work.call.protocol.is_some() && !connects(&work.call.alarm, &send).await {
         return work.failed(exchange, Reason::UpstreamProtocol, false, reused);
     }
     let (response, to) = match send.send_request(request, work.call.bodiless) {
@@ -115,11 +115,11 @@ pub(super) async fn run(
 }
 
 /// Whether the upstream takes extended CONNECTs; a new connection may still have to say so.
-async fn connects(call: &Call, send: &SendRequest<Bytes>) -> bool {
+pub(in crate::conn) async fn connects(alarm: &Alarm, send: &SendRequest<Bytes>) -> bool {
     let patience = clock::now().plus_millis(H2_SETTINGS_WAIT_MS);
     while !send.is_extended_connect_protocol_enabled() && clock::now() < patience {
         let look_again = clock::now().plus_millis(DETECT_LOOK_MS);
-        let _ = call.alarm.within(look_again, std::future::pending::<()>()).await;
+        let _ = alarm.within(look_again, std::future::pending::<()>()).await;
     }
     send.is_extended_connect_protocol_enabled()
 }

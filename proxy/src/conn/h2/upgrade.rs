@@ -1,5 +1,6 @@
 //! An extended CONNECT (RFC 8441) on its way to a server of HTTP/1: an upgrade.
 
+use dromon_core::base64::encode;
 use http::header::{CONTENT_LENGTH, HeaderMap, HeaderValue, SEC_WEBSOCKET_KEY};
 
 use super::call::Call;
@@ -13,25 +14,7 @@ pub(super) fn ask(call: &Call, fields: &mut HeaderMap) {
     for half in random.chunks_exact_mut(8) {
         half.copy_from_slice(&rng.next_u64().to_le_bytes());
     }
-    if let Ok(key) = HeaderValue::from_bytes(&base64(random)) {
+    if let Ok(key) = HeaderValue::from_bytes(&encode(&random)) {
         fields.insert(SEC_WEBSOCKET_KEY, key);
     }
 }
-
-/// RFC 4648, 4.
-fn base64(bytes: [u8; 16]) -> [u8; 24] {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = [b'='; 24];
-    for (group, digits) in bytes.chunks(3).zip(text.chunks_exact_mut(4)) {
-        let padded = [0, 1, 2].map(|at| u32::from(group.get(at).copied().unwrap_or(0)));
-        let bits = padded[0] << 16 | padded[1] << 8 | padded[2];
-        for (at, digit) in digits.iter_mut().enumerate().take(group.len() + 1) {
-            // Six bits are always within the table.
-            *digit = DIGITS[(bits >> (18 - 6 * at) & 0x3F) as usize];
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests;
