@@ -105,17 +105,26 @@ impl Namespace {
     /// # Panics
     /// If the namespace is gone, or the work panics.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let inside = File::open(Path::new("/run/netns").join(&self.name)).expect("the namespace is there");
-        let enter = || {
-            move_into_link_name_space(inside.as_fd(), Some(LinkNameSpaceType::Network))
-                .expect("the namespace can be entered");
-            work()
-        };
-        std::thread::scope(|scope| match scope.spawn(enter).join() {
-            Ok(value) => value,
-            Err(panic) => std::panic::resume_unwind(panic),
-        })
+        run_in(&Path::new("/run/netns").join(&self.name), work)
     }
+}
+
+/// Does something in the network namespace that a file stands for, on a thread of its own, which threads that it starts share.
+/// Sockets that are made there stay there, whoever uses them.
+///
+/// # Panics
+/// If there is no such namespace, or the work panics.
+pub fn run_in<T: Send>(namespace: &Path, work: impl FnOnce() -> T + Send) -> T {
+    let inside = File::open(namespace).expect("the namespace is there");
+    let enter = || {
+        move_into_link_name_space(inside.as_fd(), Some(LinkNameSpaceType::Network))
+            .expect("the namespace can be entered");
+        work()
+    };
+    std::thread::scope(|scope| match scope.spawn(enter).join() {
+        Ok(value) => value,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
 }
 
 impl Default for Namespace {

@@ -4,12 +4,14 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::kubectl::Kubectl;
-use super::node::Node;
+use super::node::{Node, image};
+use super::program;
 use crate::{bin, bin_dir, root};
 
 /// Images, and the programs in them.
@@ -19,6 +21,11 @@ const IMAGES: [(&str, &[&str]); 4] = [
     ("dromon-init", &["dromon-proxy"]),
     ("dromon-bookinfo", &["dromon-bookinfo"]),
 ];
+
+/// Image of the machine's curl.
+pub const CURL: &str = "localhost/curl:test";
+/// Image of etcd, which speaks gRPC and has metrics.
+pub const ETCD: &str = "localhost/etcd:test";
 
 /// A node with the mesh's images.
 pub struct Mesh {
@@ -36,7 +43,10 @@ impl Mesh {
         if !Node::possible(test) {
             return None;
         }
-        let images = images();
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut images = images();
+        images.push(image(CURL, &on_path("curl"), folder.path()));
+        images.push(image(ETCD, &program("etcd"), folder.path()));
         Node::start(test, &images).map(|node| Mesh { node })
     }
 
@@ -106,6 +116,48 @@ impl Mesh {
         pods.into_iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null()).collect()
     }
 
+    /// Makes a namespace whose pods are injected.
+    pub fn namespace(&self, name: &str) {
+        self.kubectl().run(&["create", "namespace", name]);
+        self.kubectl().run(&["label", "namespace", name, "dromon.io/inject=enabled"]);
+    }
+
+    /// `kubectl apply` in a namespace.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub fn apply(&self, namespace: &str, yaml: &str) {
+        let said = self.kubectl().call(&["apply", "-n", namespace, "-f", "-"], yaml);
+        assert!(said.ok, "{}\n{yaml}", said.err);
+    }
+
+    /// Runs curl in a pod of its own until it ends: its exit code, and what it wrote. With a sidecar, or without.
+    ///
+    /// # Panics
+    /// If it does not end in time.
+    pub fn curl_in_pod(&self, namespace: &str, injected: bool, arguments: &[&str]) -> (i64, String) {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("curl-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let fixed = ["--silent", "--show-error", "--max-time", "10", "--write-out", "\n%{http_code}"];
+        let arguments = [&fixed, arguments].concat();
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": name, "labels": {"sidecar.dromon.io/inject": injected.to_string()}},
+            "spec": {"restartPolicy": "Never", "containers": [{
+                "name": "curl", "image": CURL, "imagePullPolicy": "Never", "args": arguments,
+            }]},
+        });
+        self.apply(namespace, &pod.to_string());
+        let code = self.kubectl().wait(&["pod", &name, "-n", namespace], |pod| {
+            let statuses = pod["status"]["containerStatuses"].as_array()?;
+            let curl = statuses.iter().find(|it| it["name"] == "curl")?;
+            curl["state"]["terminated"]["exitCode"].as_i64()
+        });
+        let text = self.kubectl().run(&["logs", &name, "-n", namespace, "-c", "curl"]);
+        self.kubectl().run(&["delete", "pod", &name, "-n", namespace, "--wait=false"]);
+        (code, text)
+    }
+
     /// Waits until Deployments are rolled out.
     ///
     /// # Panics
@@ -124,6 +176,13 @@ impl Mesh {
 pub fn told(output: &Output) -> String {
     let all = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
     String::from_utf8_lossy(&all).into_owned()
+}
+
+/// A program of the machine.
+fn on_path(name: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.exists());
+    found.unwrap_or_else(|| panic!("{name} is missing: `.ci/tools test` installs it"))
 }
 
 /// The archives, made anew where one is missing or older than a program in it.

@@ -16,7 +16,7 @@ use super::node_config;
 use super::pki::Pki;
 use super::{API, NODE, assets, assets_dir, program, required};
 use crate::process::Process;
-use crate::{eventually, root, skip};
+use crate::{eventually, netns, root, skip};
 
 /// The node's address.
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 89, 0, 2);
@@ -116,6 +116,14 @@ impl Node {
         let enter = self.namespaces.enter();
         let (first, rest) = enter.split_first().expect("a command");
         Command::new(first).args(rest).args(command).output().expect("nsenter is there")
+    }
+
+    /// Does something in the node's network, on a thread of its own and on those that it starts.
+    ///
+    /// # Panics
+    /// If the node is gone, or the work panics.
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        netns::run_in(Path::new(&format!("/proc/{}/ns/net", self.namespaces.process)), work)
     }
 
     /// Starts a command on the node, outside of pods, and keeps what it says.

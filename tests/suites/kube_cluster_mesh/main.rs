@@ -4,7 +4,10 @@
 //! One cluster serves all chapters, each in a namespace of its own: starting it costs more than any of them.
 
 mod bookinfo;
+mod jobs;
+mod strict;
 
+use dromon_tests::http::get;
 use dromon_tests::kube::mesh::{Mesh, told};
 
 /// Kinds of objects of the whole cluster that an installation brings.
@@ -18,6 +21,8 @@ fn the_mesh_is_installed_carries_workloads_and_goes_without_a_trace() {
     let said = mesh.install(&[]);
     assert!(said.contains("is installed and healthy"), "{said}");
     chapter("bookinfo", || bookinfo::run(&mesh));
+    chapter("strict", || strict::run(&mesh));
+    chapter("jobs", || jobs::run(&mesh));
     chapter("uninstall", || uninstall(&mesh, &before));
 }
 
@@ -26,14 +31,12 @@ fn uninstall(mesh: &Mesh, before: &str) {
     let kubectl = mesh.kubectl();
     let said = mesh.dromonctl(&["uninstall", "--purge"]);
     assert!(said.status.success(), "{}", told(&said));
-    assert!(told(&said).contains("6 pods still have a sidecar"), "{}", told(&said));
-    let page = format!("http://{}/productpage", mesh.service(bookinfo::NAMESPACE, "productpage", 9080));
-    let served = mesh.curl(&page, &[]);
-    assert!(
-        served.as_ref().is_some_and(|(status, body)| *status == 200 && body.contains("Reviewer")),
-        "{served:?}"
-    );
-    kubectl.run(&["delete", "namespace", bookinfo::NAMESPACE]);
+    assert!(told(&said).contains("pods still have a sidecar"), "{}", told(&said));
+    let page = mesh.service("default", "productpage", 9080);
+    let page = mesh.node.inside(|| get(page, "/productpage", &[])).expect("an answer");
+    assert!(page.status == 200 && page.text().contains("Reviewer"), "{page:?}");
+    kubectl.run(&["label", "namespace", "default", "dromon.io/inject-"]);
+    kubectl.run(&["delete", "namespace", "strict", "jobs"]);
     kubectl.wait_gone(&["namespace", "dromon-system"]);
     assert_eq!(before, kubectl.run(&["get", KINDS, "-o", "name"]), "{}", told(&said));
     let secrets = kubectl.run(&["get", "secrets", "--all-namespaces", "-o", "name"]);
