@@ -4,6 +4,7 @@
 mod apps;
 mod installing;
 mod run;
+mod services;
 mod traffic;
 mod world;
 
@@ -135,6 +136,12 @@ fn ip6tables_may_be_absent_where_nothing_uses_ipv6() {
 #[test]
 fn a_folders_processes_are_captured() {
     installing("a_folders_processes_are_captured", run::bookinfo_is_captured);
+}
+
+#[test]
+fn services_are_told_apart_by_address_and_pods_are_there_by_themselves() {
+    let test = "services_are_told_apart_by_address_and_pods_are_there_by_themselves";
+    installing(test, services::by_address);
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn traces(run: u32) -> Vec<String> {
 }
 
 /// Everybody takes mutual TLS only, so that whatever goes past a sidecar fails.
-const STRICT: &str = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\n\
+pub const STRICT: &str = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\n\
                       metadata: {name: default, namespace: istio-system}\nspec: {mtls: {mode: STRICT}}\n";
 
 fn page(mesh: &Mesh) -> String {
