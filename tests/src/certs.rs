@@ -147,22 +147,22 @@ impl WebCa {
     /// # Panics
     /// If openssl refuses.
     pub fn issue(&self, name: &str, names: &str) {
+        self.issue_for(name, names, &["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]);
+    }
+
+    /// As [`WebCa::issue`], with a key of RSA.
+    ///
+    /// # Panics
+    /// If openssl refuses.
+    pub fn issue_rsa(&self, name: &str, names: &str) {
+        self.issue_for(name, names, &["rsa:2048"]);
+    }
+
+    fn issue_for(&self, name: &str, names: &str, kind: &[&str]) {
         let (key, request, certificate) =
             (format!("{name}.key"), format!("{name}.csr"), format!("{name}.crt"));
-        self.openssl(&[
-            "req",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-subj",
-            "/O=test",
-            "-keyout",
-            &key,
-            "-out",
-            &request,
-        ]);
+        let rest = ["-nodes", "-subj", "/O=test", "-keyout", &key, "-out", &request];
+        self.openssl(&[&["req", "-newkey"], kind, &rest].concat());
         write(self.folder.path(), "ext", &format!("subjectAltName={names}\nbasicConstraints=CA:FALSE\n"));
         self.openssl(&[
             "x509",

@@ -80,7 +80,7 @@ fn normal(name: &str) -> String {
 /// do not.
 #[derive(Default)]
 pub struct CredentialsBySni {
-    hosts: SniMap<Result<Arc<CertifiedKey>, String>>,
+    hosts: SniMap<Result<Vec<Arc<CertifiedKey>>, String>>,
     fingerprint: Vec<u8>,
 }
 
@@ -88,12 +88,19 @@ impl CredentialsBySni {
     /// Enters a host with its credential, or with what is wrong with it. A host that is there already stays as it is:
     /// returns false.
     pub fn insert(&mut self, host: &str, credential: Result<&Credential, String>) -> bool {
-        let shown = match &credential {
-            Ok(credential) => credential.info().fingerprint.as_str(),
-            Err(reason) => reason.as_str(),
+        self.insert_all(host, credential.map(std::slice::from_ref))
+    }
+
+    /// As [`CredentialsBySni::insert`], with several credentials of the host: a client is shown the first whose signatures it
+    /// can check, so that one of ECDSA serves beside one of RSA.
+    pub fn insert_all(&mut self, host: &str, credentials: Result<&[Credential], String>) -> bool {
+        let shown = match &credentials {
+            Ok(all) => all.iter().map(|it| it.info().fingerprint.as_str()).collect::<Vec<_>>().join(" "),
+            Err(reason) => reason.clone(),
         };
         self.fingerprint.extend_from_slice(format!("{host} {shown}\n").as_bytes());
-        self.hosts.insert(host, credential.map(Credential::certified_key)).is_ok()
+        let keys = credentials.map(|all| all.iter().map(Credential::certified_key).collect());
+        self.hosts.insert(host, keys).is_ok()
     }
 
     /// Why a client that asks for this name gets no certificate; `None` if it gets one.
@@ -116,7 +123,10 @@ impl CredentialsBySni {
 
 impl ResolvesServerCert for CredentialsBySni {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.hosts.get(hello.server_name())?.as_ref().ok().cloned()
+        let keys = self.hosts.get(hello.server_name())?.as_ref().ok()?;
+        let fits = |it: &&Arc<CertifiedKey>| it.key.choose_scheme(hello.signature_schemes()).is_some();
+        // Where none fits the handshake fails, and says by the first why.
+        keys.iter().find(fits).or(keys.first()).cloned()
     }
 }
 

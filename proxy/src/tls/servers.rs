@@ -73,7 +73,7 @@ impl TlsTable {
             let options = Options { alpn: alpn::list(alpn::MESH_SERVER), ..options };
             return mesh_server(identity, trust, &options, &self.sessions).map_err(|error| error.to_string());
         }
-        let (credential, source) = shown(tls)?;
+        let (credentials, source) = shown(tls)?;
         let clients = match model.mode {
             TlsMode::Mutual | TlsMode::OptionalMutual => Clients::Known {
                 roots: revoking(source)?,
@@ -84,25 +84,29 @@ impl TlsTable {
         };
         let mut by_name = CredentialsBySni::default();
         // The table has chosen these settings by the name already.
-        by_name.insert("*", Ok(&credential));
+        by_name.insert_all("*", Ok(&credentials));
         gateway_server(Arc::new(by_name), &clients, &options, &self.sessions)
             .map_err(|error| error.to_string())
     }
 }
 
-/// The first credential that can be used.
-fn shown(tls: &ServerTls) -> Result<(Credential, &model::Credential), String> {
+/// The credentials that can be used, and where the first of them is from: its CA is the one that clients are checked by.
+fn shown(tls: &ServerTls) -> Result<(Vec<Credential>, &model::Credential), String> {
     let mut reason = match tls.model.credentials.as_slice() {
         [] => "it names no credential".to_owned(),
         names => format!("there is no credential {}", names.join(" or ")),
     };
+    let (mut usable, mut first) = (Vec::new(), None);
     for source in &tls.credentials {
         match Credential::from_pem(source.cert_chain.as_bytes(), source.key.pem().as_bytes()) {
-            Ok(credential) => return Ok((credential, source)),
+            Ok(credential) => {
+                usable.push(credential);
+                first.get_or_insert(&**source);
+            }
             Err(error) => reason = format!("credential {}: {error}", source.name),
         }
     }
-    Err(reason)
+    first.map(|source| (usable, source)).ok_or(reason)
 }
 
 /// Whom a credential believes, and whom of theirs it does not.
