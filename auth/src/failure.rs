@@ -1,6 +1,8 @@
 //! Why a TLS connection was refused: a stable name for metrics and logs, and a text for an operator.
 
-use rustls::{AlertDescription, CertificateError, InvalidMessage, OtherError, PeerIncompatible};
+use rustls::{
+    AlertDescription, CertificateError, InvalidMessage, OtherError, PeerIncompatible, PeerMisbehaved,
+};
 
 use crate::spiffe::SpiffeId;
 
@@ -39,11 +41,13 @@ pub enum Reason {
     Truncated,
     /// The handshake took too long.
     HandshakeTimeout,
+    /// The client asked for another handshake within the session (TLS 1.2).
+    Renegotiation,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Reason; 16] = [
+    pub const ALL: [Reason; 17] = [
         Reason::UnknownCa,
         Reason::Expired,
         Reason::NotYetValid,
@@ -60,6 +64,7 @@ impl Reason {
         Reason::Protocol,
         Reason::Truncated,
         Reason::HandshakeTimeout,
+        Reason::Renegotiation,
     ];
 
     /// The stable name.
@@ -81,6 +86,7 @@ impl Reason {
             Reason::Protocol => "protocol",
             Reason::Truncated => "truncated",
             Reason::HandshakeTimeout => "handshake_timeout",
+            Reason::Renegotiation => "renegotiation",
         }
     }
 }
@@ -167,6 +173,10 @@ impl Failure {
             rustls::Error::AlertReceived(alert) => {
                 Failure::new(Reason::RefusedByPeer, format!("the peer refused this end: {}", meaning(*alert)))
             }
+            rustls::Error::PeerMisbehaved(PeerMisbehaved::TooManyRenegotiationRequests) => Failure::new(
+                Reason::Renegotiation,
+                "the client asks for a new handshake within the session, which is not to be had",
+            ),
             rustls::Error::NoApplicationProtocol => {
                 Failure::new(Reason::Alpn, "the peer offers no protocol name (ALPN) that is spoken here")
             }

@@ -119,6 +119,14 @@ fn tell(shard: &Shard, listener: &ListenerHandle, peer: SocketAddr, failure: &Fa
     tell_as(shard, listener, peer, failure.reason.name(), failure.detail.clone());
 }
 
+/// Tells of a session that ended because its client wanted another handshake.
+pub(super) fn tell_of_end(client: &Client) {
+    let failure = client.stream.tls().and_then(TlsStream::failure);
+    if let Some(failure) = failure.filter(|it| it.reason == Reason::Renegotiation) {
+        tell(&client.shard, &client.listener, client.peer, &failure);
+    }
+}
+
 /// Tells of it by a reason of its own.
 pub(super) fn tell_as(
     shard: &Shard,

@@ -50,8 +50,9 @@ pub async fn serve(shard: Rc<Shard>, listener: Rc<ListenerHandle>, socket: Socke
         }
     };
     if let Some(first) = http::serve(&client).await {
-        Box::pin(h2::serve(client, first)).await;
+        return Box::pin(h2::serve(client, first)).await;
     }
+    admission::tell_of_end(&client);
 }
 
 /// Takes a connection to where it speaks HTTP; none where it does not, and is over.
@@ -60,6 +61,7 @@ async fn admitted(newcomer: Newcomer, asked: Asked) -> Option<Client> {
         Sorted::Http(client) => Some(client),
         Sorted::Tcp(client, connected) => {
             tcp::serve(&client, connected).await;
+            admission::tell_of_end(&client);
             None
         }
     }

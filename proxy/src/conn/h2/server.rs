@@ -19,6 +19,7 @@ use http::HeaderValue;
 
 use super::memio::{self, Engine, Io};
 use super::workers::Job;
+use crate::conn::admission::tell_of_end;
 use crate::conn::client::Client;
 use crate::sys::buffer::Buffer;
 use crate::sys::clock;
@@ -143,6 +144,7 @@ pub(in crate::conn) async fn serve(client: Client, first: Buffer) {
     let pump = pump.with_ahead(first);
     let mut server = Server::new(conn.clone(), io);
     memio::drive(&client.shard, &client.stream, &client.alarm, &pump, &mut server).await;
+    tell_of_end(client);
 }
 
 enum State {

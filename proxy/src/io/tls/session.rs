@@ -13,7 +13,7 @@ use rustls::unbuffered::{
     ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedConnectionCommon,
     UnbufferedStatus, WriteTraffic,
 };
-use rustls::{ClientConfig, Error, HandshakeKind, ServerConfig};
+use rustls::{ClientConfig, Error, HandshakeKind, PeerMisbehaved, ProtocolVersion, ServerConfig};
 
 use super::sink::Sink;
 use crate::sys::buffer::Buffer;
@@ -22,6 +22,8 @@ use crate::sys::buffer::Buffer;
 const RECORD_OVERHEAD: usize = 40;
 /// Plaintext that rustls puts into one record.
 const RECORD_PLAINTEXT: usize = 16 * 1024;
+/// A record that carries a part of a handshake (RFC 5246, 6.2.1).
+const HANDSHAKE_RECORD: u8 = 22;
 /// Further records that may leave with the first: alerts, tickets, key updates.
 const SLACK_BYTES: usize = 4 * 1024;
 
@@ -85,6 +87,7 @@ impl Session {
     /// as far as it has room and waits here beyond; what the protocol answers goes into `output`. A peer that breaks the
     /// protocol shows in [`Session::end`]; the alert for it is in `output`.
     pub(super) fn open(&mut self, input: &mut [u8], mut into: Option<&mut Buffer>, output: &mut Sink) {
+        let renegotiates = self.established && self.renegotiates(input);
         let waiting = &mut self.plaintext;
         let mut keep = |payload: &[u8]| {
             let mut rest = payload;
@@ -103,7 +106,11 @@ impl Session {
         };
         self.established |= progress.established;
         if self.end == End::Open {
-            self.end = progress.end;
+            self.end = match progress.end {
+                // The refusal is in `output`. rustls would go on; a client that asks once may ask for ever.
+                End::Open if renegotiates => End::Failed(PeerMisbehaved::TooManyRenegotiationRequests.into()),
+                end => end,
+            };
         }
         let rest = input.get(progress.consumed..).unwrap_or_default();
         if rest.is_empty() {
@@ -112,6 +119,23 @@ impl Session {
             self.partial.clear();
             self.partial.extend_from_slice(rest);
         }
+    }
+
+    /// Whether a client asks for another handshake: with TLS 1.2 the kind of a record is there to be seen.
+    fn renegotiates(&self, input: &[u8]) -> bool {
+        let Side::Server(server) = &self.side else { return false };
+        if server.protocol_version() != Some(ProtocolVersion::TLSv1_2) {
+            return false;
+        }
+        let mut rest = input;
+        while let [kind, _, _, high, low, ..] = rest {
+            if *kind == HANDSHAKE_RECORD {
+                return true;
+            }
+            let length = 5 + usize::from(u16::from_be_bytes([*high, *low]));
+            rest = rest.get(length..).unwrap_or_default();
+        }
+        false
     }
 
     /// Encrypts the first bytes of `plaintext` behind what is in `output`. How many.

@@ -355,6 +355,11 @@ impl TlsStream {
         sealed.clear();
         session.open(incoming.filled_mut(), into, &mut sealed);
         self.unsent.borrow_mut().extend(sealed.filled());
+        if matches!(session.end(), End::Failed(_)) {
+            // Nobody will write any more, and the peer is to know why.
+            drop((session, incoming, sealed));
+            let _ = self.flush();
+        }
         Ok(())
     }
 
