@@ -4,12 +4,14 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 
-use dromon_core::config::model::{ClientTls, ClientTlsMode, HttpRule, MtlsMode, Protocol, Resource};
+use dromon_core::config::model::{
+    ClientTls, ClientTlsMode, Credential, HttpAction, HttpRule, MtlsMode, Protocol, Resource, VirtualHost,
+};
 use dromon_tests::certs::{MeshCa, WebCa, run};
 use dromon_tests::http::get;
 use dromon_tests::pair::{client, free_address, metric, server, sidecar};
 use dromon_tests::process::Process;
-use dromon_tests::proxy::{DRIVERS, Proxy, gateway};
+use dromon_tests::proxy::{DRIVERS, Proxy, destination, gateway, to};
 use dromon_tests::{eventually, python, root, skip};
 
 fn is_there(program: &str) -> bool {
@@ -33,7 +35,8 @@ fn nginx(ca: &WebCa, folder: &Path, [open, closed]: [SocketAddr; 2]) -> Process 
          http {{ access_log off; {temporary}\n\
          server {{ listen {open} ssl http2; {shown} return 200 \"$server_protocol of $ssl_server_name\"; }}\n\
          server {{ listen {closed} ssl; {shown} ssl_client_certificate {authority}; ssl_verify_client on;\n\
-         return 200 \"hello $ssl_client_s_dn\"; }} }}\n"
+         location /who {{ return 200 \"$ssl_client_serial $connection\"; }}\n\
+         location / {{ return 200 \"hello $ssl_client_s_dn\"; }} }} }}\n"
     );
     let config = folder.join("nginx.conf");
     std::fs::write(&config, text).expect("the folder is writable");
@@ -146,7 +149,7 @@ fn websockets_of_python_between_sidecars() {
         let (front, inbound) = (free_address(), free_address());
         let (of_client, of_server) = (ca.folder("client"), ca.folder("server"));
         let down = server(inbound, at, Protocol::Http, MtlsMode::Strict);
-        let mut down = sidecar(driver, &down, of_server.path());
+        let down = sidecar(driver, &down, of_server.path());
         let up = client(front, inbound, between, &ca.id("server"));
         let _up = sidecar(driver, &up, of_client.path());
         let mut command = Command::new(&python);
@@ -157,5 +160,79 @@ fn websockets_of_python_between_sidecars() {
         eventually("the server's access log", || {
             down.process.stdout().iter().any(|line| line.contains(version)).then_some(())
         });
+    }
+}
+
+/// The serial number that nginx has been shown, and the number of its connection.
+fn shown(front: SocketAddr, host: &str) -> (String, String) {
+    let answer = get(front, "/who", &[("Host", host)]).expect("an answer");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let text = answer.text();
+    let (serial, connection) = text.split_once(' ').expect("two words");
+    (serial.to_owned(), connection.to_owned())
+}
+
+/// Connections made with one certificate serve nobody who has another: neither another destination at the same address, nor the
+/// same one after its credential was replaced.
+#[test]
+fn connections_are_kept_apart_by_credential() {
+    if !is_there("nginx") {
+        return skip("connections_are_kept_apart_by_credential", "nginx is missing");
+    }
+    let ca = WebCa::new();
+    ca.issue("server", "DNS:api.example");
+    ["one", "two", "three"].iter().for_each(|name| ca.issue(name, "DNS:client.example"));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let ports = [(); 2].map(|()| free_address());
+    let _nginx = nginx(&ca, folder.path(), ports);
+    for driver in DRIVERS {
+        let front = free_address();
+        let resources = |first: &str| {
+            let mut resources = gateway(front, &[ports[1]], HttpRule::default());
+            resources.extend(destination("other.local", &[ports[1]]));
+            resources.push(Resource::VirtualHost(VirtualHost {
+                name: "gateway/http/other".into(),
+                listener: Some("gateway/http".into()),
+                domains: vec!["other.example".into()],
+                http: vec![HttpRule {
+                    action: HttpAction::Route { destinations: vec![to("other.local")] },
+                    ..HttpRule::default()
+                }],
+                ..VirtualHost::default()
+            }));
+            for resource in &mut resources {
+                if let Resource::Destination(it) = resource {
+                    let of = if it.name.ends_with("other.local") { "second" } else { "first" };
+                    it.protocol = Protocol::Http;
+                    it.tls = Some(ClientTls {
+                        mode: ClientTlsMode::Mutual,
+                        sni: "api.example".into(),
+                        credential: format!("default/{of}"),
+                        ..ClientTls::default()
+                    });
+                }
+            }
+            for (name, of) in [("first", first), ("second", "two")] {
+                let credential = Credential { name: format!("default/{name}"), ..ca.credential(of) };
+                resources.push(Resource::Credential(credential));
+            }
+            resources
+        };
+        let proxy = Proxy::start("gateway~ingress.default", driver, &resources("one"), &["--shards", "1"]);
+        let (first, second) = (shown(front, "api.example"), shown(front, "other.example"));
+        assert!(first.0 != second.0 && first.1 != second.1, "{driver}: {first:?} {second:?}");
+        for _ in 0..3 {
+            assert_eq!(shown(front, "api.example"), first, "{driver}: its own connection serves again");
+            assert_eq!(shown(front, "other.example"), second, "{driver}");
+        }
+        proxy.configure(&resources("three"));
+        let third = eventually("the new certificate to be shown", || {
+            Some(shown(front, "api.example")).filter(|it| it.0 != first.0)
+        });
+        assert_ne!(third.1, first.1, "{driver}: on a connection of its own");
+        for _ in 0..3 {
+            assert_eq!(shown(front, "api.example"), third, "{driver}: the old one is for nothing any more");
+            assert_eq!(shown(front, "other.example"), second, "{driver}: the other's stays");
+        }
     }
 }

@@ -1,15 +1,19 @@
 //! A gateway's TLS ports.
 
+use std::io::Write;
 use std::net::SocketAddr;
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 
 use dromon_core::config::model::{
-    Credential, HttpRule, Protocol, Resource, ServerTls, TlsMode, TlsRule, TlsVersion, VirtualHost,
+    Credential, HttpRule, ListenerKind, MtlsMode, Protocol, Resource, Role, ServerTls, TlsMode, TlsRule,
+    TlsVersion, VirtualHost,
 };
 use dromon_tests::certs::{MeshCa, WebCa, run};
+use dromon_tests::eventually;
+use dromon_tests::http::get;
 use dromon_tests::origin::Origin;
-use dromon_tests::pair::{free_address, metric};
-use dromon_tests::proxy::{Proxy, destination, gateway, to};
+use dromon_tests::pair::{self, HOST, free_address, metric, sidecar};
+use dromon_tests::proxy::{Proxy, destination, gateway, listener, proxy, to};
 
 use crate::detection::tls_server;
 
@@ -251,4 +255,97 @@ pub fn istio_mutual(driver: &str) {
         let reason = format!("reason=\"{reason}\"");
         assert!(metric(&proxy, &["dromon_tls_handshakes_failed_total", &reason]) >= 1.0, "{reason}");
     }
+}
+
+/// What `openssl s_client` says; it ends by itself, or when the server closes.
+fn s_client(front: SocketAddr, host: &str, input: &[u8], arguments: &[&str]) -> String {
+    let mut command = Command::new("timeout");
+    command.args(["30", "openssl", "s_client", "-servername", host, "-connect", &front.to_string()]);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("openssl is installed");
+    let mut open = child.stdin.take().expect("piped");
+    // One that was refused may be gone already.
+    let _ = open.write_all(input);
+    if input.is_empty() {
+        drop(open);
+        return text(&child.wait_with_output().expect("openssl ends"));
+    }
+    let output = child.wait_with_output().expect("openssl ends");
+    drop(open);
+    text(&output)
+}
+
+/// Two credentials of one host, of ECDSA and of RSA: each client gets the one that it can check.
+pub fn both_kinds(driver: &str) {
+    let origin = Origin::start("application");
+    let ca = WebCa::new();
+    ca.issue("ec", "DNS:a.example");
+    ca.issue_rsa("rsa", "DNS:a.example");
+    let both = ServerTls {
+        credentials: vec!["default/ec".into(), "default/rsa".into()],
+        ..settings("a.example", TlsMode::Simple, "")
+    };
+    let credentials = ["ec", "rsa"].map(|name| Resource::Credential(ca.credential(name)));
+    let (_proxy, front) = start(driver, origin.address, vec![both], credentials);
+    for version in ["-tls1_2", "-tls1_3"] {
+        for (checked, kind) in [("ECDSA+SHA256", "ECDSA"), ("RSA-PSS+SHA256", "RSA-PSS")] {
+            let said = s_client(front, "a.example", b"", &[version, "-sigalgs", checked]);
+            let signed = format!("Peer signature type: {kind}");
+            assert!(said.contains(&signed), "{driver}, {version}, {checked}: {said}");
+        }
+    }
+    assert_eq!(text(&curl(front, &ca, "a.example", &["--http1.1"])), "application 1.1");
+}
+
+/// A client of TLS 1.2 that asks for another handshake within its session loses it, with the reason, and nobody else does.
+pub fn renegotiation(driver: &str) {
+    let origin = Origin::start("application");
+    let ca = WebCa::new();
+    ca.issue("server", "DNS:a.example");
+    let tls = vec![settings("a.example", TlsMode::Simple, "server")];
+    let (mut proxy, front) =
+        start(driver, origin.address, tls, [Resource::Credential(ca.credential("server"))]);
+    for alpn in [&[][..], &["-alpn", "h2"][..]] {
+        let said = s_client(front, "a.example", b"R\n", &[&["-tls1_2"], alpn].concat());
+        assert!(said.contains("RENEGOTIATING"), "{driver}: it was asked for: {said}");
+        assert!(said.contains("no renegotiation"), "{driver}: it was refused: {said}");
+        assert_eq!(
+            text(&curl(front, &ca, "a.example", &["--http1.1", "--tls-max", "1.2"])),
+            "application 1.1"
+        );
+    }
+    proxy.process.expect_stderr(&["TLS from", "renegotiation", "new handshake"]);
+    eventually("both to be counted", || {
+        let failed = ["dromon_tls_handshakes_failed_total", "downstream", "reason=\"renegotiation\""];
+        (metric(&proxy, &failed) == 2.0).then_some(())
+    });
+}
+
+/// Between two sidecars, a gateway that knows nothing but the name that a sidecar spells its destination by.
+pub fn spelled_passthrough(driver: &str) {
+    let ca = MeshCa::new();
+    let origin = Origin::start("application");
+    let [front, inbound, between] = [(); 3].map(|()| free_address());
+    let (of_client, of_server) = (ca.folder("client"), ca.folder("server"));
+    let down = pair::server(inbound, origin.address, Protocol::Http, MtlsMode::Strict);
+    let down = sidecar(driver, &down, of_server.path());
+    let mut resources = destination(HOST, &[inbound]);
+    let mut port = listener("gateway/tls", between, ListenerKind::GatewayTcp);
+    port.tls = vec![settings("*.local", TlsMode::AutoPassthrough, "")];
+    resources.insert(0, proxy(Role::Gateway, vec![port]));
+    let mut gateway = Proxy::start("gateway~ingress.default", driver, &resources, &["--shards", "1"]);
+    let up = pair::client(front, between, Protocol::Http, &ca.id("server"));
+    let _up = sidecar(driver, &up, of_client.path());
+    for _ in 0..3 {
+        let answer = get(front, "/", &[("Host", HOST)]).expect("an answer");
+        assert_eq!((answer.status, answer.text().as_str()), (200, "application"), "{driver}");
+    }
+    let client = format!("source_principal=\"{}\"", &ca.id("client")["spiffe://".len()..]);
+    assert_eq!(metric(&down, &["istio_requests_total", "mutual_tls", &client]), 3.0, "from end to end");
+    assert_eq!(metric(&gateway, &["dromon_downstream_tls_handshakes_total"]), 0.0, "nothing ends here");
+    for name in ["outbound_.80_._.nowhere.local", "web.local", "web.example"] {
+        assert!(!s_client(between, name, b"", &[]).contains("BEGIN CERTIFICATE"), "{driver}: {name}");
+    }
+    assert!(gateway.process.ended().is_none());
+    assert_eq!(get(front, "/", &[("Host", HOST)]).expect("an answer").status, 200, "{driver}");
 }

@@ -116,6 +116,26 @@ fn a_gateway_keeps_to_its_versions() {
 }
 
 #[test]
+fn a_host_shows_the_credential_that_its_client_can_check() {
+    on_both_drivers(gateway::both_kinds);
+}
+
+#[test]
+fn a_session_is_not_negotiated_anew() {
+    on_both_drivers(gateway::renegotiation);
+}
+
+#[test]
+fn a_gateway_passes_on_what_sidecars_spell() {
+    on_both_drivers(gateway::spelled_passthrough);
+}
+
+#[test]
+fn each_account_has_a_limit_of_its_own() {
+    on_both_drivers(mesh::limits);
+}
+
+#[test]
 fn a_gateway_passes_tls_on_by_server_name() {
     on_both_drivers(gateway::passthrough);
 }

@@ -1,10 +1,10 @@
 //! Two sidecars: a client's and a server's.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use dromon_core::config::model::{MtlsMode, Protocol, Resource};
+use dromon_core::config::model::{Limit, LimitKey, LimitScope, MtlsMode, Protocol, RateLimit, Resource};
 use dromon_tests::certs::{MeshCa, run};
 use dromon_tests::eventually;
 use dromon_tests::http::get;
@@ -322,4 +322,39 @@ pub fn rsa(driver: &str) {
         }
         assert!(metric(&down, &["dromon_downstream_tls_handshakes_total"]) >= 1.0, "{protocol:?}");
     }
+}
+
+/// A keyed limit counts each account for itself, whatever connection its requests come by; who proves nothing is one more.
+pub fn limits(driver: &str) {
+    let ca = MeshCa::new();
+    let origin = Origin::start("application");
+    let inbound = free_address();
+    let of_server = ca.folder("server");
+    let mut resources = server(inbound, origin.address, Protocol::Http, MtlsMode::Permissive);
+    let limit =
+        Limit { requests: 3, unit_ms: 600_000, per: vec![LimitKey::SourcePrincipal], ..Limit::default() };
+    resources.push(Resource::RateLimit(RateLimit {
+        name: "default/accounts".into(),
+        scope: LimitScope::Inbound,
+        limits: vec![limit],
+    }));
+    let _down = sidecar(driver, &resources, of_server.path());
+    let admitted = |at: SocketAddr| {
+        let ask = |_| get(at, "/", &[("Host", HOST)]).expect("an answer").status;
+        (0..5).map(ask).filter(|status| *status == 200).count()
+    };
+    for account in ["one", "two"] {
+        let front = free_address();
+        let up = client(front, inbound, Protocol::Http, &ca.id("server"));
+        let folder = ca.folder(account);
+        let up = sidecar(driver, &up, folder.path());
+        assert_eq!(admitted(front), 3, "{driver}: {account}");
+        // Another connection, and another sidecar of the account, changes nothing.
+        drop(up);
+        let again = free_address();
+        let up = client(again, inbound, Protocol::Http, &ca.id("server"));
+        let _up = sidecar(driver, &up, folder.path());
+        assert_eq!(admitted(again), 0, "{driver}: {account}");
+    }
+    assert_eq!(admitted(inbound), 3, "{driver}: in plaintext");
 }
