@@ -1,4 +1,4 @@
-//! See `dromon_tests::fuzz`.
+//! See `tests/src/fuzz`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dromon_tests::fuzz::h2_meter(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dromon_fuzz::fuzz::h2_meter(bytes));

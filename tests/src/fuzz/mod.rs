@@ -1,7 +1,7 @@
 //! Fuzz targets: what no peer's bytes may do to the code that reads them first.
 //!
 //! A target takes any bytes and panics where a property is broken, so a panic of the code under test and a broken promise
-//! are found alike. `tests/fuzz` runs each under libFuzzer (`cargo fuzz run h1_request`, a nightly compiler); the suite
+//! are found alike. `tests/fuzz` runs each under libFuzzer (`tests/fuzz/run`, with a nightly compiler); the suite
 //! `fuzz` feeds every file of the corpora and mutations of it to the same functions, in `make test`.
 
 mod certificate;

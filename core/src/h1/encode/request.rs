@@ -130,6 +130,10 @@ pub(crate) fn displaced(head: &RequestHead, rewrite: &RequestRewrite<'_>) -> u32
     if head.strip_proxy_authorization {
         gone |= Known::ProxyAuthorization.bit();
     }
+    if head.version() == Version::Http10 {
+        // Ignored here (RFC 9110, 10.1.1), it must not come to mean something by the version that the request goes on with.
+        gone |= Known::Expect.bit();
+    }
     gone | match rewrite.forwarded {
         Forwarded::Keep => 0,
         Forwarded::Append { .. } => Known::XForwardedFor.bit() | Known::XForwardedProto.bit(),

@@ -221,3 +221,13 @@ fn a_made_request_id_is_a_random_uuid() {
         assert!(b"89ab".contains(&text.as_bytes()[19]));
     }
 }
+
+#[test]
+fn an_expectation_of_http10_ends_here() {
+    for expectation in ["100-continue", "-01c0ontinue"] {
+        let asked =
+            format!("PUT / HTTP/1.0\r\nHost: a\r\nExpect: {expectation}\r\nContent-Length: 2\r\n\r\n");
+        let sent = "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n";
+        becomes(&asked, &RequestRewrite::default(), sent);
+    }
+}
