@@ -20,9 +20,9 @@ pub const HTTP11: &[u8] = b"http/1.1";
 /// HTTP/1.0 (RFC 7301, section 6).
 pub const HTTP10: &[u8] = b"http/1.0";
 
-/// What a sidecar takes from a client, best first. `istio-peer-exchange` is not among them: whoever chooses it has to
-/// speak it.
-pub const MESH_SERVER: &[&[u8]] = &[MESH_H2, MESH_HTTP11, MESH_HTTP10, MESH, H2, HTTP11, HTTP10];
+/// What a sidecar takes from a client, best first. The exchange of metadata is for those who know nothing else.
+pub const MESH_SERVER: &[&[u8]] =
+    &[MESH_H2, MESH_HTTP11, MESH_HTTP10, MESH, H2, HTTP11, HTTP10, MESH_PEER_EXCHANGE];
 /// What a sidecar offers for TCP.
 pub const MESH_TCP_CLIENT: &[&[u8]] = &[MESH];
 /// What a sidecar offers for HTTP/1.1; a server that knows only the plain name takes that.

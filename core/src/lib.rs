@@ -19,6 +19,7 @@ pub mod h2;
 pub mod health;
 pub mod limit;
 pub mod limits;
+pub mod peer_exchange;
 pub mod proxy_protocol;
 pub mod retry;
 pub mod rng;

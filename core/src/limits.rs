@@ -310,6 +310,8 @@ pub const TLS_PARTING_MS_MAX: u64 = 1_000;
 pub const CLIENT_HELLO_BYTES_MAX: usize = 64 * 1024;
 /// Longest PROXY protocol header that is taken, in bytes.
 pub const PROXY_HEADER_BYTES_MAX: usize = 4 * 1024;
+/// What a peer may tell of its workload before a TCP connection's first byte, in bytes.
+pub const PEER_METADATA_BYTES_MAX: usize = 64 * 1024;
 /// Time for a PROXY protocol header or a ClientHello to arrive, in milliseconds.
 pub const PREFACE_MS_MAX: u64 = 10_000;
 /// Peers of mutual TLS that a shard remembers by name.

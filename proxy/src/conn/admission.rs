@@ -19,6 +19,7 @@ use dromon_core::proxy_protocol;
 use rustls::ServerConfig;
 
 use super::client::{Client, Port};
+use super::exchange;
 use super::inspect::{self, Sorted};
 use crate::io::tls::{self, Opening, TlsStream};
 use crate::io::{Stream, within};
@@ -256,6 +257,12 @@ pub(super) async fn mutual(newcomer: Newcomer, opening: Opening) -> Option<Sorte
     };
     let declared = newcomer.declared;
     let client = shake_hands(newcomer, opening, config, Vouched::ByMesh).await?;
+    if client.stream.alpn() == Some(alpn::MESH_PEER_EXCHANGE)
+        && let Err(failure) = exchange::run(&client).await
+    {
+        tell(&client.shard, &client.listener, client.peer, &failure);
+        return None;
+    }
     match inside(declared, client.stream.alpn()) {
         Protocol::Tcp => Some(Sorted::Tcp(client, None)),
         Protocol::Http => Some(Sorted::Http(client)),
@@ -268,7 +275,8 @@ pub(super) async fn mutual(newcomer: Newcomer, opening: Opening) -> Option<Sorte
 /// it would let the client choose to be relayed past what holds for requests.
 fn inside(declared: Protocol, agreed: Option<&[u8]>) -> Protocol {
     match (declared, agreed) {
-        (Protocol::Tcp | Protocol::Tls, _) | (Protocol::Auto, Some(alpn::MESH)) => Protocol::Tcp,
+        (Protocol::Tcp | Protocol::Tls, _)
+        | (Protocol::Auto, Some(alpn::MESH | alpn::MESH_PEER_EXCHANGE)) => Protocol::Tcp,
         (Protocol::Auto, None) => Protocol::Auto,
         _ => Protocol::Http,
     }

@@ -8,6 +8,7 @@ mod body;
 mod bridge;
 mod captured;
 mod client;
+mod exchange;
 mod fetch;
 mod framing;
 pub mod h2;

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use dromon_core::config::model::{HttpRule, ListenerKind, MtlsMode, Protocol, ProxyProtocol, Resource};
@@ -125,7 +126,7 @@ pub fn tls_server(
     key: &std::path::Path,
     arguments: &[&str],
 ) -> Process {
-    let mut command = std::process::Command::new("openssl");
+    let mut command = Command::new("openssl");
     command.args(["s_server", "-www", "-accept", &address.to_string()]);
     command.arg("-cert").arg(certificate).arg("-key").arg(key).args(arguments);
     let process = Process::start(&mut command);
@@ -205,4 +206,50 @@ fn sends_proxy_protocol(driver: &str, version: ProxyProtocol) {
     BufReader::new(&upstream).read_line(&mut line).expect("a line");
     assert_eq!(line, "GET / HTTP/1.1\r\n");
     let _ = upstream.shutdown(Shutdown::Both);
+}
+
+/// A peer that knows nothing but Istio's exchange of metadata gets this end's, and its own never reaches the application; who
+/// promises it and sends something else is turned away.
+pub fn peer_exchange(driver: &str) {
+    const MAGIC: &[u8] = &[0x3D, 0x23, 0x04, 0x67];
+    let ca = MeshCa::new();
+    let (mail, inbound) = (mail_server(), free_address());
+    let (of_client, of_server) = (ca.folder("client"), ca.folder("server"));
+    let down = server(inbound, mail, Protocol::Auto, MtlsMode::Strict);
+    let down = sidecar(driver, &down, of_server.path());
+    let talk = |offered: &str, said: &[u8]| {
+        let mut command = Command::new("timeout");
+        command.args(["30", "openssl", "s_client", "-quiet", "-connect", &inbound.to_string()]);
+        command.args(["-alpn", offered]);
+        for (flag, file) in [("-cert", "cert-chain.pem"), ("-key", "key.pem")] {
+            command.arg(flag).arg(of_client.path().join(file));
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("openssl is installed");
+        let mut input = child.stdin.take().expect("piped");
+        // One that was refused may be gone already.
+        let _ = input.write_all(said);
+        let output = child.wait_with_output().expect("openssl ends").stdout;
+        drop(input);
+        output
+    };
+    let contains = |all: &[u8], part: &[u8]| all.windows(part.len()).any(|it| it == part);
+    let metadata = vec![b'm'; 20_000];
+    let length = (metadata.len() as u32).to_be_bytes();
+    let quit = b"HELO me\r\nQUIT\r\n";
+    let came = talk("istio-peer-exchange", &[MAGIC, &length, &metadata, quit].concat());
+    assert!(came.starts_with(MAGIC), "{driver}: {:?}", String::from_utf8_lossy(&came));
+    let length = u32::from_be_bytes([came[4], came[5], came[6], came[7]]) as usize;
+    assert!(contains(&came[8..8 + length], b"google.protobuf.Struct"), "{driver}");
+    let rest = String::from_utf8_lossy(&came[8 + length..]).into_owned();
+    assert_eq!(rest, "220 mail.example ESMTP\r\n250 OK\r\n221 Bye\r\n", "{driver}");
+    // Where there is a choice nothing is exchanged.
+    let came = talk("istio-peer-exchange,istio", quit);
+    assert!(came.starts_with(b"220 mail"), "{driver}: {:?}", String::from_utf8_lossy(&came));
+    let came = talk("istio-peer-exchange", &[&b"HELO you\r\n"[..], quit].concat());
+    assert!(!contains(&came, b"220"), "{driver}: {:?}", String::from_utf8_lossy(&came));
+    eventually("the refusal to be counted", || {
+        let failed = ["dromon_tls_handshakes_failed_total", "reason=\"protocol\""];
+        (metric(&down, &failed) == 1.0).then_some(())
+    });
 }

@@ -66,6 +66,11 @@ fn tcp_goes_between_sidecars_whoever_speaks_first() {
 }
 
 #[test]
+fn a_peer_may_begin_with_istios_metadata() {
+    on_both_drivers(detection::peer_exchange);
+}
+
+#[test]
 fn an_applications_own_tls_passes_through_as_it_is() {
     on_both_drivers(detection::application_tls);
 }

@@ -10,6 +10,7 @@ fn what_a_client_offers_never_makes_a_port_of_http_raw_tcp() {
         }
     }
     assert_eq!(inside(Protocol::Auto, Some(alpn::MESH)), Protocol::Tcp);
+    assert_eq!(inside(Protocol::Auto, Some(alpn::MESH_PEER_EXCHANGE)), Protocol::Tcp);
     assert_eq!(inside(Protocol::Auto, Some(alpn::MESH_H2)), Protocol::Http);
     assert_eq!(inside(Protocol::Auto, None), Protocol::Auto);
     assert_eq!(inside(Protocol::Tcp, Some(alpn::MESH_H2)), Protocol::Tcp);
