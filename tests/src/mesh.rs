@@ -55,6 +55,19 @@ impl Setup {
         setup
     }
 
+    /// As [`Setup::bookinfo`], with the way in and the versions in Gateway API's dialect.
+    pub fn bookinfo_in_gateway_api() -> Setup {
+        let setup = Setup::new();
+        for file in
+            ["mesh/bookinfo.yaml", "gateway-api/bookinfo-gateway.yaml", "gateway-api/bookinfo-versions.yaml"]
+        {
+            let from = root().join("examples/bookinfo").join(file);
+            let name = from.file_name().unwrap_or_default();
+            fs::copy(&from, setup.config.path().join(name)).expect("the sample's files are there");
+        }
+        setup
+    }
+
     /// Adds a file.
     pub fn file(self, name: &str, text: &str) -> Setup {
         fs::write(self.config.path().join(name), text).expect("the folder is writable");
@@ -126,6 +139,12 @@ impl Mesh {
     pub fn try_rule(&self, name: &str) {
         let path = root().join("examples/bookinfo/try").join(format!("{name}.yaml"));
         self.put("rule.yaml", &fs::read_to_string(path).expect("the sample has this rule"));
+    }
+
+    /// As [`Mesh::try_rule`], in Gateway API's dialect.
+    pub fn try_route(&self, name: &str) {
+        let path = root().join("examples/bookinfo/gateway-api").join(format!("{name}.yaml"));
+        self.put("rule.yaml", &fs::read_to_string(path).expect("the sample has this route"));
     }
 
     /// Takes a file out of the folder.

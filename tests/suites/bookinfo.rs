@@ -34,23 +34,39 @@ fn settled(mesh: &Mesh, what: &str, holds: impl Fn(&Mesh) -> bool) {
     eventually(what, || (0..3).all(|_| holds(mesh)).then_some(()));
 }
 
-fn rules_route_by_version_user_and_weight(mesh: &Mesh) {
-    mesh.try_rule("virtual-service-all-v1");
+/// Istio's rules and Gateway API's of the same meaning give the same results.
+#[derive(Clone, Copy)]
+enum Dialect {
+    Istio,
+    GatewayApi,
+}
+
+impl Dialect {
+    fn try_rule(self, mesh: &Mesh, name: &str) {
+        match self {
+            Dialect::Istio => mesh.try_rule(&format!("virtual-service-{name}")),
+            Dialect::GatewayApi => mesh.try_route(&format!("route-{name}")),
+        }
+    }
+}
+
+fn rules_route_by_version_user_and_weight(mesh: &Mesh, dialect: Dialect) {
+    dialect.try_rule(mesh, "all-v1");
     settled(mesh, "pages without stars", |mesh| stars(&page(mesh, JASON).0) == "none");
 
-    mesh.try_rule("virtual-service-reviews-test-v2");
+    dialect.try_rule(mesh, "reviews-test-v2");
     settled(mesh, "black stars for jason", |mesh| stars(&page(mesh, JASON).0) == "black");
     for _ in 0..10 {
         assert_eq!(stars(&page(mesh, JASON).0), "black");
         assert_eq!(stars(&page(mesh, NOBODY).0), "none");
     }
 
-    mesh.try_rule("virtual-service-reviews-jason-v2-v3");
+    dialect.try_rule(mesh, "reviews-jason-v2-v3");
     settled(mesh, "red stars for others", |mesh| stars(&page(mesh, NOBODY).0) == "red");
     assert_eq!(stars(&page(mesh, JASON).0), "black");
 
     // Of n = 400 draws at p = 1/2, 4 standard deviations are 40: a false alarm once in 15,000 runs.
-    mesh.try_rule("virtual-service-reviews-50-v3");
+    dialect.try_rule(mesh, "reviews-50-v3");
     settled(mesh, "no black stars", |mesh| stars(&page(mesh, JASON).0) != "black");
     let mut red = 0;
     for _ in 0..400 {
@@ -141,7 +157,7 @@ fn metrics_name_both_sides(mesh: &Mesh) {
 fn whole_tour(driver: &str, security: &str) {
     let mesh = Setup::bookinfo().file("security.yaml", security).arguments(&["--driver", driver]).start();
     the_gateway_opens_the_listed_paths_only(&mesh);
-    rules_route_by_version_user_and_weight(&mesh);
+    rules_route_by_version_user_and_weight(&mesh, Dialect::Istio);
     faults_and_timeouts_do_what_they_say(&mesh);
     a_rate_limit_admits_its_share(&mesh);
     metrics_name_both_sides(&mesh);
@@ -178,6 +194,17 @@ fn ports_take_what_peer_authentication_says(mesh: &Mesh) {
     mesh.put("security.yaml", &peer_authentication("STRICT"));
     settled(mesh, "STRICT again", |_| from_outside().is_err());
     settled(mesh, "pages under STRICT", |mesh| page(mesh, NOBODY).0.text().contains("PublisherA"));
+}
+
+#[test]
+fn bookinfo_in_gateway_api() {
+    let mesh = Setup::bookinfo_in_gateway_api().start();
+    the_gateway_opens_the_listed_paths_only(&mesh);
+    rules_route_by_version_user_and_weight(&mesh, Dialect::GatewayApi);
+    mesh.try_route("route-reviews-v3");
+    settled(&mesh, "red stars for all", |mesh| stars(&page(mesh, JASON).0) == "red");
+    mesh.remove("rule.yaml");
+    settled(&mesh, "all versions again", |mesh| page(mesh, NOBODY).0.status == 200);
 }
 
 #[test]

@@ -91,6 +91,22 @@ fn every_bookinfo_rule_is_without_errors() {
 }
 
 #[test]
+fn every_bookinfo_route_of_gateway_api_is_without_errors() {
+    let bookinfo = root().join("examples/bookinfo");
+    for route in fs::read_dir(bookinfo.join("gateway-api")).expect("routes to try").flatten() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        fs::copy(bookinfo.join("mesh/bookinfo.yaml"), folder.path().join("bookinfo.yaml")).expect("a copy");
+        for file in ["bookinfo-gateway.yaml", "bookinfo-versions.yaml"] {
+            fs::copy(bookinfo.join("gateway-api").join(file), folder.path().join(file)).expect("a copy");
+        }
+        fs::copy(route.path(), folder.path().join(route.file_name())).expect("a copy");
+        let (well, said) = analyze(folder.path());
+        assert!(well, "{:?}: {said}", route.file_name());
+        assert!(!said.contains("not known"), "{:?}: {said}", route.file_name());
+    }
+}
+
+#[test]
 fn bookinfo_goes_on_where_every_process_takes_mutual_tls_only() {
     let mesh = Setup::bookinfo().start();
     let processes = mesh.ready["processes"].as_array().expect("processes").clone();
