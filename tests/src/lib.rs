@@ -3,6 +3,7 @@
 //! Everything is a real process on loopback addresses: `dromonctl run` with the binaries of the same build.
 
 pub mod certs;
+pub mod echo;
 pub mod frames;
 pub mod fuzz;
 pub mod http;

@@ -1,62 +1,46 @@
 //! Gateway API over a local mesh: routes on a Gateway and routes on Services, from the folder to the bytes.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 
+use dromon_tests::echo::{echo, who};
 use dromon_tests::eventually;
 use dromon_tests::http::{Response, get};
 use dromon_tests::mesh::{Mesh, Setup};
 
-/// An origin that answers with its name and the head that it was sent; it lives as long as the test's process.
-fn echo(name: &'static str) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
-    let address = listener.local_addr().expect("a bound socket has an address");
-    std::thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            std::thread::spawn(move || answer(stream, name));
-        }
-    });
-    address
-}
-
-fn answer(stream: TcpStream, name: &str) {
-    let mut reader = BufReader::new(stream);
-    loop {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            match reader.read_line(&mut head) {
-                Ok(0) | Err(_) => return,
-                Ok(_) => {}
-            }
-        }
-        let body = format!("{name}\n{}", head.to_ascii_lowercase());
-        let text =
-            format!("HTTP/1.1 200 OK\r\nX-Echo: {name}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-        if reader.get_mut().write_all(text.as_bytes()).is_err() {
-            return;
-        }
-    }
-}
+mod grpc;
+mod mesh;
 
 /// A Service without a selector and its endpoint.
 fn service(name: &str, at: SocketAddr) -> String {
-    format!(
+    service_of(name, &[at], &[])
+}
+
+/// A Service without a selector and its endpoints: of port 80, and of port 7070 for gRPC.
+fn service_of(name: &str, http: &[SocketAddr], grpc: &[SocketAddr]) -> String {
+    let mut text = format!(
         "---
 apiVersion: v1
 kind: Service
 metadata: {{name: {name}, namespace: default}}
-spec: {{ports: [{{name: http, port: 80}}]}}
----
+spec: {{ports: [{{name: http, port: 80}}, {{name: grpc, port: 7070}}]}}
+"
+    );
+    let all = http.iter().map(|at| ("http", at)).chain(grpc.iter().map(|at| ("grpc", at)));
+    for (place, (port, at)) in all.enumerate() {
+        text += &format!(
+            "---
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
-metadata: {{name: {name}-1, namespace: default, labels: {{kubernetes.io/service-name: {name}}}}}
+metadata: {{name: {name}-{place}, namespace: default, labels: {{kubernetes.io/service-name: {name}}}}}
 addressType: IPv4
-ports: [{{name: http, port: {}}}]
+ports: [{{name: {port}, port: {}}}]
 endpoints: [{{addresses: ['{}']}}]
 ",
-        at.port(),
-        at.ip()
-    )
+            at.port(),
+            at.ip()
+        );
+    }
+    text
 }
 
 fn backends() -> String {
@@ -89,11 +73,6 @@ fn ask(mesh: &Mesh, host: &str, path: &str, more: &[(&str, &str)]) -> Response {
     let mut headers = vec![("Host", host)];
     headers.extend_from_slice(more);
     get(mesh.ingress, path, &headers).expect("an answer")
-}
-
-/// Who answered; the status where it was nobody.
-fn who(answer: &Response) -> String {
-    answer.header("x-echo").map_or_else(|| answer.status.to_string(), str::to_owned)
 }
 
 #[test]
@@ -213,49 +192,4 @@ spec:
     assert_eq!(ask("shop.example", "/ab"), "two");
     assert_eq!(ask("other.example", "/a"), "two");
     drop(mesh);
-}
-
-/// A process that only waits: what is asked through its sidecar is asked by a client of the mesh.
-const CLIENT: &str = "---
-apiVersion: run.dromon.io/v1
-kind: Process
-metadata: {name: client, namespace: default, labels: {app: client}}
-spec: {command: [sleep, infinity]}
-";
-
-#[test]
-fn routes_on_a_service_hold_for_clients_in_the_mesh() {
-    let text = backends() + &service("shop", echo("shop")) + CLIENT;
-    let mesh = Setup::new().file("all.yaml", &text).start();
-    let sidecar = mesh.ready["processes"][0]["sidecar"].as_str().expect("a sidecar").to_owned();
-    let outbound: SocketAddr = format!("{sidecar}:15001").parse().expect("an address");
-    let ask = |path: &str, headers: &[(&str, &str)]| {
-        let mut all = vec![("Host", "shop.default")];
-        all.extend_from_slice(headers);
-        who(&get(outbound, &format!("http://shop.default{path}"), &all).expect("an answer"))
-    };
-    assert_eq!(ask("/", &[]), "shop", "without routes the Service's own endpoints are asked");
-    let on_shop = |rules: &str| {
-        route(
-            "shop",
-            &format!(
-                "  parentRefs: [{{group: '', kind: Service, name: shop, port: 80}}]\n  rules: [{rules}]"
-            ),
-        )
-    };
-    mesh.put("route.yaml", &on_shop("{matches: [{path: {value: /v2}}, {headers: [{name: version, value: two}]}], backendRefs: [{name: two, port: 80}]}, {matches: [{path: {value: /v1}}], backendRefs: [{name: one, port: 80}]}"));
-    eventually("the routes to hold", || (ask("/v2", &[]) == "two").then_some(()));
-    assert_eq!(ask("/v2example", &[]), "404", "no rule takes it");
-    assert_eq!(ask("/v1/x", &[]), "one");
-    assert_eq!(ask("/v1", &[("version", "two")]), "one", "the path counts before the header");
-    assert_eq!(ask("/", &[("version", "two")]), "two");
-    mesh.put(
-        "route.yaml",
-        &on_shop(
-            "{filters: [{type: RequestRedirect, requestRedirect: {hostname: example.org, statusCode: 302}}]}",
-        ),
-    );
-    eventually("the redirect", || (ask("/", &[]) == "302").then_some(()));
-    mesh.remove("route.yaml");
-    eventually("the Service's own endpoints again", || (ask("/", &[]) == "shop").then_some(()));
 }

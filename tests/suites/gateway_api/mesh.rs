@@ -1,0 +1,172 @@
+//! Routes on Services. Functions are named after the tests of Gateway API's conformance suite (profiles MESH-HTTP, MESH-GRPC).
+
+use std::net::SocketAddr;
+
+use dromon_tests::echo::{echo, who};
+use dromon_tests::eventually;
+use dromon_tests::http::{Response, get};
+use dromon_tests::mesh::{Mesh, Setup};
+
+use crate::{grpc, service_of};
+
+/// A process that only waits: what is asked through its sidecar is asked by a client of the mesh.
+const CLIENT: &str = "---
+apiVersion: run.dromon.io/v1
+kind: Process
+metadata: {name: client, namespace: default, labels: {app: client}}
+spec: {command: [sleep, infinity]}
+";
+
+struct Client {
+    mesh: Mesh,
+    outbound: SocketAddr,
+}
+
+impl Client {
+    fn ask(&self, path: &str, headers: &[(&str, &str)]) -> Response {
+        let mut all = vec![("Host", "echo.default")];
+        all.extend_from_slice(headers);
+        get(self.outbound, &format!("http://echo.default{path}"), &all).expect("an answer")
+    }
+
+    fn who(&self, path: &str, headers: &[(&str, &str)]) -> String {
+        who(&self.ask(path, headers))
+    }
+
+    /// Puts a route on the Service `echo` in the place of the one before, and waits until `holds`.
+    fn on_echo(&self, kind: &str, port: u16, rules: &str, holds: impl Fn(&Client) -> bool) {
+        let text = format!(
+            "apiVersion: gateway.networking.k8s.io/v1
+kind: {kind}
+metadata: {{name: of-echo, namespace: default}}
+spec:
+  parentRefs: [{{group: '', kind: Service, name: echo, port: {port}}}]
+  rules: [{rules}]
+"
+        );
+        self.mesh.put("route.yaml", &text);
+        eventually(&format!("{rules} to hold"), || holds(self).then_some(()));
+    }
+}
+
+#[test]
+fn mesh_http_and_mesh_grpc() {
+    let (one, two) = (echo("v1"), echo("v2"));
+    let (grpc_one, grpc_two) = (grpc::serve("v1"), grpc::serve("v2"));
+    let text = service_of("echo", &[one, two], &[grpc_one, grpc_two])
+        + &service_of("echo-v1", &[one], &[grpc_one])
+        + &service_of("echo-v2", &[two], &[grpc_two])
+        + CLIENT;
+    let mesh = Setup::new().file("all.yaml", &text).start();
+    let sidecar = mesh.ready["processes"][0]["sidecar"].as_str().expect("a sidecar").to_owned();
+    let outbound = format!("{sidecar}:15001").parse().expect("an address");
+    let client = Client { mesh, outbound };
+    mesh_basic(&client);
+    mesh_http_route_simple_same_namespace(&client);
+    mesh_http_route_matching(&client);
+    mesh_http_route_redirect_host_and_status(&client);
+    mesh_http_route_request_header_modifier(&client);
+    mesh_http_route_weight(&client);
+    mesh_grpc_route_weight(&client);
+    mesh_traffic_split(&client);
+}
+
+/// Without routes a Service's own endpoints are asked, all of them.
+fn mesh_basic(client: &Client) {
+    for name in ["v1", "v2"] {
+        eventually(name, || (client.who("/", &[]) == name).then_some(()));
+    }
+}
+
+fn mesh_http_route_simple_same_namespace(client: &Client) {
+    let rule = "{backendRefs: [{name: echo-v1, port: 80}]}";
+    client.on_echo("HTTPRoute", 80, rule, |it| (0..8).all(|_| it.who("/", &[]) == "v1"));
+}
+
+fn mesh_http_route_matching(client: &Client) {
+    let rules = "{matches: [{path: {value: /}}, {headers: [{name: version, value: one}]}], backendRefs: [{name: echo-v1, port: 80}]}, {matches: [{path: {value: /v2}}, {headers: [{name: version, value: two}]}], backendRefs: [{name: echo-v2, port: 80}]}";
+    client.on_echo("HTTPRoute", 80, rules, |it| it.who("/v2", &[]) == "v2");
+    for (path, headers, expected) in [
+        ("/", &[][..], "v1"),
+        ("/example", &[], "v1"),
+        ("/", &[("Version", "one")], "v1"),
+        ("/v2/", &[], "v2"),
+        ("/v2/example", &[], "v2"),
+        ("/", &[("Version", "two")], "v2"),
+        ("/v2/", &[("Version", "one")], "v2"),
+        ("/v2example", &[], "v1"),
+        ("/foo/v2/example", &[], "v1"),
+    ] {
+        assert_eq!(client.who(path, headers), expected, "{path} {headers:?}");
+    }
+    let only = "{matches: [{path: {value: /v2}}], backendRefs: [{name: echo-v2, port: 80}]}";
+    client.on_echo("HTTPRoute", 80, only, |it| it.who("/other", &[]) == "404");
+    assert_eq!(client.who("/v2", &[]), "v2");
+}
+
+fn mesh_http_route_redirect_host_and_status(client: &Client) {
+    let rules = "{matches: [{path: {value: /hostname-redirect}}], filters: [{type: RequestRedirect, requestRedirect: {hostname: example.org}}]}, {matches: [{path: {value: /host-and-status}}], filters: [{type: RequestRedirect, requestRedirect: {statusCode: 301, hostname: example.org}}]}";
+    client.on_echo("HTTPRoute", 80, rules, |it| it.who("/hostname-redirect", &[]) == "302");
+    for (path, status) in [("/hostname-redirect", 302), ("/host-and-status", 301)] {
+        let answer = client.ask(path, &[]);
+        let expected = format!("http://example.org{path}");
+        assert_eq!((answer.status, answer.header("location")), (status, Some(expected.as_str())));
+    }
+}
+
+fn mesh_http_route_request_header_modifier(client: &Client) {
+    let rule = |path: &str, fields: &str| {
+        format!(
+            "{{matches: [{{path: {{value: {path}}}}}], filters: [{{type: RequestHeaderModifier, requestHeaderModifier: {{{fields}}}}}], backendRefs: [{{name: echo-v1, port: 80}}]}}"
+        )
+    };
+    let rules = [
+        rule("/set", "set: [{name: X-Header-Set, value: set-overwrites-values}]"),
+        rule("/add", "add: [{name: X-Header-Add, value: add-appends-values}]"),
+        rule("/remove", "remove: [x-header-remove]"),
+    ];
+    client.on_echo("HTTPRoute", 80, &rules.join(", "), |it| it.who("/set", &[]) == "v1");
+    let set = client.ask("/set", &[("X-Header-Set", "other")]).text();
+    assert!(set.contains("x-header-set: set-overwrites-values") && !set.contains("other"), "{set}");
+    let added = client.ask("/add", &[("X-Header-Add", "some-other-value")]).text();
+    assert!(added.contains("some-other-value") && added.contains("add-appends-values"), "{added}");
+    let removed = client.ask("/remove", &[("X-Header-Remove", "val")]).text();
+    assert!(!removed.contains("x-header-remove"), "{removed}");
+}
+
+/// Of n = 400 draws at p = 0.7, 4 standard deviations are 37.
+fn is_seven_tenths(first: usize) -> bool {
+    (243..=317).contains(&first)
+}
+
+const WEIGHTS: &str = "{backendRefs: [{name: echo-v1, port: PORT, weight: 70}, {name: echo-v2, port: PORT, weight: 30}, {name: echo-v3, port: PORT, weight: 0}]}";
+
+fn mesh_http_route_weight(client: &Client) {
+    client.on_echo("HTTPRoute", 80, &WEIGHTS.replace("PORT", "80"), |it| it.who("/anything", &[]) != "404");
+    let all: Vec<String> = (0..400).map(|_| client.who("/", &[])).collect();
+    let of = |name: &str| all.iter().filter(|it| *it == name).count();
+    assert!(is_seven_tenths(of("v1")) && of("v1") + of("v2") == 400, "{} and {}", of("v1"), of("v2"));
+}
+
+fn mesh_grpc_route_weight(client: &Client) {
+    let first = "{matches: [{method: {service: echo.Echo, method: First}}], backendRefs: [{name: echo-v2, port: 7070}]}, ";
+    let rules = first.to_owned() + &WEIGHTS.replace("PORT", "7070");
+    let ask = |it: &Client, method: &str, count| grpc::call(it.outbound, "echo.default:7070", method, count);
+    client.on_echo("GRPCRoute", 7070, &rules, |it| {
+        ask(it, "/echo.Echo/First", 6).iter().all(|answer| answer == "v2 0")
+    });
+    let all = ask(client, "/echo.Echo/Echo", 400);
+    let of = |name: &str| all.iter().filter(|it| **it == format!("{name} 0")).count();
+    assert!(is_seven_tenths(of("v1")) && of("v1") + of("v2") == 400, "{} and {}", of("v1"), of("v2"));
+}
+
+/// Requests of one Service are split among others; what they themselves are asked is not.
+fn mesh_traffic_split(client: &Client) {
+    let rules = "{matches: [{path: {type: Exact, value: /v1}}], backendRefs: [{name: echo-v1, port: 80}]}, {matches: [{path: {type: Exact, value: /v2}}], backendRefs: [{name: echo-v2, port: 80}]}";
+    client.on_echo("HTTPRoute", 80, rules, |it| it.who("/v2", &[]) == "v2" && it.who("/", &[]) == "404");
+    assert_eq!(client.who("/v1", &[]), "v1");
+    let other = get(client.outbound, "http://echo-v2.default/v1", &[("Host", "echo-v2.default")]);
+    assert_eq!(who(&other.expect("an answer")), "v2");
+    client.mesh.remove("route.yaml");
+    eventually("the Service's own endpoints again", || (client.ask("/", &[]).status == 200).then_some(()));
+}
