@@ -67,7 +67,7 @@ pub fn sidecar(labels: &[(&str, &str)]) -> ProxyIdentity {
 
 /// A gateway of namespace `istio-system`, label `istio: ingressgateway`, with some ports open at 10,000 more.
 pub fn gateway(ports: &[u16]) -> ProxyIdentity {
-    let opened = |port: &u16| (*port, SocketAddr::from(([127, 0, 0, 1], port + 10_000)));
+    let opened = |port: &u16| ((*port).into(), SocketAddr::from(([127, 0, 0, 1], port + 10_000)));
     ProxyIdentity {
         name: "ingress".to_owned(),
         namespace: "istio-system".to_owned(),

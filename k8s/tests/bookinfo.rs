@@ -54,7 +54,7 @@ fn address(net: u8, at: usize) -> IpAddr {
 }
 
 fn gateway() -> ProxyIdentity {
-    let ports = [(8080, SocketAddr::from(([127, 0, 0, 1], 8080)))].into();
+    let ports = [(8080.into(), SocketAddr::from(([127, 0, 0, 1], 8080)))].into();
     ProxyIdentity {
         name: "ingress".to_owned(),
         namespace: "default".to_owned(),

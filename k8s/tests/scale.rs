@@ -92,7 +92,7 @@ fn shortest<T>(mut work: impl FnMut() -> T) -> (Duration, T) {
 fn a_thousand_services() {
     let set = world();
     let (indexed, mesh) = shortest(|| Mesh::new(&set));
-    let ports = [(80, SocketAddr::from(([127, 0, 0, 1], 8080)))].into();
+    let ports = [(80.into(), SocketAddr::from(([127, 0, 0, 1], 8080)))].into();
     let gateway = identity(ProxyRole::Gateway(GatewayIdentity { selection: GatewaySelection::Every, ports }));
     let (gateway_time, view) = shortest(|| translate(&mesh, &gateway));
     assert_eq!((count(&view, Kind::VirtualHost), count(&view, Kind::Destination)), (SERVICES, 3 * SERVICES));

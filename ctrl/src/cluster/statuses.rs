@@ -32,15 +32,21 @@ fn outside(key: &Key, seen: &Seen, live: &Live) -> Outside {
         let generation = live.get(key).map(|it| it.generation);
         (key.clone(), Told { generation, findings: findings.clone() })
     });
-    let service = gateway(&seen.set, key);
+    let service = service_at(&seen.set, key);
+    let gateways = seen.mesh.iter().flat_map(|it| &it.gateway_api.gateways);
+    let own = gateways.filter_map(|it| {
+        let key = Key { name: it.own_service.clone()?, ..key.clone() };
+        Some((it.key.clone(), addresses(service_at(&seen.set, &key)?)))
+    });
     Outside {
         addresses: service.map(addresses).unwrap_or_default(),
         ports: service.map(ports),
+        own: own.collect(),
         told: told.collect(),
     }
 }
 
-fn gateway<'a>(set: &'a ObjectSet, key: &Key) -> Option<&'a Service> {
+fn service_at<'a>(set: &'a ObjectSet, key: &Key) -> Option<&'a Service> {
     match &set.get(key)?.object {
         Object::Service(service) => Some(service),
         _ => None,

@@ -26,6 +26,7 @@ use crate::ca::secrets::keeper::{Keeper, Users};
 use crate::ca::secrets::{ACCOUNT_SECRET_PREFIX, keep, keeper};
 use crate::cluster::client;
 use crate::cluster::election::Election;
+use crate::cluster::gateways::Gateways;
 use crate::cluster::live::Live;
 use crate::cluster::status::{Counts, Writer};
 use crate::cluster::statuses;
@@ -188,6 +189,15 @@ impl Parts<'_> {
         };
         let options = &self.args.cluster;
         worker::start_cluster(setup, inputs, &options.system_namespace)?;
+        let gateways = Gateways {
+            client: self.client.clone(),
+            namespace: options.system_namespace.clone(),
+            values: values(options.values.as_deref())?,
+            seen: seen.clone(),
+            leads: self.leads.clone(),
+            log: self.log.clone(),
+        };
+        tokio::spawn(gateways.run());
         let counts = Arc::new(Counts::default());
         let writer = Writer {
             client: self.client.clone(),

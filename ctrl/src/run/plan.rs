@@ -138,7 +138,7 @@ impl Plan {
             role: ProxyRole::Gateway(GatewayIdentity { selection, ports: BTreeMap::new() }),
         };
         for port in gateway_ports(&Mesh::new(set), &gateway, selection) {
-            self.gateway_ports.entry(port.number).or_default().extend(port.origins);
+            self.gateway_ports.entry(port.at.number).or_default().extend(port.origins);
         }
     }
 }

@@ -53,7 +53,8 @@ fn gateway(name: &str, namespace: &str, local: Option<&Local>, mesh: &Mesh) -> O
     };
     let ports = gateway_ports(mesh, &identity, GatewaySelection::Every)
         .into_iter()
-        .map(|port| (port.number, SocketAddr::new(told.bind, told.port(port.number))))
+        .map(|port| (port.at.number, port.at))
+        .map(|(number, at)| (at, SocketAddr::new(told.bind, told.port(number))))
         .collect();
     identity.role = ProxyRole::Gateway(GatewayIdentity { selection: GatewaySelection::Every, ports });
     Some(identity)

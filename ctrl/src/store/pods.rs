@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use dromon_k8s::mesh::Mesh;
+use dromon_k8s::mesh::gateway_api::addresses::is_own;
 use dromon_k8s::mesh::service::TargetPort;
 use dromon_k8s::mesh::workloads::{Selectable, has_all};
 use dromon_k8s::translate::{
-    GatewayIdentity, GatewaySelection, ProxyIdentity, ProxyRole, SidecarIdentity, gateway_ports,
+    GatewayIdentity, GatewaySelection, PortAt, ProxyIdentity, ProxyRole, SidecarIdentity, gateway_ports,
 };
 
 /// The identity of the proxy with this id; none while nobody knows its pod, or the pod has no address.
@@ -46,25 +47,30 @@ fn sidecar(pod: &Selectable, address: IpAddr) -> SidecarIdentity {
 }
 
 /// A Gateway's port is a port of the Service before its pods: where that leads to, the pod listens. A port that no Service
-/// has is opened as it is.
+/// has is opened as it is, but for one at an address of a Gateway's own: it waits for that Gateway's Service.
 fn gateway(mesh: &Mesh, identity: &ProxyIdentity, pod: &Selectable, address: IpAddr) -> GatewayIdentity {
     let selection = GatewaySelection::ByLabels;
-    let mut behind: BTreeMap<u16, u16> = BTreeMap::new();
+    let mut behind: BTreeMap<PortAt, u16> = BTreeMap::new();
     let before = mesh.services.iter().filter(|it| {
         let selector = it.selector.as_ref();
         it.namespace == identity.namespace && selector.is_some_and(|it| has_all(&identity.labels, it))
     });
-    for port in before.flat_map(|it| &it.ports) {
+    for (service, port) in before.flat_map(|it| it.ports.iter().map(move |port| (it, port))) {
         let target = match &port.target {
             TargetPort::Number(number) => Some(*number),
             TargetPort::Name(name) => pod.ports.iter().find(|it| it.name == *name).map(|it| it.number),
         };
+        let name = if is_own(&service.name) { service.name.clone() } else { String::new() };
         if let Some(target) = target {
-            behind.entry(port.number).or_insert(target);
+            behind.entry(PortAt { service: name, number: port.number }).or_insert(target);
         }
     }
-    let open = |number: u16| (number, SocketAddr::new(any(address), *behind.get(&number).unwrap_or(&number)));
-    let ports = gateway_ports(mesh, identity, selection).into_iter().map(|it| open(it.number)).collect();
+    let open = |at: PortAt| {
+        let otherwise = at.service.is_empty().then_some(at.number);
+        let target = behind.get(&at).copied().or(otherwise)?;
+        Some((at, SocketAddr::new(any(address), target)))
+    };
+    let ports = gateway_ports(mesh, identity, selection).into_iter().filter_map(|it| open(it.at)).collect();
     GatewayIdentity { selection, ports }
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 mod controller;
 pub mod crds;
 mod gateway;
+pub mod gateway_services;
 pub mod helm;
 pub mod names;
 pub mod rbac;

@@ -126,6 +126,8 @@ pub const CONTROLLER_NAMESPACE: &[Grant] = &[
         verbs: &["get", "list", "watch", "update", "patch"],
         names: &[CONTROLLER],
     },
+    // Services of Gateways with an address of their own, beside the gateway's.
+    grant("", &["services"], &["create", "patch", "delete"]),
 ];
 
 /// A grant as a PolicyRule.

@@ -1,5 +1,7 @@
 //! Gateways of our class: `Accepted` and `Programmed`, addresses, and each listener's conditions.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use crate::api::gateway_api::GROUP;
@@ -8,15 +10,36 @@ use crate::mesh::gateway_api::{Gateway, Listener};
 use super::conditions::merged;
 use super::{Condition, Outside, Writes};
 
+/// How a Gateway is reached from outside.
+struct Reached<'a> {
+    addresses: &'a [String],
+    /// The ports that its Service has; none: whatever it names.
+    ports: Option<&'a BTreeSet<u16>>,
+}
+
+impl Reached<'_> {
+    fn new<'a>(gateway: &Gateway, outside: &'a Outside) -> Reached<'a> {
+        match &gateway.own_service {
+            None => Reached { addresses: &outside.addresses, ports: outside.ports.as_ref() },
+            // Its Service has the ports of its listeners, since it is made of them.
+            Some(_) => {
+                let found = outside.own.get(&gateway.key).map(Vec::as_slice);
+                Reached { addresses: found.unwrap_or_default(), ports: None }
+            }
+        }
+    }
+}
+
 /// Writes the status of every Gateway of ours.
 pub(super) fn write(writes: &mut Writes<'_>) {
     let inputs = writes.inputs;
     for gateway in &inputs.mesh.gateway_api.gateways {
         let previous = writes.previous(&gateway.key);
+        let reached = Reached::new(gateway, inputs.outside);
         let generation = gateway.rule.meta.generation;
         let listeners: Vec<(&Listener, Vec<Condition>)> =
-            gateway.listeners.iter().map(|it| (it, of_listener(gateway, it, inputs.outside))).collect();
-        let conditions = of_gateway(gateway, &listeners, inputs.outside);
+            gateway.listeners.iter().map(|it| (it, of_listener(gateway, it, &reached))).collect();
+        let conditions = of_gateway(gateway, &listeners, &reached);
         let mut status = previous.clone();
         let ours = ["Accepted", "Programmed", "ResolvedRefs"];
         let before = previous.get("conditions");
@@ -36,7 +59,7 @@ pub(super) fn write(writes: &mut Writes<'_>) {
                 })
             })
             .collect();
-        status["addresses"] = addresses(gateway, inputs.outside);
+        status["addresses"] = addresses(gateway, &reached);
         writes.put(&gateway.key, &previous, status);
     }
 }
@@ -46,7 +69,7 @@ fn supported(listener: &Listener) -> Value {
 }
 
 /// The addresses that the Gateway has: of those that there are, the ones that it asks for, or all.
-fn addresses(gateway: &Gateway, outside: &Outside) -> Value {
+fn addresses(gateway: &Gateway, reached: &Reached<'_>) -> Value {
     let wanted: Vec<&String> = gateway
         .rule
         .spec
@@ -55,7 +78,7 @@ fn addresses(gateway: &Gateway, outside: &Outside) -> Value {
         .filter_map(|it| it.value.as_ref())
         .filter(|it| !it.is_empty())
         .collect();
-    let usable = outside.addresses.iter().filter(|it| wanted.is_empty() || wanted.contains(it));
+    let usable = reached.addresses.iter().filter(|it| wanted.is_empty() || wanted.contains(it));
     usable
         .map(|address| {
             let is_ip = address.parse::<std::net::IpAddr>().is_ok();
@@ -70,7 +93,7 @@ fn addresses(gateway: &Gateway, outside: &Outside) -> Value {
 fn of_gateway(
     gateway: &Gateway,
     listeners: &[(&Listener, Vec<Condition>)],
-    outside: &Outside,
+    reached: &Reached<'_>,
 ) -> Vec<Condition> {
     let holds =
         |conditions: &[Condition], kind: &str| conditions.iter().any(|it| it.kind == kind && it.holds);
@@ -87,7 +110,7 @@ fn of_gateway(
             false => Condition::holds("Accepted", "ListenersNotValid", message),
         };
     }
-    let programmed = programmed(gateway, &accepted, listeners, outside);
+    let programmed = programmed(gateway, &accepted, listeners, reached);
     vec![accepted, programmed]
 }
 
@@ -95,7 +118,7 @@ fn programmed(
     gateway: &Gateway,
     accepted: &Condition,
     listeners: &[(&Listener, Vec<Condition>)],
-    outside: &Outside,
+    reached: &Reached<'_>,
 ) -> Condition {
     const PROGRAMMED: &str = "Programmed";
     if !accepted.holds {
@@ -103,12 +126,12 @@ fn programmed(
     }
     let wanted =
         gateway.rule.spec.addresses.iter().filter_map(|it| it.value.as_ref()).filter(|it| !it.is_empty());
-    let lost: Vec<&str> = wanted.filter(|it| !outside.addresses.contains(it)).map(String::as_str).collect();
+    let lost: Vec<&str> = wanted.filter(|it| !reached.addresses.contains(it)).map(String::as_str).collect();
     if !lost.is_empty() {
         let message = format!("addresses that the gateway does not have: {}", lost.join(", "));
         return Condition::fails(PROGRAMMED, "AddressNotUsable", message);
     }
-    if outside.addresses.is_empty() {
+    if reached.addresses.is_empty() {
         let message = "the gateway's Service has no address yet";
         return Condition::fails(PROGRAMMED, "AddressNotAssigned", message);
     }
@@ -121,10 +144,10 @@ fn programmed(
     }
 }
 
-fn of_listener(gateway: &Gateway, listener: &Listener, outside: &Outside) -> Vec<Condition> {
+fn of_listener(gateway: &Gateway, listener: &Listener, reached: &Reached<'_>) -> Vec<Condition> {
     const PROGRAMMED: &str = "Programmed";
     let mut accepted = listener.accepted.clone();
-    if accepted.holds && outside.ports.as_ref().is_some_and(|it| !it.contains(&listener.port)) {
+    if accepted.holds && reached.ports.is_some_and(|it| !it.contains(&listener.port)) {
         let message = format!("the gateway's Service has no port {}", listener.port);
         accepted = Condition::fails("Accepted", "PortUnavailable", message);
     }

@@ -59,6 +59,8 @@ pub struct Outside {
     pub addresses: Vec<String>,
     /// The ports that the gateway opens; none: whatever a Gateway names is opened.
     pub ports: Option<BTreeSet<u16>>,
+    /// As `addresses`, of each Gateway that has a Service of its own which is there.
+    pub own: BTreeMap<Key, Vec<String>>,
     /// What reading objects said of each alone, refused ones included.
     pub told: BTreeMap<Key, Told>,
 }

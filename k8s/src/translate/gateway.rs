@@ -16,7 +16,7 @@ use crate::mesh::{Held, HeldVirtualService, Mesh, host};
 
 use super::gateway_api::{self, ListenerAt};
 use super::http::Place;
-use super::identity::{GatewayIdentity, GatewaySelection};
+use super::identity::{GatewayIdentity, GatewaySelection, PortAt};
 use super::{Builder, ProxyIdentity, ingress};
 
 pub(crate) use tls::{carries_http, credential, credential_names};
@@ -35,7 +35,7 @@ pub enum PortProtocol {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct GatewayPort {
-    pub number: u16,
+    pub at: PortAt,
     pub protocol: PortProtocol,
     /// Objects that name it, as `Gateway/namespace/name`.
     pub origins: Vec<String>,
@@ -44,11 +44,8 @@ pub struct GatewayPort {
 /// The ports that a gateway would open, for the caller to find an address for each.
 pub fn gateway_ports(mesh: &Mesh, identity: &ProxyIdentity, selection: GatewaySelection) -> Vec<GatewayPort> {
     let (ports, _) = ports(mesh, identity, selection);
-    let port = |(number, port): (u16, Port<'_>)| GatewayPort {
-        number,
-        protocol: port.protocol,
-        origins: port.origins(),
-    };
+    let port =
+        |(at, port): (PortAt, Port<'_>)| GatewayPort { at, protocol: port.protocol, origins: port.origins() };
     ports.into_iter().map(port).collect()
 }
 
@@ -107,13 +104,13 @@ fn ports<'a>(
     mesh: &'a Mesh,
     identity: &ProxyIdentity,
     selection: GatewaySelection,
-) -> (BTreeMap<u16, Port<'a>>, Vec<Diagnostic>) {
-    let mut ports: BTreeMap<u16, Port<'a>> = BTreeMap::new();
+) -> (BTreeMap<PortAt, Port<'a>>, Vec<Diagnostic>) {
+    let mut ports: BTreeMap<PortAt, Port<'a>> = BTreeMap::new();
     let mut diagnostics = Vec::new();
     for held in selected(mesh, identity, selection) {
         for (at, server) in held.rule.spec.servers.iter().enumerate() {
             let Some(protocol) = server_protocol(server) else { continue };
-            let port = ports.entry(server.port.number).or_insert_with(|| Port::new(protocol));
+            let port = ports.entry(server.port.number.into()).or_insert_with(|| Port::new(protocol));
             if port.protocol == protocol {
                 port.http |= protocol == PortProtocol::Http || carries_http(server);
                 port.servers.push((held, at, server));
@@ -134,7 +131,7 @@ fn listener_ports<'a>(
     mesh: &'a Mesh,
     identity: &ProxyIdentity,
     selection: GatewaySelection,
-    ports: &mut BTreeMap<u16, Port<'a>>,
+    ports: &mut BTreeMap<PortAt, Port<'a>>,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
     let taken = |number: u16, port: &Port<'_>| {
@@ -146,7 +143,9 @@ fn listener_ports<'a>(
             continue;
         };
         let protocol = gateway_api::port_protocol(speaks);
-        let port = ports.entry(listener.port).or_insert_with(|| Port::new(protocol));
+        let own = gateway.own_service.as_ref().filter(|_| gateway_api::keeps_apart(identity, selection));
+        let place = PortAt { service: own.cloned().unwrap_or_default(), number: listener.port };
+        let port = ports.entry(place).or_insert_with(|| Port::new(protocol));
         if port.protocol == protocol {
             port.listeners.push(at);
             port.others.insert(gateway.key.to_string());
@@ -164,7 +163,7 @@ fn listener_ports<'a>(
     for (number, protocol) in of_ingress {
         let with_tls = protocol == PortProtocol::Tls;
         for it in mesh.ingresses.iter().filter(|it| !with_tls || ingress::has_tls(it)) {
-            let port = ports.entry(number).or_insert_with(|| Port::new(protocol));
+            let port = ports.entry(number.into()).or_insert_with(|| Port::new(protocol));
             if port.protocol == protocol {
                 port.ingress = true;
                 port.http = true;
@@ -181,9 +180,9 @@ pub(super) fn build(builder: &mut Builder<'_>, gateway: &GatewayIdentity) {
     let (ports, diagnostics) = ports(builder.mesh, builder.identity, gateway.selection);
     builder.diagnostics.extend(diagnostics);
     let mut listeners_of = BTreeMap::<String, Vec<String>>::new();
-    for (number, port) in &ports {
-        let Some(address) = gateway.ports.get(number) else {
-            let message = format!("port {number} is not open at {}", builder.identity.id());
+    for (at, port) in &ports {
+        let Some(address) = gateway.ports.get(at) else {
+            let message = format!("port {} is not open at {}", at.number, builder.identity.id());
             let origins = port
                 .servers
                 .iter()
@@ -195,7 +194,7 @@ pub(super) fn build(builder: &mut Builder<'_>, gateway: &GatewayIdentity) {
             builder.diagnostics.extend(others);
             continue;
         };
-        let name = listener_name(*number);
+        let name = listener_name(at);
         for origin in port.origins() {
             listeners_of.entry(origin).or_default().push(name.clone());
         }
@@ -204,7 +203,7 @@ pub(super) fn build(builder: &mut Builder<'_>, gateway: &GatewayIdentity) {
             PortProtocol::Tls if port.http => ListenerKind::GatewayHttp,
             PortProtocol::Tcp | PortProtocol::Tls => ListenerKind::GatewayTcp,
         };
-        let listener = Listener::new(name, *address, *number, kind);
+        let listener = Listener::new(name, *address, at.number, kind);
         let proxy_protocol = accepts_proxy_protocol(builder, port);
         let mut settings = tls::settings(builder, &port.servers);
         if port.protocol == PortProtocol::Tls {
@@ -216,19 +215,22 @@ pub(super) fn build(builder: &mut Builder<'_>, gateway: &GatewayIdentity) {
         let tls = if port.protocol == PortProtocol::Tls { settings } else { Vec::new() };
         builder.proxy.listeners.push(Listener { tls, proxy_protocol, ..listener });
         match port.protocol {
-            PortProtocol::Http => http_port(builder, *number, port, BTreeMap::new()),
-            PortProtocol::Tcp => tcp_port(builder, *number, port),
+            PortProtocol::Http => http_port(builder, at, port, BTreeMap::new()),
+            PortProtocol::Tcp => tcp_port(builder, at, port),
             PortProtocol::Tls => {
-                let streams = tls::streams(builder, *number, &port.servers);
-                http_port(builder, *number, port, streams);
+                let streams = tls::streams(builder, at, &port.servers);
+                http_port(builder, at, port, streams);
             }
         }
     }
     super::rate_limit::of_gateway(builder, &listeners_of);
 }
 
-fn listener_name(port: u16) -> String {
-    format!("gateway/{port}")
+fn listener_name(at: &PortAt) -> String {
+    match at.service.as_str() {
+        "" => format!("gateway/{}", at.number),
+        own => format!("gateway/{own}/{}", at.number),
+    }
 }
 
 /// A Gateway's name as VirtualServices give it.
@@ -275,7 +277,7 @@ fn accepts_proxy_protocol(builder: &mut Builder<'_>, port: &Port<'_>) -> bool {
 /// The virtual hosts of a port's HTTP, joined with those of what else is served there.
 fn http_port(
     builder: &mut Builder<'_>,
-    number: u16,
+    at: &PortAt,
     port: &Port<'_>,
     mut streams: BTreeMap<String, VirtualHost>,
 ) {
@@ -303,7 +305,7 @@ fn http_port(
         }
     }
     let listeners = gateway_api::domains(builder, &port.listeners);
-    add_streams(&mut streams, listeners.streams, number);
+    add_streams(&mut streams, listeners.streams, at);
     let mut routed = listeners.http;
     if port.ingress {
         for (domain, (origins, rules)) in ingress::domains(builder, port.protocol == PortProtocol::Tls) {
@@ -319,7 +321,7 @@ fn http_port(
     for (domain, content) in domains {
         let stream = streams.remove(&domain).unwrap_or_default();
         let (origins, rules) = routed.remove(&domain).unwrap_or_default();
-        let mut virtual_host = virtual_host(builder, number, domain, content, &mut cache);
+        let mut virtual_host = virtual_host(builder, at, domain, content, &mut cache);
         virtual_host.origins.extend(origins);
         virtual_host.http.extend(rules);
         (virtual_host.tls, virtual_host.tcp) = (stream.tls, stream.tcp);
@@ -332,10 +334,10 @@ fn http_port(
 fn add_streams(
     streams: &mut BTreeMap<String, VirtualHost>,
     more: BTreeMap<String, VirtualHost>,
-    number: u16,
+    at: &PortAt,
 ) {
     for (domain, host) in more {
-        let listener = listener_name(number);
+        let listener = listener_name(at);
         let known = streams.entry(domain.clone()).or_insert_with(|| VirtualHost {
             name: format!("{listener}/{domain}"),
             listener: Some(listener),
@@ -350,12 +352,12 @@ fn add_streams(
 
 fn virtual_host(
     builder: &mut Builder<'_>,
-    number: u16,
+    at: &PortAt,
     domain: String,
     content: Domain,
     cache: &mut BTreeMap<Part, Vec<HttpRule>>,
 ) -> VirtualHost {
-    let listener = listener_name(number);
+    let listener = listener_name(at);
     let mut http = Vec::new();
     let mut origins: Vec<String> = content.origins.into_iter().collect();
     if content.https_redirect {
@@ -365,7 +367,7 @@ fn virtual_host(
     for part in content.parts {
         let Some(virtual_service) = builder.mesh.virtual_services.get(part.age) else { continue };
         origins.push(virtual_service.held.key.to_string());
-        let place = Place { gateway: &part.gateway.clone(), port: Some(number) };
+        let place = Place { gateway: &part.gateway.clone(), port: Some(at.number) };
         let rules = cache.entry(part).or_insert_with(|| builder.http_rules(virtual_service, place));
         http.extend(rules.iter().cloned());
     }
@@ -442,8 +444,8 @@ pub(crate) fn served(
     domains
 }
 
-fn tcp_port(builder: &mut Builder<'_>, number: u16, port: &Port<'_>) {
-    let listener = listener_name(number);
+fn tcp_port(builder: &mut Builder<'_>, at: &PortAt, port: &Port<'_>) {
+    let listener = listener_name(at);
     let mut origins = port.origins();
     let mut tcp: Vec<TcpRule> = Vec::new();
     let mut seen = BTreeSet::new();
@@ -453,7 +455,8 @@ fn tcp_port(builder: &mut Builder<'_>, number: u16, port: &Port<'_>) {
         for virtual_service in visible {
             let is_new = seen.insert((name.clone(), virtual_service.held.key.clone()));
             if is_new && !served(held, server, virtual_service).is_empty() {
-                let rules = builder.tcp_rules(virtual_service, Place { gateway: &name, port: Some(number) });
+                let rules =
+                    builder.tcp_rules(virtual_service, Place { gateway: &name, port: Some(at.number) });
                 if !rules.is_empty() {
                     origins.push(virtual_service.held.key.to_string());
                 }

@@ -69,13 +69,28 @@ pub struct GatewayIdentity {
     /// Which Gateway objects configure it.
     pub selection: GatewaySelection,
     /// Port of the objects → where it is opened. Ports that are not here are not opened.
-    pub ports: BTreeMap<u16, SocketAddr>,
+    pub ports: BTreeMap<PortAt, SocketAddr>,
+}
+
+/// A port of Gateway objects, at one of the addresses that a gateway has.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PortAt {
+    /// The Service of a Gateway with an address of its own ([`crate::mesh::gateway_api::addresses`]); empty: the gateway's.
+    pub service: String,
+    /// The port, as the objects name it.
+    pub number: u16,
+}
+
+impl From<u16> for PortAt {
+    fn from(number: u16) -> PortAt {
+        PortAt { service: String::new(), number }
+    }
 }
 
 /// Which Gateway objects configure a gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GatewaySelection {
-    /// All: a local mesh has one gateway.
+    /// All, at one address: a local mesh has one gateway.
     Every,
     /// Those whose selector its labels satisfy.
     ByLabels,

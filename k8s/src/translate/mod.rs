@@ -46,7 +46,7 @@ pub(crate) use retry::retry_on;
 
 pub use gateway::{GatewayPort, PortProtocol, gateway_ports};
 pub use identity::{
-    GatewayIdentity, GatewaySelection, ProxyIdentity, ProxyRole, ServiceListener, SidecarIdentity,
+    GatewayIdentity, GatewaySelection, PortAt, ProxyIdentity, ProxyRole, ServiceListener, SidecarIdentity,
 };
 
 /// A proxy's configuration.

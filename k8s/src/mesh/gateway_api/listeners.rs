@@ -23,6 +23,8 @@ pub struct Gateway {
     pub accepted: Condition,
     /// Its listeners, in order.
     pub listeners: Vec<Listener>,
+    /// The Service that gives it an address of its own; none: it has the installed gateway's.
+    pub own_service: Option<String>,
 }
 
 /// One listener of a Gateway.
@@ -132,7 +134,7 @@ pub(super) fn gateway(
         rule.spec.listeners.iter().map(|it| listener(it, namespace, grants, credentials)).collect();
     settle(&mut listeners);
     let accepted = accepted(&rule.spec);
-    Some(Gateway { key: sourced.key.clone(), rule: rule.clone(), accepted, listeners })
+    Some(Gateway { key: sourced.key.clone(), rule: rule.clone(), accepted, listeners, own_service: None })
 }
 
 /// `Accepted` as the Gateway's own fields make it.

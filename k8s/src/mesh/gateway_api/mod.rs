@@ -13,6 +13,7 @@ use crate::objects::{ObjectSet, Sourced};
 use super::credentials::Credentials;
 use super::service::Service;
 
+pub mod addresses;
 mod attach;
 pub mod backend_tls;
 pub mod backends;
@@ -78,6 +79,7 @@ impl GatewayApi {
             .into_iter()
             .filter_map(|it| listeners::gateway(it, &classes, &grants, known.credentials))
             .collect();
+        addresses::settle(&mut gateways, known, set.root_namespace());
         let namespaces = Namespaces::new(set);
         let kinds = [Kind::HttpRoute, Kind::GrpcRoute, Kind::TlsRoute, Kind::TcpRoute];
         let mut sources: Vec<&Sourced> = kinds.iter().flat_map(|kind| set.of_kind(*kind)).collect();

@@ -214,6 +214,22 @@ fn gateway_ports_that_the_deployment_does_not_open() {
     assert_eq!(condition(&far, "Programmed"), "False Invalid");
 }
 
+#[test]
+fn http_route_multiple_gateways() {
+    let second = gateway(HTTP).replace("name: front", "name: second");
+    let text = gateway(HTTP) + &second;
+    let address = |all: &[StatusWrite]| status(all, "Gateway", "second")["addresses"].clone();
+    let all = writes(&text);
+    assert_eq!(condition(&status(&all, "Gateway", "front"), "Programmed"), "True Programmed");
+    assert_eq!(condition(&status(&all, "Gateway", "second"), "Programmed"), "False AddressNotAssigned");
+    assert_eq!(address(&all), json!([]));
+    let key = all.iter().find(|it| it.name == "second").expect("a status").key.clone();
+    let there = Outside { own: [(key, vec!["192.0.2.2".to_owned()])].into(), ..outside() };
+    let all = told_outside(&text, &BTreeMap::new(), NOW, &there);
+    assert_eq!(condition(&status(&all, "Gateway", "second"), "Programmed"), "True Programmed");
+    assert_eq!(address(&all), json!([{"type": "IPAddress", "value": "192.0.2.2"}]));
+}
+
 fn parent(text: &str) -> Value {
     status(&writes(text), "HTTPRoute", "r")["parents"][0].clone()
 }

@@ -13,6 +13,7 @@ use crate::mesh::{Held, Mesh, host};
 
 use super::super::Builder;
 use super::super::http::Place;
+use super::super::identity::PortAt;
 use super::{full_name, listener_name, served, split_host, visible};
 
 /// Whether HTTP comes out of a server's TLS.
@@ -143,7 +144,7 @@ fn named(
 /// The virtual hosts of what is passed on by server name, and of what ends here as TCP, by domain.
 pub(super) fn streams(
     builder: &mut Builder<'_>,
-    number: u16,
+    at: &PortAt,
     servers: &[(&Held<Gateway>, usize, &Server)],
 ) -> BTreeMap<String, VirtualHost> {
     let mut domains: BTreeMap<String, VirtualHost> = BTreeMap::new();
@@ -152,7 +153,7 @@ pub(super) fn streams(
             continue;
         }
         let gateway = full_name(held);
-        let place = Place { gateway: &gateway, port: Some(number) };
+        let place = Place { gateway: &gateway, port: Some(at.number) };
         let visible: Vec<_> = visible(builder, &gateway).collect();
         for virtual_service in visible {
             let common = served(held, server, virtual_service);
@@ -160,7 +161,7 @@ pub(super) fn streams(
                 continue;
             }
             let mut add = |domain: String, add: &dyn Fn(&mut VirtualHost)| {
-                let listener = listener_name(number);
+                let listener = listener_name(at);
                 let name = format!("{listener}/{domain}");
                 let host = domains.entry(domain.clone()).or_insert_with(|| VirtualHost {
                     name,

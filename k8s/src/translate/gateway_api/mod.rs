@@ -40,6 +40,12 @@ pub(super) fn serves_class(identity: &ProxyIdentity, selection: GatewaySelection
     selection == GatewaySelection::Every || CLASS_LABELS.iter().any(has)
 }
 
+/// Whether Gateways that are in each other's way have addresses of their own before this gateway: a local one has one
+/// address, and one that serves a single Gateway has nothing to keep apart.
+pub(super) fn keeps_apart(identity: &ProxyIdentity, selection: GatewaySelection) -> bool {
+    selection == GatewaySelection::ByLabels && !identity.labels.contains_key(GATEWAY_NAME_LABEL)
+}
+
 /// The listeners that a gateway serves, oldest Gateway first.
 pub(super) fn served<'a>(
     mesh: &'a Mesh,

@@ -3,7 +3,11 @@
 
 use dromon_core::config::model::{HttpAction, ListenerKind, RedirectPort, StringMatch};
 
+use crate::api::Kind;
+use crate::mesh::gateway_api::addresses::service_name;
+use crate::objects::Key;
 use crate::testing::{Seen, gateway, secret, seen, set, sidecar};
+use crate::translate::{PortAt, ProxyRole};
 
 mod mesh;
 
@@ -219,6 +223,39 @@ fn gateway_http_listener_isolation() {
         seen.http("gateway/80/one.example").is_empty(),
         "the name is the other listener's, without routes"
     );
+}
+
+#[test]
+fn http_route_multiple_gateways() {
+    let second = listeners(HTTP).replace("name: front", "name: second");
+    let on = |name: &str, parents: &str, path: &str, to_name: &str| {
+        let spec = format!(
+            "parentRefs: [{parents}], rules: [{{matches: [{{path: {{value: {path}}}}}], {}}}]",
+            to(to_name)
+        );
+        route("HTTPRoute", name, &spec)
+    };
+    let text = listeners(HTTP)
+        + &second
+        + &services(&["a", "b", "c"])
+        + &on("shared", "{name: front}, {name: second}", "/shared", "a")
+        + &on("of-front", "{name: front}", "/", "b")
+        + &on("of-second", "{name: second}", "/", "c");
+    let set = set(&text);
+    let key = Key { kind: Kind::KubeGateway, namespace: "default".into(), name: "second".into() };
+    let own = service_name(&key);
+    let mut identity = gateway(&[80]);
+    assert_eq!(seen(&set, &identity).proxy().listeners.len(), 1, "the newer one waits for its Service");
+    if let ProxyRole::Gateway(it) = &mut identity.role {
+        let at = PortAt { service: own.clone(), number: 80 };
+        it.ports.insert(at, "0.0.0.0:20001".parse().expect("an address"));
+    }
+    let apart = seen(&set, &identity);
+    assert_eq!(told(&apart, "gateway/80/*"), ["/shared* -> a@1", "* -> b@1"]);
+    assert_eq!(told(&apart, &format!("gateway/{own}/80/*")), ["/shared* -> a@1", "* -> c@1"]);
+    let listeners: Vec<_> =
+        apart.proxy().listeners.iter().map(|it| (it.logical_port, it.address.port())).collect();
+    assert_eq!(listeners, [(80, 10_080), (80, 20_001)]);
 }
 
 #[test]
