@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
+use crate::feed;
 use crate::instructions::{self, Mode};
 use crate::lab::run;
 use crate::lab::subject::Subject;
@@ -52,6 +53,8 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         times: u32,
     },
+    /// Measure the controller at size: generated objects, and played proxies that speak the feed
+    Feed(feed::FeedArgs),
     /// Send load to an address and print what came back
     Load(LoadArgs),
     /// Run the origin server: answers /…/100, /…/10k, /…/100k, /…/1m and /…/1g
@@ -171,6 +174,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             });
         }
         Command::HotPath { case, times } => instructions::run_case(&case, times)?,
+        Command::Feed(args) => feed::run(&args)?,
         Command::Load(args) => load_command(&args)?,
         Command::Origin { server, tls: folder } => {
             let tls = folder.as_deref().map(tls::server).transpose()?;

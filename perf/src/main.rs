@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod feed;
 mod instructions;
 mod lab;
 mod report;
