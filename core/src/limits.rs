@@ -234,6 +234,9 @@ pub const FEED_RESPONSES_PENDING_MAX: usize = 16;
 pub const FEED_NAMES_MAX: usize = 1_000_000;
 /// Proxies that one controller serves at once.
 pub const FEED_PROXIES_MAX: usize = 10_000;
+/// Streams that are brought to their first view at once: what waits to be read by proxies that all connect together is a few
+/// of their indexes, whatever their number.
+pub const FEED_FIRST_AT_ONCE: usize = 16;
 /// Handshakes under way at the feed's TCP address; further connections wait in the listener's queue.
 pub const FEED_HANDSHAKES_MAX: usize = 256;
 /// Largest compiled program of one regular expression of a rule, in bytes.

@@ -7,14 +7,14 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dromon_core::config::wire::{DeltaRequest, DeltaResponse, STREAM_PATH};
 use dromon_core::limits;
 use dromon_k8s::diagnostic::Severity;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixListener;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tonic::body::Body;
@@ -31,6 +31,8 @@ use super::tcp::{Caller, Connection};
 const KEEPALIVE: Duration = Duration::from_secs(10);
 /// How long a stream may say nothing before its first request: until then nobody knows whose it is.
 const FIRST_REQUEST: Duration = Duration::from_secs(10);
+/// How long a stream may take to be brought to its first view before the next one's turn comes.
+const TURN: Duration = Duration::from_secs(1);
 /// Takes a line for the log.
 pub type Log = Arc<dyn Fn(Severity, String) + Send + Sync>;
 
@@ -50,7 +52,7 @@ pub async fn serve(
 ) -> Result<(), tonic::transport::Error> {
     // Who can reach the socket may ask for any view: its directory is closed to everybody else.
     let admit: Admit = Arc::new(|_, _| Ok(()));
-    serve_on(UnixListenerStream::new(listener), Feed { hub, log, admit }, shutdown).await
+    serve_on(UnixListenerStream::new(listener), Feed::new(hub, log, admit), shutdown).await
 }
 
 /// Serves the feed on connections whose callers have proved who they are, until `shutdown` resolves. Each gets the views
@@ -65,7 +67,7 @@ pub async fn serve_tls(
     admit: Admit,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
-    serve_on(ReceiverStream::new(connections), Feed { hub, log, admit }, shutdown).await
+    serve_on(ReceiverStream::new(connections), Feed::new(hub, log, admit), shutdown).await
 }
 
 async fn serve_on<C>(
@@ -90,6 +92,14 @@ struct Feed {
     hub: Arc<Hub>,
     log: Log,
     admit: Admit,
+    /// Streams that may be brought to their first view at once.
+    turns: Arc<Semaphore>,
+}
+
+impl Feed {
+    fn new(hub: Arc<Hub>, log: Log, admit: Admit) -> Feed {
+        Feed { hub, log, admit, turns: Arc::new(Semaphore::new(limits::FEED_FIRST_AT_ONCE)) }
+    }
 }
 
 impl NamedService for Feed {
@@ -147,7 +157,7 @@ async fn converse(
     feed: &Feed,
     caller: Option<&Caller>,
 ) -> Result<(), Status> {
-    let Feed { hub, log, admit } = feed;
+    let Feed { hub, log, admit, .. } = feed;
     let first = tokio::time::timeout(FIRST_REQUEST, requests.message()).await;
     let first = first.map_err(|_| Status::deadline_exceeded("no request within 10 s"))?;
     let Some(first) = first? else { return Ok(()) };
@@ -167,24 +177,30 @@ async fn converse(
     let mut session = Session::default();
     let mut queue: VecDeque<DeltaResponse> = VecDeque::new();
     let mut dirty = true;
+    let mut turn = Turn::Waiting(feed.turns.clone());
     let ended = take(&mut session, &stream, first, &proxy, log);
     let mut ended = ended.map(|()| false);
     while let Ok(false) = ended {
         // Only once the proxy has taken all of one version is the next computed, from the latest there is.
-        if queue.is_empty() && dirty {
-            if let Err(refused) = admitted() {
-                ended = Err(refused);
-                break;
-            }
+        if queue.is_empty() && dirty && !turn.is_waiting() {
             let view = stream.views.borrow_and_update().clone();
             dirty = false;
-            if let Some(view) = view {
+            // Mostly nothing of a version is for this proxy.
+            if let Some(view) = view.filter(|view| !session.is_at(view)) {
+                if let Err(refused) = admitted() {
+                    ended = Err(refused);
+                    break;
+                }
                 queue.extend(session.push(&view));
-                stream.note(&session, 0);
             }
+            stream.note(&session, 0);
+        }
+        if queue.is_empty() && session.has_index() {
+            turn = Turn::Over;
         }
         tokio::select! {
             biased;
+            () = turn.next(), if !matches!(turn, Turn::Over) => {}
             permit = responses.reserve(), if !queue.is_empty() => match (permit, queue.pop_front()) {
                 (Ok(permit), Some(response)) => permit.send(Ok(response)),
                 _ => ended = Ok(true),
@@ -204,6 +220,41 @@ async fn converse(
     }
     log(Severity::Info, format!("{proxy} disconnected"));
     ended.map(|_| ())
+}
+
+/// A stream's turn to be brought to its first view, which is most of what it will ever be sent.
+enum Turn {
+    Waiting(Arc<Semaphore>),
+    /// Until this moment at most: a proxy that does not read holds up nobody for longer.
+    Here {
+        _permit: OwnedSemaphorePermit,
+        until: Instant,
+    },
+    Over,
+}
+
+impl Turn {
+    fn is_waiting(&self) -> bool {
+        matches!(self, Turn::Waiting(_))
+    }
+
+    /// Waits until it comes, or until it is over; may be waited for anew at any time.
+    async fn next(&mut self) {
+        match self {
+            Turn::Waiting(turns) => {
+                *self = match turns.clone().acquire_owned().await {
+                    Ok(permit) => Turn::Here { _permit: permit, until: Instant::now() + TURN },
+                    // Nobody closes it.
+                    Err(_) => Turn::Over,
+                };
+            }
+            Turn::Here { until, .. } => {
+                tokio::time::sleep_until((*until).into()).await;
+                *self = Turn::Over;
+            }
+            Turn::Over => {}
+        }
+    }
 }
 
 fn take(

@@ -1,8 +1,10 @@
+use std::sync::Arc;
+
 use dromon_core::config::model::{Destination, Endpoint, Endpoints, Host, Kind, Resource, VirtualHost};
 use dromon_core::config::wire::{DeltaRequest, DeltaResponse, Status};
 
 use super::session::Session;
-use super::view::View;
+use super::view::{Pool, View};
 
 fn host(name: &str, domain: &str) -> Resource {
     Resource::Host(Host { name: name.into(), domains: vec![domain.into()], ..Host::default() })
@@ -21,8 +23,8 @@ fn virtual_host(name: &str) -> Resource {
     Resource::VirtualHost(VirtualHost { name: name.into(), ..VirtualHost::default() })
 }
 
-fn view(version: u64, resources: &[Resource]) -> View {
-    View::build(version, resources, None).expect("serializes")
+fn view(version: u64, resources: &[Resource]) -> Arc<View> {
+    Arc::new(View::build(version, resources, None, &mut Pool::default()).expect("serializes"))
 }
 
 fn subscribe(session: &mut Session, kind: Kind, names: &[&str]) {
@@ -138,7 +140,7 @@ fn a_proxy_that_reconnects_is_sent_the_difference() {
         resource_names_subscribe: vec!["*".into()],
         initial_resource_versions: before
             .all(Kind::Host)
-            .map(|(name, body)| (name.to_owned(), body.version.clone()))
+            .map(|(name, body)| (name.to_owned(), body.tag()))
             .collect(),
         ..DeltaRequest::default()
     };
@@ -151,7 +153,7 @@ fn a_proxy_that_reconnects_is_sent_the_difference() {
 fn a_proxy_that_reconnects_with_everything_is_told_so() {
     let now = view(1, &[host("a", "a")]);
     let mut session = Session::default();
-    let version = now.get(Kind::Host, "a").map(|body| body.version.clone()).unwrap();
+    let version = now.get(Kind::Host, "a").map(|body| body.tag()).unwrap();
     let request = DeltaRequest {
         type_url: Kind::Host.type_url().into(),
         resource_names_subscribe: vec!["*".into()],
@@ -214,8 +216,9 @@ fn types_that_nobody_knows_are_passed_over() {
 
 #[test]
 fn equal_resources_share_their_bytes_between_versions() {
-    let first = view(1, &[host("a", "a"), host("b", "b")]);
-    let second = View::build(2, &[host("a", "a"), host("b", "c")], Some(&first)).unwrap();
+    let mut pool = Pool::default();
+    let first = View::build(1, &[host("a", "a"), host("b", "b")], None, &mut pool).unwrap();
+    let second = View::build(2, &[host("a", "a"), host("b", "c")], Some(&first), &mut pool).unwrap();
     let bytes = |view: &View, name| view.get(Kind::Host, name).map(|body| body.value.as_ptr()).unwrap();
     assert_eq!(bytes(&first, "a"), bytes(&second, "a"));
     assert_ne!(bytes(&first, "b"), bytes(&second, "b"));

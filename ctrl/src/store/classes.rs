@@ -3,17 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use dromon_core::config::model;
+use dromon_core::config::model::{Kind, Resource};
+use dromon_k8s::diagnostic::Diagnostic;
 use dromon_k8s::mesh::Mesh;
+use dromon_k8s::translate::shared::{Part, Seen};
 use dromon_k8s::translate::{self, ProxyIdentity, shared};
 
 use super::Moved;
-use crate::feed::view::View;
+use crate::feed::view::{Pool, View};
 
 /// What tells a class: its namespace, and its labels as far as rules ask for them.
 type Key = (String, BTreeMap<String, String>);
 
-/// A class.
+/// A class, as a view of one of its sidecars needs it.
 #[derive(Clone, Debug)]
 pub(super) struct Class {
     /// Tells it from others.
@@ -22,16 +24,32 @@ pub(super) struct Class {
     pub(super) view: Arc<View>,
     /// Addresses of the hosts among it.
     pub(super) taken: Arc<HashSet<String>>,
+}
+
+/// A class, with what it takes to bring it up to date.
+#[derive(Debug)]
+struct Held {
+    class: Class,
     /// The version in which it was looked at last.
     checked: u64,
+    /// What is seen of each host.
+    parts: BTreeMap<String, Part>,
+    /// How many entries of the index and rules these are.
+    own: usize,
+    /// Addresses of entries of the index.
+    addresses: BTreeMap<String, Vec<String>>,
+    /// How many parts use each destination.
+    uses: HashMap<String, usize>,
+    /// What came up with destinations.
+    diagnostics: BTreeMap<String, Vec<Diagnostic>>,
 }
 
 /// All of them.
 #[derive(Debug, Default)]
 pub(super) struct Classes {
-    classes: HashMap<Key, Class>,
-    /// Who each proxy was when its view was made.
-    identities: HashMap<String, ProxyIdentity>,
+    classes: HashMap<Key, Held>,
+    /// Who each proxy was when its view was made, and which addresses were taken.
+    identities: HashMap<String, (ProxyIdentity, Arc<HashSet<String>>)>,
     next: u64,
     /// The labels by which rules choose, at a version.
     selecting: (u64, BTreeSet<String>),
@@ -45,42 +63,50 @@ impl Classes {
         mesh: &Mesh,
         version: u64,
         moved: &Moved,
+        pool: &mut Pool,
     ) -> Option<Class> {
-        if self.selecting.0 != version {
-            self.selecting = (version, shared::selecting_labels(mesh));
+        if self.selecting.0 == 0 || self.selecting.0 < moved.since.max(moved.rules_since) {
+            self.selecting.1 = shared::selecting_labels(mesh);
         }
+        self.selecting.0 = version;
         let of = shared::class_of(identity, &self.selecting.1)?;
         let key = (of.namespace.clone(), of.labels.clone());
-        let known = self.classes.get(&key);
-        if let Some(class) = known.filter(|class| class.checked == version) {
-            return Some(class.clone());
+        let known = self.classes.get_mut(&key);
+        let number = known.as_ref().map(|held| held.class.number);
+        let is_recent = |held: &&mut Held| held.checked >= moved.since;
+        if let Some(held) = known.filter(is_recent)
+            && (held.checked == version || held.patch(mesh, &of, version, moved, pool).is_some())
+        {
+            return Some(held.class.clone());
         }
-        let class = match known.filter(|class| class.checked >= moved.since) {
-            Some(class) => patched(class, mesh, &of, version, moved)?,
-            None => {
-                let number = known.map(|class| class.number).unwrap_or_else(|| {
-                    self.next += 1;
-                    self.next
-                });
-                let (resources, _) = shared::shared(mesh, &of, &|_| false);
-                let view = View::build(version, &resources, known.map(|class| class.view.as_ref())).ok()?;
-                let taken = Arc::new(shared::addresses(&resources));
-                Class { number, view: Arc::new(view), taken, checked: version }
-            }
-        };
-        self.classes.insert(key, class.clone());
+        let number = number.unwrap_or_else(|| {
+            self.next += 1;
+            self.next
+        });
+        let before = self.classes.get(&key).map(|held| held.class.view.as_ref());
+        let held = Held::new(number, shared::whole(mesh, &of), before, version, pool)?;
+        let class = held.class.clone();
+        self.classes.insert(key, held);
         Some(class)
     }
 
-    /// Whether a proxy is who it was when its view was made.
-    pub(super) fn is_same(&self, proxy: &str, identity: &ProxyIdentity) -> bool {
-        self.identities.get(proxy) == Some(identity)
+    /// What came up in all of them.
+    pub(super) fn diagnostics(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.classes.values().flat_map(|held| held.diagnostics.values().flatten())
+    }
+
+    /// Whether a proxy is who it was when its view was made, and sees the same addresses.
+    pub(super) fn is_same(&self, proxy: &str, identity: &ProxyIdentity, class: &Class) -> bool {
+        let same = |(who, taken): &(ProxyIdentity, Arc<HashSet<String>>)| {
+            who == identity && Arc::ptr_eq(taken, &class.taken)
+        };
+        self.identities.get(proxy).is_some_and(same)
     }
 
     /// A proxy's view was made for this identity.
-    pub(super) fn remember(&mut self, proxy: &str, identity: ProxyIdentity) {
-        if !self.is_same(proxy, &identity) {
-            self.identities.insert(proxy.to_owned(), identity);
+    pub(super) fn remember(&mut self, proxy: &str, identity: ProxyIdentity, class: &Class) {
+        if !self.is_same(proxy, &identity, class) {
+            self.identities.insert(proxy.to_owned(), (identity, class.taken.clone()));
         }
     }
 
@@ -88,29 +114,113 @@ impl Classes {
     pub(super) fn retain(&mut self, proxies: &BTreeSet<&String>) {
         self.identities.retain(|proxy, _| proxies.contains(proxy));
         let latest = self.selecting.0;
-        self.classes.retain(|_, class| class.checked + 1 >= latest);
+        self.classes.retain(|_, held| held.checked + 1 >= latest);
     }
 }
 
-/// A class at a version in which nothing but endpoints and VirtualServices is new.
-fn patched(class: &Class, mesh: &Mesh, of: &ProxyIdentity, version: u64, moved: &Moved) -> Option<Class> {
-    // The view may be older than its class: a version that changed nothing of it made no new one.
-    let names: Vec<&str> = moved.names_since(&class.view, class.checked).collect();
-    let endpoints = translate::destinations(mesh, of, names.into_iter());
-    if class.checked >= moved.rules {
-        let view = match endpoints.is_empty() {
-            true => class.view.clone(),
-            false => Arc::new(View::patch(version, &endpoints, &class.view).ok()?),
-        };
-        return Some(Class { view, checked: version, ..class.clone() });
+impl Held {
+    fn new(number: u64, seen: Seen, before: Option<&View>, version: u64, pool: &mut Pool) -> Option<Held> {
+        let view = Arc::new(View::build(version, &seen.resources, before, pool).ok()?);
+        let addresses: BTreeMap<String, Vec<String>> = addresses(&seen.resources).collect();
+        let taken = Arc::new(addresses.values().flatten().cloned().collect());
+        let (parts, diagnostics) = (seen.parts, seen.diagnostics);
+        let mut uses: HashMap<String, usize> = HashMap::new();
+        for name in parts.values().flat_map(|part| &part.uses) {
+            *uses.entry(name.clone()).or_default() += 1;
+        }
+        let own = parts.values().map(|part| part.own.len()).sum();
+        let class = Class { number, view, taken };
+        Some(Held { class, checked: version, parts, own, uses, addresses, diagnostics })
     }
-    let renewed: HashSet<&str> = endpoints.iter().map(|it| it.name()).collect();
-    let known =
-        |name: &str| !renewed.contains(name) && class.view.get(model::Kind::Destination, name).is_some();
-    let (resources, kept) = shared::shared(mesh, of, &known);
-    let view = View::build_on(version, &resources, Some(&class.view), &kept).ok()?;
-    let taken = Arc::new(shared::addresses(&resources));
-    Some(Class { number: class.number, view: Arc::new(view), taken, checked: version })
+
+    /// Brings it to a version in which nothing but endpoints and rules of single hosts is new; none where that cannot be done,
+    /// and it is to be made anew.
+    fn patch(
+        &mut self,
+        mesh: &Mesh,
+        of: &ProxyIdentity,
+        version: u64,
+        moved: &Moved,
+        pool: &mut Pool,
+    ) -> Option<()> {
+        let view = self.class.view.clone();
+        // The view may be older than its class: a version that changed nothing of it made no new one.
+        let names = moved.names_since(&view, self.checked);
+        let mut resources = translate::destinations(mesh, of, names.into_iter());
+        let hosts: Vec<&str> = moved.rules_newer(self.checked).collect();
+        let mut gone = Vec::new();
+        if !hosts.is_empty() {
+            let is_known = |name: &str| view.get(Kind::Destination, name).is_some();
+            let seen = shared::of_hosts(mesh, of, hosts.into_iter(), &is_known);
+            let is_credential = |it: &Resource| it.kind() == Kind::Credential;
+            // What several destinations say of one credential is joined, in the order of all.
+            if view.all(Kind::Credential).next().is_some() || seen.resources.iter().any(is_credential) {
+                return None;
+            }
+            self.diagnostics.extend(seen.diagnostics);
+            gone = self.replace(seen.parts);
+            self.readdress(&seen.resources, &gone);
+            resources.extend(seen.resources);
+        }
+        self.checked = version;
+        if resources.is_empty() && gone.is_empty() {
+            return Some(());
+        }
+        let patched = View::patch(version, &resources, &gone, &view, pool).ok()?;
+        // Of one name that two hosts have the first counts, in the order of all.
+        if patched.own_count(Kind::Host) + patched.own_count(Kind::VirtualHost) != self.own {
+            return None;
+        }
+        self.class.view = Arc::new(patched);
+        Some(())
+    }
+
+    /// Puts parts in the place of earlier ones; returns the names of what is gone with these.
+    fn replace(&mut self, parts: BTreeMap<String, Part>) -> Vec<(Kind, String)> {
+        for name in parts.values().flat_map(|part| &part.uses) {
+            *self.uses.entry(name.clone()).or_default() += 1;
+        }
+        let mut gone = Vec::new();
+        for (host, part) in parts {
+            self.own += part.own.len();
+            let before = self.parts.insert(host, part.clone()).unwrap_or_default();
+            self.own -= before.own.len();
+            gone.extend(before.own.into_iter().filter(|it| !part.own.contains(it)));
+            for name in before.uses {
+                let Some(count) = self.uses.get_mut(&name) else { continue };
+                *count -= 1;
+                if *count == 0 {
+                    self.uses.remove(&name);
+                    self.diagnostics.remove(&name);
+                    gone.extend([Kind::Endpoints, Kind::Destination].map(|kind| (kind, name.clone())));
+                }
+            }
+        }
+        gone
+    }
+
+    /// Notes the addresses of hosts as they are now.
+    fn readdress(&mut self, resources: &[Resource], gone: &[(Kind, String)]) {
+        let mut is_new = false;
+        for (name, now) in addresses(resources) {
+            is_new |= self.addresses.get(&name) != Some(&now);
+            self.addresses.insert(name, now);
+        }
+        for (_, name) in gone.iter().filter(|(kind, _)| *kind == Kind::Host) {
+            is_new |= self.addresses.remove(name).is_some();
+        }
+        if is_new {
+            self.class.taken = Arc::new(self.addresses.values().flatten().cloned().collect());
+        }
+    }
+}
+
+/// The addresses of hosts among resources, by name.
+fn addresses(resources: &[Resource]) -> impl Iterator<Item = (String, Vec<String>)> {
+    resources.iter().filter_map(|it| match it {
+        Resource::Host(host) => Some((host.name.clone(), host.addresses.clone())),
+        _ => None,
+    })
 }
 
 #[cfg(test)]

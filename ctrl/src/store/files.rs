@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use dromon_k8s::api::Kind;
 use dromon_k8s::diagnostic::Diagnostic;
 use dromon_k8s::objects::{Key, ObjectSet, Sourced};
 use dromon_k8s::parse;
@@ -16,7 +15,7 @@ use crate::source::folder::{Batch, FileState};
 pub struct Files {
     entries: BTreeMap<String, Entry>,
     /// Kinds of the objects that are new, gone or others since they were last asked for.
-    changed: BTreeSet<Kind>,
+    changed: BTreeSet<Key>,
 }
 
 #[derive(Debug, Default)]
@@ -42,7 +41,7 @@ impl Files {
             if change.state == FileState::Removed {
                 if let Some(entry) = self.entries.remove(file) {
                     set.remove_file(file);
-                    self.changed.extend(entry.objects.keys().map(|key| key.kind));
+                    self.changed.extend(entry.objects.keys().cloned());
                 }
                 continue;
             }
@@ -57,12 +56,12 @@ impl Files {
             if known {
                 for key in before.keys().filter(|key| !entry.objects.contains_key(*key)) {
                     set.remove(key, file);
-                    self.changed.insert(key.kind);
+                    self.changed.insert(key.clone());
                 }
             }
             for (key, object) in &entry.objects {
                 if before.get(key).is_none_or(|before| before.object != object.object) {
-                    self.changed.insert(key.kind);
+                    self.changed.insert(key.clone());
                 }
                 set.insert(object.clone());
             }
@@ -71,8 +70,8 @@ impl Files {
         found
     }
 
-    /// Kinds of the objects that have come, gone or changed since this was last asked.
-    pub fn take_changed(&mut self) -> BTreeSet<Kind> {
+    /// The objects that have come, gone or changed since this was last asked.
+    pub fn take_changed(&mut self) -> BTreeSet<Key> {
         std::mem::take(&mut self.changed)
     }
 

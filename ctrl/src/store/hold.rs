@@ -54,21 +54,46 @@ impl fmt::Display for Kept {
     }
 }
 
+/// A version to go on from.
+#[derive(Clone, Copy)]
+pub struct Before<'a> {
+    /// Its objects.
+    pub set: &'a ObjectSet,
+    /// The same, indexed.
+    pub mesh: &'a Mesh,
+    /// The objects that have changed since.
+    pub changed: &'a BTreeSet<Key>,
+}
+
+/// Kinds of which no change makes anything exist that routes name, or not exist any more.
+const IRRELEVANT: [Kind; 9] = [
+    Kind::EndpointSlice,
+    Kind::Endpoints,
+    Kind::Pod,
+    Kind::Node,
+    Kind::WorkloadEntry,
+    Kind::HttpRoute,
+    Kind::GrpcRoute,
+    Kind::TlsRoute,
+    Kind::TcpRoute,
+];
+
 impl Hold {
     /// Replaces what has to wait by its last whole version and puts back what was taken away too early, in place; returns
     /// the index of the result.
     ///
-    /// `before` is the index of the version before, with the kinds of the objects that have changed since: nothing else
-    /// need be indexed.
-    pub fn apply(
-        &mut self,
-        set: &mut ObjectSet,
-        files: &Files,
-        before: Option<(&Mesh, &BTreeSet<Kind>)>,
-    ) -> Mesh {
+    /// `before` is the version before, with the objects that have changed since: nothing else need be indexed.
+    pub fn apply(&mut self, set: &mut ObjectSet, files: &Files, before: Option<Before<'_>>) -> Mesh {
         // Where something was held back or put back, the index before is of other objects than those that were told.
         let before = before.filter(|_| self.held.is_empty() && self.kept.is_empty());
-        let mut mesh = before.map_or_else(|| Mesh::new(set), |(mesh, changed)| mesh.renewed(set, changed));
+        let mut mesh = match &before {
+            Some(before) => before.mesh.renewed(set, before.set, before.changed),
+            None => Mesh::new(set),
+        };
+        // What routes name exists or not whatever endpoints there are, and Gateway API's name no subsets.
+        if before.is_some_and(|it| it.changed.iter().all(|key| IRRELEVANT.contains(&key.kind))) {
+            return mesh;
+        }
         let missing = needs::unmet(&mesh);
         let newer = self.turn_back(set, &mut mesh, &missing);
         let kept = self.put_back(set, &mut mesh);

@@ -14,7 +14,7 @@ use dromon_k8s::objects::{Key, ObjectSet};
 use dromon_k8s::translate;
 
 use crate::ca::members::Members;
-use crate::feed::view::View;
+use crate::feed::view::{Pool, View};
 use crate::local::Local;
 use crate::source::folder::{Batch, Change, FileState};
 use crate::source::kube;
@@ -33,7 +33,7 @@ pub mod worker;
 
 use classes::Classes;
 use files::Files;
-use hold::{Hold, Kept};
+use hold::{Before, Hold, Kept};
 use objects::Objects;
 
 /// The store.
@@ -59,38 +59,63 @@ pub struct Store {
     /// The run has said which of its processes are ready.
     run_moved: bool,
     moved: Moved,
+    /// What views have in common.
+    pool: Pool,
 }
 
-/// Hosts of which nothing but endpoints changed: views that are no older are brought up to date, not made anew.
+/// Hosts of which nothing but endpoints or rules changed: views that are no older are brought up to date, not made anew.
 #[derive(Debug, Default)]
 struct Moved {
-    /// The version in which anything else than endpoints and VirtualServices changed last.
+    /// The version in which anything else changed last.
     since: u64,
-    /// The version in which VirtualServices changed last.
-    rules: u64,
+    /// The version in which rules of any kind changed last.
+    rules_since: u64,
     /// The version in which each host's endpoints changed last.
-    hosts: BTreeMap<String, u64>,
+    endpoints: BTreeMap<String, u64>,
+    /// The version in which each host's rules changed last.
+    rules: BTreeMap<String, u64>,
 }
 
 impl Moved {
-    /// The destinations of a view whose endpoints have changed since.
-    fn names_of<'v>(&'v self, view: &'v View) -> impl Iterator<Item = &'v str> {
-        self.names_since(view, view.version)
+    /// The destinations of a view whose endpoints have changed since a version.
+    fn names_since<'v>(&'v self, view: &'v View, since: u64) -> Vec<&'v str> {
+        let hosts: BTreeSet<&str> = newer(&self.endpoints, since).collect();
+        if hosts.is_empty() {
+            return Vec::new();
+        }
+        let host = |name: &str| split_destination_name(name).map(|(host, ..)| host.to_owned());
+        let names = view.all(model::Kind::Destination).map(|(name, _)| name);
+        names.filter(|name| host(name).is_some_and(|host| hosts.contains(host.as_str()))).collect()
     }
 
-    /// The destinations of a view whose endpoints have changed since a version.
-    fn names_since<'v>(&'v self, view: &'v View, since: u64) -> impl Iterator<Item = &'v str> {
-        let moved = move |name: &&str| {
-            let host = split_destination_name(name).map(|(host, ..)| host).unwrap_or_default();
-            self.hosts.get(host).is_some_and(|version| *version > since)
-        };
-        view.all(model::Kind::Destination).map(|(name, _)| name).filter(moved)
+    /// The hosts whose rules have changed since a version.
+    fn rules_newer(&self, since: u64) -> impl Iterator<Item = &str> {
+        newer(&self.rules, since)
     }
 }
 
-/// Kinds that say where endpoints are. What else they say is compared.
+fn newer(hosts: &BTreeMap<String, u64>, since: u64) -> impl Iterator<Item = &str> {
+    hosts.iter().filter(move |(_, version)| **version > since).map(|(host, _)| host.as_str())
+}
+
+/// Kinds that say where endpoints are.
 const ENDPOINT_KINDS: [Kind; 6] =
     [Kind::Service, Kind::ServiceEntry, Kind::EndpointSlice, Kind::Endpoints, Kind::WorkloadEntry, Kind::Pod];
+
+/// Kinds that say where endpoints are, and routes. What else they say is compared.
+const MOVING_KINDS: [Kind; 11] = [
+    Kind::Service,
+    Kind::ServiceEntry,
+    Kind::EndpointSlice,
+    Kind::Endpoints,
+    Kind::WorkloadEntry,
+    Kind::Pod,
+    Kind::VirtualService,
+    Kind::HttpRoute,
+    Kind::GrpcRoute,
+    Kind::TlsRoute,
+    Kind::TcpRoute,
+];
 
 impl Store {
     /// Starts from what the folder holds. `last_good` is an earlier store's [`Store::last_good`]: it stands in for files that are
@@ -166,26 +191,29 @@ impl Store {
         let mut set = self.base.clone();
         let kept = self.hold.kept().to_vec();
         let before = self.mesh.as_deref().filter(|_| !self.run_changed && !self.run_moved);
-        let mesh = self.hold.apply(&mut set, &self.files, before.map(|mesh| (mesh, &changed)));
+        let before = before.map(|mesh| Before { set: &self.set, mesh, changed: &changed });
+        let mesh = self.hold.apply(&mut set, &self.files, before);
         self.set = Arc::new(set);
         self.run_moved = false;
-        let rules = changed.remove(&Kind::VirtualService);
         // Which subsets are kept for routes is a matter of destinations.
-        let is_of_endpoints =
-            changed.iter().all(|kind| ENDPOINT_KINDS.contains(kind)) && kept == self.hold.kept();
-        let is_of_endpoints = !std::mem::take(&mut self.run_changed) && is_of_endpoints;
-        let before = self.mesh.as_deref().filter(|_| is_of_endpoints);
-        match before.and_then(|before| mesh.endpoints_since(before)) {
-            Some(hosts) => {
-                self.moved.hosts.extend(hosts.into_iter().map(|host| (host.to_owned(), self.version)));
-                if rules {
-                    self.moved.rules = self.version;
+        let is_moving =
+            changed.iter().all(|key| MOVING_KINDS.contains(&key.kind)) && kept == self.hold.kept();
+        let is_moving = !std::mem::take(&mut self.run_changed) && is_moving;
+        let before = self.mesh.as_deref().filter(|_| is_moving);
+        let version = self.version;
+        match before.and_then(|before| mesh.since(before)) {
+            Some(since) => {
+                if !since.rules.is_empty() || changed.iter().any(|key| !ENDPOINT_KINDS.contains(&key.kind)) {
+                    self.moved.rules_since = version;
                 }
+                self.moved.endpoints.extend(since.endpoints.into_iter().map(|host| (host, version)));
+                self.moved.rules.extend(since.rules.into_iter().map(|host| (host, version)));
             }
-            None => self.moved = Moved { since: self.version, rules: self.version, hosts: BTreeMap::new() },
+            None => self.moved = Moved { since: version, rules_since: version, ..Moved::default() },
         }
         self.mesh = Some(Arc::new(mesh));
-        self.version
+        self.pool.clean();
+        version
     }
 
     /// A proxy's view of what is in force; none when nobody knows the proxy.
@@ -202,16 +230,18 @@ impl Store {
             true => pods::identity(proxy, mesh)?,
             false => identity::identity(proxy, self.local.as_ref(), mesh)?,
         };
-        let view = match previous.filter(|view| view.version >= self.moved.since.max(self.moved.rules)) {
+        let view = match previous.filter(|view| view.version >= self.moved.since.max(self.moved.rules_since))
+        {
             Some(previous) => {
-                let names = self.moved.names_of(previous);
-                let resources = translate::destinations(mesh, &identity, names);
-                View::patch(self.version, &resources, previous)
+                let names = self.moved.names_since(previous, previous.version);
+                let resources = translate::destinations(mesh, &identity, names.into_iter());
+                View::patch(self.version, &resources, &[], previous, &mut self.pool)
             }
             None => {
                 let translated = translate::translate(mesh, &identity);
                 self.view_diagnostics.insert(proxy.to_owned(), translated.diagnostics);
-                View::build(self.version, &translated.resources, previous.map(Arc::as_ref))
+                let previous = previous.map(Arc::as_ref);
+                View::build(self.version, &translated.resources, previous, &mut self.pool)
             }
         };
         let view = Arc::new(view.ok()?);
@@ -223,18 +253,19 @@ impl Store {
     fn view_of_pod(&mut self, proxy: &str) -> Option<Arc<View>> {
         let mesh = self.mesh.clone()?;
         let identity = pods::identity(proxy, &mesh)?;
-        let class = self.classes.of(&identity, &mesh, self.version, &self.moved)?;
+        let class = self.classes.of(&identity, &mesh, self.version, &self.moved, &mut self.pool)?;
         let previous = self.views.get(proxy);
-        let known =
-            previous.filter(|it| it.version >= self.moved.since && self.classes.is_same(proxy, &identity));
+        let known = previous
+            .filter(|it| it.version >= self.moved.since && self.classes.is_same(proxy, &identity, &class));
         let own = match known {
             Some(previous) => previous.at(self.version),
             None => {
-                let own = translate::shared::own(&mesh, &identity, &class.taken);
-                View::build(self.version, &own, previous.map(Arc::as_ref)).ok()?
+                let (own, found) = translate::shared::own(&mesh, &identity, &class.taken);
+                self.view_diagnostics.insert(proxy.to_owned(), found);
+                View::build(self.version, &own, previous.map(Arc::as_ref), &mut self.pool).ok()?
             }
         };
-        self.classes.remember(proxy, identity);
+        self.classes.remember(proxy, identity, &class);
         let view = Arc::new(own.with(class.number, class.view));
         self.views.insert(proxy.to_owned(), view.clone());
         Some(view)
@@ -251,7 +282,9 @@ impl Store {
     /// What is wrong with rules where single proxies are to carry them out: a credential that is not there for one of them,
     /// say. Of several proxies once.
     pub fn view_diagnostics(&self) -> Vec<Diagnostic> {
-        let mut found: Vec<Diagnostic> = self.view_diagnostics.values().flatten().cloned().collect();
+        let of_classes = self.classes.diagnostics();
+        let mut found: Vec<Diagnostic> =
+            self.view_diagnostics.values().flatten().chain(of_classes).cloned().collect();
         found.sort();
         found.dedup();
         found

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dromon_k8s::api::Kind;
 use dromon_k8s::diagnostic::{Diagnostic, Severity};
 use dromon_k8s::objects::{Key, ObjectSet};
 use dromon_k8s::parse;
@@ -20,8 +19,8 @@ pub struct Objects {
     diagnostics: BTreeMap<Key, Vec<Diagnostic>>,
     /// Those of which the present version is refused.
     refused: BTreeSet<Key>,
-    /// Kinds of the objects that are new, gone or others since they were last asked for.
-    changed: BTreeSet<Kind>,
+    /// The objects that are new, gone or others since they were last asked for.
+    changed: BTreeSet<Key>,
 }
 
 impl Objects {
@@ -33,7 +32,7 @@ impl Objects {
             self.refused.remove(&key);
             let Some(value) = value else {
                 if set.remove(&key, "") {
-                    self.changed.insert(key.kind);
+                    self.changed.insert(key.clone());
                 }
                 continue;
             };
@@ -46,14 +45,14 @@ impl Objects {
                 Some(mut object) => {
                     object.key = key.clone();
                     if set.get(&key).is_none_or(|before| before.object != object.object) {
-                        self.changed.insert(key.kind);
+                        self.changed.insert(key.clone());
                         set.insert(object);
                     }
                 }
                 // Nothing of it is kept, as of a ConfigMap without settings.
                 None if parsed.refused.is_empty() && !parsed.unreadable => {
                     if set.remove(&key, "") {
-                        self.changed.insert(key.kind);
+                        self.changed.insert(key.clone());
                     }
                 }
                 None => {
@@ -72,8 +71,8 @@ impl Objects {
         found
     }
 
-    /// Kinds of the objects that have come, gone or changed since this was last asked.
-    pub fn take_changed(&mut self) -> BTreeSet<Kind> {
+    /// The objects that have come, gone or changed since this was last asked.
+    pub fn take_changed(&mut self) -> BTreeSet<Key> {
         std::mem::take(&mut self.changed)
     }
 

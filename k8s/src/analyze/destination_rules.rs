@@ -20,8 +20,7 @@ pub fn analyze(analysis: &mut Analysis<'_>) {
         let Object::DestinationRule(rule) = &sourced.object else { continue };
         let namespace = &sourced.key.namespace;
         let name = host::resolve(&rule.spec.host, namespace);
-        let services: Vec<&Service> =
-            mesh.services.iter().filter(|it| host::covers(&name, &it.host)).collect();
+        let services: Vec<&Service> = mesh.services().filter(|it| host::covers(&name, &it.host)).collect();
         if services.is_empty() {
             no_host(analysis, sourced, &rule.spec.host, &name);
             continue;

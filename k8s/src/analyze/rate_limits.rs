@@ -163,7 +163,7 @@ fn is_it(target: &TargetRef, held: &Held<RateLimit>, key: &crate::objects::Key) 
 /// The services that a target names.
 fn services<'a>(mesh: &'a Mesh, target: &TargetRef, held: &Held<RateLimit>) -> Vec<&'a Service> {
     let hosts = rate_limit_hosts(mesh, target, &held.key.namespace);
-    mesh.services.iter().filter(|it| hosts.contains(&it.host)).collect()
+    mesh.services().filter(|it| hosts.contains(&it.host)).collect()
 }
 
 /// Workloads with a sidecar that a service selects.

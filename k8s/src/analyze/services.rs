@@ -112,7 +112,7 @@ fn unselected(analysis: &mut Analysis<'_>) {
                 it.namespace == sourced.key.namespace
                     && it.selector.as_ref().is_some_and(|selector| has_all(&labels, selector))
             };
-            if serves && mesh.services.iter().find(selects).is_none() {
+            if serves && mesh.services().find(selects).is_none() {
                 let message = "no Service or ServiceEntry selects it, so nothing is sent to it by name";
                 let hint = "its labels must include those of a Service's selector";
                 analysis.report(&sourced.key, Diagnostic::info("metadata.labels", message).hint(hint));

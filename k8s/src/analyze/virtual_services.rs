@@ -177,7 +177,7 @@ fn delegates(analysis: &mut Analysis<'_>) {
                 it.name == key.name && *namespace == key.namespace
             })
         };
-        if mesh.virtual_services.iter().find(delegates_here).is_none() {
+        if mesh.virtual_services.iter().map(|it| it.as_ref()).find(delegates_here).is_none() {
             let message = "it has no hosts, and no VirtualService delegates to it";
             analysis.report(key, Diagnostic::warning("spec.hosts", message).hint("name the hosts"));
         }

@@ -1,19 +1,42 @@
-//! What differs between two versions of a mesh, where that is endpoints and nothing else.
+//! What differs between two versions of a mesh, where that is endpoints and routes and nothing else.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use super::Mesh;
+use super::gateway_api::{Place, Route};
 use super::service::{Service, ServicePort};
+use super::{HeldVirtualService, MESH_GATEWAY, Mesh};
+
+/// What differs between two versions of a mesh, by host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Since {
+    /// Of these, nothing but endpoints.
+    pub endpoints: BTreeSet<String>,
+    /// Of these, the rules that sidecars have; or their endpoints, each of which is a host of its own.
+    pub rules: BTreeSet<String>,
+}
 
 impl Mesh {
-    /// The hosts whose endpoints differ from those of an earlier version; none where anything else about hosts does. Only
-    /// hosts are looked at: the caller knows that no rule has changed.
-    pub fn endpoints_since(&self, before: &Mesh) -> Option<BTreeSet<&str>> {
+    /// What differs from an earlier version by host; none where that cannot be told. The caller knows that no objects have changed
+    /// but those that say where endpoints are, VirtualServices and routes of Gateway API.
+    pub fn since(&self, before: &Mesh) -> Option<Since> {
+        let mut since = Since::default();
+        self.endpoints_since(before, &mut since)?;
+        if !Arc::ptr_eq(&self.virtual_services, &before.virtual_services) {
+            rules_since(&self.virtual_services, &before.virtual_services, &mut since)?;
+        }
+        routes_since(&self.gateway_api.routes, &before.gateway_api.routes, &mut since);
+        Some(since)
+    }
+
+    fn endpoints_since(&self, before: &Mesh, since: &mut Since) -> Option<()> {
         if self.services.len() != before.services.len() {
             return None;
         }
-        let mut changed = BTreeSet::new();
         for (now, before) in self.services.iter().zip(before.services.iter()) {
+            if Arc::ptr_eq(now, before) {
+                continue;
+            }
             if !same_but_endpoints(now, before) {
                 return None;
             }
@@ -24,12 +47,46 @@ impl Mesh {
             }
             // Each endpoint of a headless service is a host of its own.
             if now.is_headless {
-                return None;
+                since.rules.insert(now.host.clone());
             }
-            changed.insert(now.host.as_str());
+            since.endpoints.insert(now.host.clone());
         }
-        Some(changed)
+        Some(())
     }
+}
+
+/// None where a wildcard is among the hosts: it may concern any.
+fn rules_since(
+    now: &[Arc<HeldVirtualService>],
+    before: &[Arc<HeldVirtualService>],
+    since: &mut Since,
+) -> Option<()> {
+    for it in differing(now, before) {
+        if it.hosts.iter().any(|host| host.starts_with('*')) {
+            return None;
+        }
+        if it.gateways.iter().any(|gateway| gateway == MESH_GATEWAY) {
+            since.rules.extend(it.hosts.iter().cloned());
+        }
+    }
+    Some(())
+}
+
+fn routes_since(now: &[Arc<Route>], before: &[Arc<Route>], since: &mut Since) {
+    for (_, place) in differing(now, before).flat_map(|it| it.places()) {
+        if let Place::Service { host, .. } = place {
+            since.rules.insert(host.clone());
+        }
+    }
+}
+
+/// What only one of two lists has, by identity. Both are in one order but for what differs.
+fn differing<'a, T>(now: &'a [Arc<T>], before: &'a [Arc<T>]) -> impl Iterator<Item = &'a T> {
+    let places = |all: &'a [Arc<T>]| all.iter().map(Arc::as_ptr).collect::<std::collections::HashSet<_>>();
+    let (known, kept) = (places(before), places(now));
+    let new = now.iter().filter(move |it| !known.contains(&Arc::as_ptr(it)));
+    let gone = before.iter().filter(move |it| !kept.contains(&Arc::as_ptr(it)));
+    new.chain(gone).map(Arc::as_ref)
 }
 
 fn same_but_endpoints(now: &Service, before: &Service) -> bool {

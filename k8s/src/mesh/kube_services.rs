@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::api::mesh_config::MeshConfig;
 use crate::api::{Kind, Object};
-use crate::objects::{ObjectSet, Sourced};
+use crate::objects::{Key, ObjectSet, Sourced};
 
 use super::export::Export;
 use super::host::service_host;
@@ -38,13 +38,47 @@ pub fn services(set: &ObjectSet, workloads: &Workloads, config: &MeshConfig) -> 
     set.of_kind(Kind::Service).filter_map(|it| service(it, &published, workloads, config)).collect()
 }
 
+/// One of them, which is there.
+pub fn one(
+    set: &ObjectSet,
+    workloads: &Workloads,
+    config: &MeshConfig,
+    namespace: &str,
+    name: &str,
+) -> Option<Service> {
+    let key = |kind| Key { kind, namespace: namespace.to_owned(), name: name.to_owned() };
+    let sourced = set.get(&key(Kind::Service))?;
+    let mut published = Published::default();
+    for sourced in set.of_namespace(Kind::EndpointSlice, namespace) {
+        let Object::EndpointSlice(slice) = &sourced.object else { continue };
+        if labelled(slice) == Some(name) {
+            published.slices.entry((namespace, name)).or_default().push(slice);
+        }
+    }
+    if let Some(Object::Endpoints(endpoints)) = set.get(&key(Kind::Endpoints)).map(|it| &it.object) {
+        published.endpoints.insert((namespace, name), endpoints);
+    }
+    service(sourced, &published, workloads, config)
+}
+
+/// Name of the Service that an EndpointSlice is of.
+pub fn service_of_slice(sourced: &Sourced) -> Option<String> {
+    match &sourced.object {
+        Object::EndpointSlice(slice) => labelled(slice).map(str::to_owned),
+        _ => None,
+    }
+}
+
+fn labelled(slice: &EndpointSlice) -> Option<&str> {
+    slice.metadata.labels.as_ref()?.get(SERVICE_LABEL).map(String::as_str)
+}
+
 fn published(set: &ObjectSet) -> Published<'_> {
     let mut published = Published::default();
     for sourced in set.of_kind(Kind::EndpointSlice) {
         let Object::EndpointSlice(slice) = &sourced.object else { continue };
-        let service = slice.metadata.labels.as_ref().and_then(|it| it.get(SERVICE_LABEL));
-        if let Some(service) = service {
-            let key = (sourced.key.namespace.as_str(), service.as_str());
+        if let Some(service) = labelled(slice) {
+            let key = (sourced.key.namespace.as_str(), service);
             published.slices.entry(key).or_default().push(slice);
         }
     }

@@ -1,6 +1,6 @@
 //! An [`ObjectSet`] indexed for reading: built once a version, used for every proxy.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
@@ -27,11 +27,13 @@ mod kube_services;
 pub mod naming;
 pub mod peer_authentication;
 pub mod protocol;
+mod renew;
 pub mod service;
 #[cfg(test)]
 mod tests;
 pub mod workloads;
 
+pub use changes::Since;
 use credentials::Credentials;
 pub use delegate::Route;
 use destination_rules::DestinationRules;
@@ -83,11 +85,11 @@ pub struct Mesh {
     /// The namespace whose rules hold for the whole mesh.
     pub root_namespace: String,
     /// Hosts, Kubernetes' Services first.
-    pub services: Arc<Vec<Service>>,
+    pub services: Arc<Vec<Arc<Service>>>,
     /// What services select.
     pub workloads: Arc<Workloads>,
     /// VirtualServices, oldest first.
-    pub virtual_services: Arc<Vec<HeldVirtualService>>,
+    pub virtual_services: Arc<Vec<Arc<HeldVirtualService>>>,
     /// DestinationRules.
     pub destination_rules: Arc<DestinationRules>,
     /// Gateways, oldest first.
@@ -138,6 +140,7 @@ impl Mesh {
         let workloads = Workloads::new(set);
         let peer_authentications = PeerAuthentications::new(held!(set, PeerAuthentication), root_namespace);
         let services = services(set, &workloads, &peer_authentications, &config);
+        let services: Vec<Arc<Service>> = services.into_iter().map(Arc::new).collect();
         let mut by_host: HashMap<String, Vec<usize>> = HashMap::with_capacity(services.len());
         for (at, service) in services.iter().enumerate() {
             by_host.entry(service.host.clone()).or_default().push(at);
@@ -171,32 +174,23 @@ impl Mesh {
         }
     }
 
-    /// The index of a set that differs from this one's in objects of these kinds alone: what they do not touch is taken over.
-    pub fn renewed(&self, set: &ObjectSet, changed: &BTreeSet<Kind>) -> Mesh {
-        let only = |kind: Kind| changed.iter().all(|it| *it == kind);
-        if only(Kind::VirtualService) {
-            let virtual_services = virtual_services(held!(set, VirtualService), &self.config);
-            let by_gateway = Arc::new(by_gateway(&virtual_services));
-            return Mesh { virtual_services: Arc::new(virtual_services), by_gateway, ..self.clone() };
-        }
-        if only(Kind::EndpointSlice) {
-            let services = services(set, &self.workloads, &self.peer_authentications, &self.config);
-            return Mesh { services: Arc::new(services), ..self.clone() };
-        }
-        Mesh::new(set)
+    /// Its hosts, Kubernetes' Services first.
+    pub fn services(&self) -> impl Iterator<Item = &Service> {
+        self.services.iter().map(Arc::as_ref)
     }
 
     /// The service that a host means to a client: its own namespace's before others'; an exact host before a wildcard.
     pub fn service(&self, host: &str, client_namespace: &str) -> Option<&Service> {
         self.exact_service(host, client_namespace).or_else(|| {
-            let mut covering = self.wildcards.iter().filter_map(|at| self.services.get(*at));
+            let covering = self.wildcards.iter().filter_map(|at| self.services.get(*at));
+            let mut covering = covering.map(Arc::as_ref);
             covering.find(|it| host::covers(&it.host, host) && it.export.to(client_namespace))
         })
     }
 
     /// As [`Mesh::service`], without wildcards.
     pub fn exact_service(&self, host: &str, client_namespace: &str) -> Option<&Service> {
-        let all = self.by_host.get(host)?.iter().filter_map(|at| self.services.get(*at));
+        let all = self.by_host.get(host)?.iter().filter_map(|at| self.services.get(*at)).map(Arc::as_ref);
         let mut visible = all.filter(|it| it.export.to(client_namespace)).peekable();
         let first = visible.peek().copied();
         visible.find(|it| it.namespace == client_namespace).or(first)
@@ -223,7 +217,7 @@ impl Mesh {
         gateway: &str,
     ) -> impl Iterator<Item = (usize, &'a HeldVirtualService)> {
         let found = self.by_gateway.get(gateway).map(Vec::as_slice).unwrap_or_default();
-        found.iter().filter_map(|at| Some((*at, self.virtual_services.get(*at)?)))
+        found.iter().filter_map(|at| Some((*at, self.virtual_services.get(*at)?.as_ref())))
     }
 }
 
@@ -240,11 +234,14 @@ fn services(
     services
 }
 
-fn by_gateway(virtual_services: &[HeldVirtualService]) -> HashMap<String, Vec<usize>> {
+fn by_gateway(virtual_services: &[Arc<HeldVirtualService>]) -> HashMap<String, Vec<usize>> {
     let mut by_gateway: HashMap<String, Vec<usize>> = HashMap::new();
     for (at, virtual_service) in virtual_services.iter().enumerate() {
         for gateway in &virtual_service.gateways {
-            by_gateway.entry(gateway.clone()).or_default().push(at);
+            match by_gateway.get_mut(gateway) {
+                Some(all) => all.push(at),
+                None => drop(by_gateway.insert(gateway.clone(), vec![at])),
+            }
         }
     }
     by_gateway
@@ -261,31 +258,38 @@ fn mesh_config(set: &ObjectSet, root_namespace: &str) -> MeshConfig {
     }
 }
 
-fn virtual_services(all: Vec<Held<VirtualService>>, config: &MeshConfig) -> Vec<HeldVirtualService> {
-    let export = |it: &Held<VirtualService>| {
-        Export::new(&it.rule.spec.export_to, &config.default_virtual_service_export_to, &it.key.namespace)
+fn virtual_services(all: Vec<Held<VirtualService>>, config: &MeshConfig) -> Vec<Arc<HeldVirtualService>> {
+    let all: Vec<(Held<VirtualService>, Export)> = all.into_iter().map(|it| exported(it, config)).collect();
+    all.iter().map(|it| Arc::new(virtual_service(it, &all))).collect()
+}
+
+fn exported(held: Held<VirtualService>, config: &MeshConfig) -> (Held<VirtualService>, Export) {
+    let spec = &held.rule.spec;
+    let export = Export::new(&spec.export_to, &config.default_virtual_service_export_to, &held.key.namespace);
+    (held, export)
+}
+
+/// One VirtualService, with what it delegates to among all.
+fn virtual_service(
+    (held, export): &(Held<VirtualService>, Export),
+    all: &[(Held<VirtualService>, Export)],
+) -> HeldVirtualService {
+    let namespace = held.key.namespace.as_str();
+    let spec = &held.rule.spec;
+    let gateways = match (spec.hosts.is_empty(), spec.gateways.is_empty()) {
+        // Only there to be delegated to.
+        (true, _) => Vec::new(),
+        (false, true) => vec![MESH_GATEWAY.to_owned()],
+        (false, false) => spec.gateways.iter().map(|it| gateway_name(it, namespace)).collect(),
     };
-    let all: Vec<(Held<VirtualService>, Export)> =
-        all.into_iter().map(|it| (it.clone(), export(&it))).collect();
-    let resolved = |(held, export): &(Held<VirtualService>, Export)| {
-        let namespace = held.key.namespace.as_str();
-        let spec = &held.rule.spec;
-        let gateways = match (spec.hosts.is_empty(), spec.gateways.is_empty()) {
-            // Only there to be delegated to.
-            (true, _) => Vec::new(),
-            (false, true) => vec![MESH_GATEWAY.to_owned()],
-            (false, false) => spec.gateways.iter().map(|it| gateway_name(it, namespace)).collect(),
-        };
-        HeldVirtualService {
-            hosts: spec.hosts.iter().map(|it| host::resolve(it, namespace)).collect(),
-            gateways,
-            export: export.clone(),
-            http: delegate::routes(held, &all),
-            lost_delegates: delegate::lost(held, &all),
-            held: held.clone(),
-        }
-    };
-    all.iter().map(resolved).collect()
+    HeldVirtualService {
+        hosts: spec.hosts.iter().map(|it| host::resolve(it, namespace)).collect(),
+        gateways,
+        export: export.clone(),
+        http: delegate::routes(held, all),
+        lost_delegates: delegate::lost(held, all),
+        held: held.clone(),
+    }
 }
 
 /// A gateway's name in full: `mesh`, or `namespace/name`. The old form `name.namespace.svc.…` is understood.

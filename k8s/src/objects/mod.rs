@@ -114,12 +114,15 @@ pub struct WorkloadPort {
     pub protocol: Protocol,
 }
 
+/// The objects of a kind and namespace, of each key those of several files.
+type Named = BTreeMap<Key, Vec<Sourced>>;
+
 /// The set. Objects of one key may stand in several files: the one of the last file, by name, is in force,
 /// as if the files had been applied in order; the others come into their own when it goes.
 #[derive(Clone, Debug, Default)]
 pub struct ObjectSet {
-    /// Each kind's by itself, so that copies of the set share those that do not change.
-    objects: BTreeMap<Kind, Arc<BTreeMap<Key, Vec<Sourced>>>>,
+    /// Each kind's and namespace's by themselves, so that copies of the set share those that do not change.
+    objects: BTreeMap<Kind, Arc<BTreeMap<String, Arc<Named>>>>,
     workloads: Arc<BTreeMap<(String, String), Workload>>,
     /// None: [`ROOT_NAMESPACE`].
     root_namespace: Option<Arc<str>>,
@@ -144,7 +147,11 @@ impl ObjectSet {
     /// Inserts an object, in place of the one of the same key and file.
     pub fn insert(&mut self, sourced: Sourced) {
         let of_kind = Arc::make_mut(self.objects.entry(sourced.key.kind).or_default());
-        let copies = of_kind.entry(sourced.key.clone()).or_default();
+        if !of_kind.contains_key(&sourced.key.namespace) {
+            of_kind.insert(sourced.key.namespace.clone(), Arc::default());
+        }
+        let Some(of_namespace) = of_kind.get_mut(&sourced.key.namespace) else { return };
+        let copies = Arc::make_mut(of_namespace).entry(sourced.key.clone()).or_default();
         match copies.binary_search_by(|copy| copy.file.cmp(&sourced.file)) {
             Ok(at) => copies[at] = sourced,
             Err(at) => copies.insert(at, sourced),
@@ -153,10 +160,12 @@ impl ObjectSet {
 
     /// Removes what a file (empty: the cluster) says of a key; true if it said anything.
     pub fn remove(&mut self, key: &Key, file: &str) -> bool {
-        let Some(of_kind) = self.objects.get_mut(&key.kind).filter(|it| it.contains_key(key)) else {
+        if self.of_key(key).is_none() {
             return false;
-        };
-        let MapEntry::Occupied(mut entry) = Arc::make_mut(of_kind).entry(key.clone()) else { return false };
+        }
+        let Some(of_kind) = self.objects.get_mut(&key.kind).map(Arc::make_mut) else { return false };
+        let Some(of_namespace) = of_kind.get_mut(&key.namespace).map(Arc::make_mut) else { return false };
+        let MapEntry::Occupied(mut entry) = of_namespace.entry(key.clone()) else { return false };
         let copies = entry.get_mut();
         let before = copies.len();
         copies.retain(|copy| &*copy.file != file);
@@ -164,23 +173,34 @@ impl ObjectSet {
         if copies.is_empty() {
             entry.remove();
         }
+        if of_namespace.is_empty() {
+            of_kind.remove(&key.namespace);
+        }
         removed
     }
 
     /// Removes all that a file says.
     pub fn remove_file(&mut self, file: &str) {
-        let says = |it: &BTreeMap<Key, Vec<Sourced>>| it.values().flatten().any(|copy| &*copy.file == file);
-        for of_kind in self.objects.values_mut().filter(|it| says(it)) {
-            Arc::make_mut(of_kind).retain(|_, copies| {
-                copies.retain(|copy| &*copy.file != file);
-                !copies.is_empty()
-            });
+        let says = |it: &Named| it.values().flatten().any(|copy| &*copy.file == file);
+        for of_kind in self.objects.values_mut().filter(|it| it.values().any(|it| says(it))) {
+            let of_kind = Arc::make_mut(of_kind);
+            for of_namespace in of_kind.values_mut().filter(|it| says(it)) {
+                Arc::make_mut(of_namespace).retain(|_, copies| {
+                    copies.retain(|copy| &*copy.file != file);
+                    !copies.is_empty()
+                });
+            }
+            of_kind.retain(|_, of_namespace| !of_namespace.is_empty());
         }
     }
 
     /// The object in force.
     pub fn get(&self, key: &Key) -> Option<&Sourced> {
-        self.objects.get(&key.kind)?.get(key)?.last()
+        self.of_key(key)?.last()
+    }
+
+    fn of_key(&self, key: &Key) -> Option<&Vec<Sourced>> {
+        self.objects.get(&key.kind)?.get(&key.namespace)?.get(key)
     }
 
     /// All objects in force, by key.
@@ -190,11 +210,18 @@ impl ObjectSet {
 
     /// The objects in force of one kind, by namespace and name.
     pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Sourced> {
-        self.objects.get(&kind).into_iter().flat_map(|it| it.values()).filter_map(|copies| copies.last())
+        let of_kind = self.objects.get(&kind).into_iter().flat_map(|it| it.values());
+        of_kind.flat_map(|it| it.values()).filter_map(|copies| copies.last())
+    }
+
+    /// The objects in force of one kind and namespace, by name.
+    pub fn of_namespace(&self, kind: Kind, namespace: &str) -> impl Iterator<Item = &Sourced> {
+        let of_namespace = self.objects.get(&kind).and_then(|it| it.get(namespace)).into_iter();
+        of_namespace.flat_map(|it| it.values()).filter_map(|copies| copies.last())
     }
 
     fn copies(&self) -> impl Iterator<Item = &Vec<Sourced>> {
-        self.objects.values().flat_map(|it| it.values())
+        self.objects.values().flat_map(|it| it.values()).flat_map(|it| it.values())
     }
 
     /// Objects that another file's copy hides, each with the one in force.
@@ -214,7 +241,7 @@ impl ObjectSet {
 
     /// Number of objects in force.
     pub fn len(&self) -> usize {
-        self.objects.values().map(|it| it.len()).sum()
+        self.copies().count()
     }
 
     /// No object at all.

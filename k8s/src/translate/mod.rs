@@ -71,7 +71,7 @@ pub fn translate(mesh: &Mesh, identity: &ProxyIdentity) -> View {
 }
 
 /// The destinations of these names and their endpoints, as [`translate`] makes them; names of what does not exist are left
-/// out. What it takes after a change of endpoints alone ([`Mesh::endpoints_since`]).
+/// out. What it takes after a change of endpoints alone ([`Mesh::since`]).
 pub fn destinations<'n>(
     mesh: &Mesh,
     identity: &ProxyIdentity,
@@ -103,10 +103,12 @@ struct Builder<'a> {
     /// By name; only what is referred to.
     credentials: BTreeMap<String, model::Credential>,
     diagnostics: Vec<Diagnostic>,
+    /// What came up with destinations, by their names.
+    of_destinations: BTreeMap<String, Vec<Diagnostic>>,
     /// Destinations that need not be built: they are as they were.
     known: Option<&'a dyn Fn(&str) -> bool>,
-    /// Those of them that are asked for.
-    kept: BTreeSet<String>,
+    /// Destinations asked for, since somebody last took this.
+    uses: BTreeSet<String>,
     /// Addresses of hosts that are in another part of the view.
     taken: Option<&'a HashSet<String>>,
 }
@@ -123,8 +125,9 @@ impl<'a> Builder<'a> {
             destinations: BTreeMap::new(),
             credentials: BTreeMap::new(),
             diagnostics: Vec::new(),
+            of_destinations: BTreeMap::new(),
             known: None,
-            kept: BTreeSet::new(),
+            uses: BTreeSet::new(),
             taken: None,
         }
     }
@@ -132,16 +135,18 @@ impl<'a> Builder<'a> {
     /// Makes a destination part of the view; the answer is whether it exists.
     fn destination(&mut self, host: &str, port: u16, subset: &str) -> bool {
         let name = model::destination_name(port, subset, host);
+        self.uses.insert(name.clone());
         if let Some(known) = self.destinations.get(&name) {
             return known.is_some();
         }
         if self.known.is_some_and(|known| known(&name)) {
-            self.kept.insert(name);
             return true;
         }
         let found = destination::build(self.mesh, self.identity, host, port, subset);
         let found = found.map(|built| {
-            self.diagnostics.extend(built.diagnostics);
+            if !built.diagnostics.is_empty() {
+                self.of_destinations.insert(name.clone(), built.diagnostics);
+            }
             built.credential.into_iter().for_each(|it| self.credential(it));
             (built.destination, built.endpoints)
         });
@@ -185,6 +190,7 @@ impl<'a> Builder<'a> {
         resources.extend(self.rate_limits.into_iter().map(Resource::RateLimit));
         resources.extend(self.virtual_hosts.into_iter().map(Resource::VirtualHost));
         resources.extend(self.hosts.into_iter().map(Resource::Host));
+        self.diagnostics.extend(self.of_destinations.into_values().flatten());
         self.diagnostics.sort();
         self.diagnostics.dedup();
         View { resources, missing, diagnostics: self.diagnostics }

@@ -74,6 +74,7 @@ fn of_endpoint(tls: ClientTls, endpoint: &model::Endpoint) -> ClientTls {
 fn insert(builder: &mut Builder<'_>, destination: Destination, endpoint: model::Endpoint) {
     let name = destination.name.clone();
     let endpoints = Endpoints { name: name.clone(), endpoints: vec![endpoint] };
+    builder.uses.insert(name.clone());
     builder.destinations.insert(name, Some((destination, endpoints)));
 }
 

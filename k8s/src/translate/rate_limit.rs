@@ -29,7 +29,7 @@ pub(crate) fn hosts(mesh: &Mesh, target: &TargetRef, namespace: &str) -> Vec<Str
             let of = |it: &&crate::mesh::service::Service| {
                 !it.is_kubernetes && it.origin.name == target.name && it.origin.namespace == namespace
             };
-            mesh.services.iter().filter(of).map(|it| it.host.clone()).collect()
+            mesh.services().filter(of).map(|it| it.host.clone()).collect()
         }
         _ => Vec::new(),
     }

@@ -3,13 +3,16 @@
 //! The first part is nearly all of it and the same for every sidecar of a namespace, unless rules choose clients by their
 //! labels. Made and kept once for each such class, it costs what one proxy costs however many there are.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::net::Ipv4Addr;
 
 use dromon_core::config::model::{Kind, Resource};
 
 use crate::api::virtual_service::HttpMatch;
+use crate::diagnostic::Diagnostic;
 use crate::mesh::Mesh;
 
+use super::sidecar::Sight;
 use super::{Builder, ProxyIdentity, ProxyRole, SidecarIdentity, sidecar};
 
 /// The labels by which rules choose among clients; all others make no difference to what a sidecar sees of the mesh.
@@ -45,43 +48,89 @@ pub fn class_of(identity: &ProxyIdentity, selecting: &BTreeSet<String>) -> Optio
         labels: labels.map(|(name, value)| (name.clone(), value.clone())).collect(),
         service_account: String::new(),
         role: ProxyRole::Sidecar(SidecarIdentity {
+            address: Ipv4Addr::UNSPECIFIED.into(),
+            application: Ipv4Addr::UNSPECIFIED.into(),
             ports: Vec::new(),
+            outbound: None,
+            captured: Vec::new(),
+            service_addresses: sidecar.service_addresses.clone(),
             clients: Vec::new(),
-            ..sidecar.clone()
         }),
     })
 }
 
-/// What a class of sidecars sees of the mesh. Destinations that are `known` are taken as built: their names are the second
-/// part of the answer, in place of their content.
-pub fn shared(
-    mesh: &Mesh,
-    class: &ProxyIdentity,
-    known: &dyn Fn(&str) -> bool,
-) -> (Vec<Resource>, BTreeSet<String>) {
-    let mut builder = Builder::new(mesh, class);
-    builder.known = Some(known);
-    sidecar::outbound(&mut builder);
-    let kept = std::mem::take(&mut builder.kept);
-    let mut resources = builder.finish().resources;
-    resources.retain(|it| it.kind() != Kind::Proxy);
-    (resources, kept)
+/// What a class of sidecars sees of the mesh.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Seen {
+    /// Hosts, their rules, their destinations and what these refer to. In what is seen of some hosts, destinations that are
+    /// known are left out.
+    pub resources: Vec<Resource>,
+    /// Of which host each part is.
+    pub parts: BTreeMap<String, Part>,
+    /// What came up with destinations, by their names.
+    pub diagnostics: BTreeMap<String, Vec<Diagnostic>>,
 }
 
-/// What is a sidecar's own. `taken` are the addresses of the hosts that its class sees.
-pub fn own(mesh: &Mesh, identity: &ProxyIdentity, taken: &HashSet<String>) -> Vec<Resource> {
-    let ProxyRole::Sidecar(own) = &identity.role else { return Vec::new() };
+/// What is seen of one host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Names of what is its own: entries of the index, and rules.
+    pub own: Vec<(Kind, String)>,
+    /// Names of the destinations that it uses, whether they exist or not; others may use them too.
+    pub uses: BTreeSet<String>,
+}
+
+/// What a class sees of the whole mesh.
+pub fn whole(mesh: &Mesh, class: &ProxyIdentity) -> Seen {
+    let sight = Sight::new(mesh, class);
+    let hosts: Vec<&str> = sight.hosts().into_iter().collect();
+    seen(mesh, class, &sight, hosts.into_iter(), None)
+}
+
+/// What a class sees of some hosts. Destinations that are `known` are taken as built.
+pub fn of_hosts<'h>(
+    mesh: &Mesh,
+    class: &ProxyIdentity,
+    hosts: impl Iterator<Item = &'h str>,
+    known: &dyn Fn(&str) -> bool,
+) -> Seen {
+    seen(mesh, class, &Sight::new(mesh, class), hosts, Some(known))
+}
+
+fn seen<'h>(
+    mesh: &Mesh,
+    class: &ProxyIdentity,
+    sight: &Sight<'_>,
+    hosts: impl Iterator<Item = &'h str>,
+    known: Option<&dyn Fn(&str) -> bool>,
+) -> Seen {
+    let mut builder = Builder::new(mesh, class);
+    builder.known = known;
+    let mut parts = BTreeMap::new();
+    for host in hosts {
+        let (index, rules) = (builder.hosts.len(), builder.virtual_hosts.len());
+        sight.add(&mut builder, host);
+        let index = builder.hosts.iter().skip(index).map(|it| (Kind::Host, it.name.clone()));
+        let rules = builder.virtual_hosts.iter().skip(rules).map(|it| (Kind::VirtualHost, it.name.clone()));
+        let own = index.chain(rules).collect();
+        parts.insert(host.to_owned(), Part { own, uses: std::mem::take(&mut builder.uses) });
+    }
+    let diagnostics = builder.of_destinations.clone();
+    let mut resources = builder.finish().resources;
+    resources.retain(|it| it.kind() != Kind::Proxy);
+    Seen { resources, parts, diagnostics }
+}
+
+/// What is a sidecar's own, with what came up. `taken` are the addresses of the hosts that its class sees.
+pub fn own(
+    mesh: &Mesh,
+    identity: &ProxyIdentity,
+    taken: &HashSet<String>,
+) -> (Vec<Resource>, Vec<Diagnostic>) {
+    let ProxyRole::Sidecar(own) = &identity.role else { return Default::default() };
     let mut builder = Builder::new(mesh, identity);
     builder.taken = Some(taken);
     sidecar::own(&mut builder, own);
-    builder.finish().resources
-}
-
-/// The addresses of the hosts among resources.
-pub fn addresses(resources: &[Resource]) -> HashSet<String> {
-    let hosts = resources.iter().filter_map(|it| match it {
-        Resource::Host(host) => Some(host.addresses.iter().cloned()),
-        _ => None,
-    });
-    hosts.flatten().collect()
+    let view = builder.finish();
+    (view.resources, view.diagnostics)
 }

@@ -12,11 +12,11 @@ use dromon_core::config::model::{
 use crate::mesh::host::{SERVICE_DOMAIN, covers, specificity};
 use crate::mesh::service::{Service, TargetPort};
 use crate::mesh::workloads::has_all;
-use crate::mesh::{HeldVirtualService, MESH_GATEWAY, protocol};
+use crate::mesh::{HeldVirtualService, MESH_GATEWAY, Mesh, protocol};
 
 use super::Builder;
 use super::http::Place;
-use super::identity::{ProxyRole, SidecarIdentity};
+use super::identity::{ProxyIdentity, ProxyRole, SidecarIdentity};
 use super::policy::{self, Effective};
 use super::proxy::sidecar_of;
 
@@ -135,7 +135,7 @@ pub(super) fn selecting<'a>(builder: &Builder<'a>) -> Vec<&'a Service> {
         it.namespace == identity.namespace
             && it.selector.as_ref().is_some_and(|selector| has_all(&identity.labels, selector))
     };
-    let mut services: Vec<&Service> = builder.mesh.services.iter().filter(selects).collect();
+    let mut services: Vec<&Service> = builder.mesh.services().filter(selects).collect();
     services.sort_by(|a, b| a.host.cmp(&b.host));
     services
 }
@@ -151,46 +151,64 @@ fn inbound_pool(builder: &Builder<'_>, service: &Service, port: u16) -> model::C
 
 /// The index, and rules and destinations of all that is in it.
 pub(super) fn outbound(builder: &mut Builder<'_>) {
-    let rules = Rules::new(builder);
-    let egress = Egress::new(builder);
-    let (mesh, namespace) = (builder.mesh, builder.identity.namespace.as_str());
-    let mut seen = BTreeSet::new();
-    for service in mesh.services.iter() {
-        let is_seen =
-            mesh.exact_service(&service.host, namespace).is_some_and(|it| std::ptr::eq(it, service));
-        if !is_seen || !egress.shows(&service.namespace, &service.host) {
-            continue;
+    let sight = Sight::new(builder.mesh, builder.identity);
+    for host in sight.hosts() {
+        sight.add(builder, host);
+    }
+}
+
+/// What a sidecar sees of the mesh, host by host: what it sees of one depends on no other.
+pub(super) struct Sight<'a> {
+    mesh: &'a Mesh,
+    namespace: &'a str,
+    rules: Rules<'a>,
+    egress: Egress,
+}
+
+impl<'a> Sight<'a> {
+    pub(super) fn new(mesh: &'a Mesh, identity: &'a ProxyIdentity) -> Sight<'a> {
+        let (rules, egress) = (Rules::new(mesh, identity), Egress::new(mesh, identity));
+        Sight { mesh, namespace: &identity.namespace, rules, egress }
+    }
+
+    /// The hosts that it may see, be they services or of rules alone.
+    pub(super) fn hosts(&self) -> BTreeSet<&'a str> {
+        let rules =
+            self.rules.exact.keys().copied().chain(self.rules.wildcards.iter().map(|(host, _)| *host));
+        self.mesh.services.iter().map(|it| it.host.as_str()).chain(rules).collect()
+    }
+
+    /// Adds what it sees of a host, if anything.
+    pub(super) fn add(&self, builder: &mut Builder<'a>, host: &str) {
+        let service = self.mesh.exact_service(host, self.namespace);
+        if let Some(service) = service.filter(|it| self.egress.shows(&it.namespace, host)) {
+            return self.add_service(builder, service);
         }
-        seen.insert(service.host.as_str());
+        let Some(rule) = self.rules.named(host) else { return };
+        if self.egress.shows(&rule.held.key.namespace, host) {
+            pure_virtual_host(builder, host, rule);
+        }
+    }
+
+    fn add_service(&self, builder: &mut Builder<'a>, service: &Service) {
         // Routes on the Service come before VirtualServices of its host; `analyze` says so.
         let routed = match super::gateway_api::mesh::virtual_host(builder, service) {
             Some(host) => {
                 builder.virtual_hosts.push(host);
                 true
             }
-            None => rules.of(&service.host).is_some_and(|it| virtual_host(builder, service, it)),
+            None => self.rules.of(&service.host).is_some_and(|it| virtual_host(builder, service, it)),
         };
         for port in &service.ports {
             builder.destination(&service.host, port.number, "");
         }
-        let mut host = index(service, namespace, routed);
+        let mut host = index(service, self.namespace, routed);
         if let ProxyRole::Sidecar(sidecar) = &builder.identity.role {
             host.addresses.extend(sidecar.service_addresses.get(&service.host).map(IpAddr::to_string));
         }
         builder.hosts.push(host);
         if service.is_headless {
             super::pods::of_service(builder, service);
-        }
-    }
-    for (host, virtual_service) in &rules.exact {
-        let is_visible = egress.shows(&virtual_service.held.key.namespace, host);
-        if !seen.contains(host.as_str()) && is_visible {
-            pure_virtual_host(builder, host, virtual_service);
-        }
-    }
-    for (host, virtual_service) in &rules.wildcards {
-        if !seen.contains(host.as_str()) && egress.shows(&virtual_service.held.key.namespace, host) {
-            pure_virtual_host(builder, host, virtual_service);
         }
     }
 }
@@ -299,28 +317,34 @@ fn pure_virtual_host(builder: &mut Builder<'_>, host: &str, virtual_service: &He
 
 /// The VirtualServices for sidecars that this proxy sees, by host: the oldest of each.
 struct Rules<'a> {
-    exact: BTreeMap<String, &'a HeldVirtualService>,
+    exact: HashMap<&'a str, &'a HeldVirtualService>,
     /// Longest first.
-    wildcards: Vec<(String, &'a HeldVirtualService)>,
+    wildcards: Vec<(&'a str, &'a HeldVirtualService)>,
 }
 
 impl<'a> Rules<'a> {
-    fn new(builder: &Builder<'a>) -> Rules<'a> {
-        let mut exact = BTreeMap::new();
-        let mut wildcards: HashMap<String, &HeldVirtualService> = HashMap::new();
-        let all = builder.mesh.virtual_services_of(MESH_GATEWAY);
-        for virtual_service in all.filter(|it| it.export.to(&builder.identity.namespace)) {
+    fn new(mesh: &'a Mesh, identity: &ProxyIdentity) -> Rules<'a> {
+        let mut exact = HashMap::new();
+        let mut wildcards: HashMap<&str, &HeldVirtualService> = HashMap::new();
+        let all = mesh.virtual_services_of(MESH_GATEWAY);
+        for virtual_service in all.filter(|it| it.export.to(&identity.namespace)) {
             for host in &virtual_service.hosts {
                 if host.starts_with('*') {
-                    wildcards.entry(host.clone()).or_insert(virtual_service);
+                    wildcards.entry(host).or_insert(virtual_service);
                 } else {
-                    exact.entry(host.clone()).or_insert(virtual_service);
+                    exact.entry(host.as_str()).or_insert(virtual_service);
                 }
             }
         }
         let mut wildcards: Vec<_> = wildcards.into_iter().collect();
-        wildcards.sort_by(|a, b| specificity(&b.0).cmp(&specificity(&a.0)).then(a.0.cmp(&b.0)));
+        wildcards.sort_by(|a, b| specificity(b.0).cmp(&specificity(a.0)).then(a.0.cmp(b.0)));
         Rules { exact, wildcards }
+    }
+
+    /// Those of a host that no service has.
+    fn named(&self, host: &str) -> Option<&'a HeldVirtualService> {
+        let wildcard = || self.wildcards.iter().find(|(pattern, _)| *pattern == host).map(|(_, it)| *it);
+        self.exact.get(host).copied().or_else(wildcard)
     }
 
     fn of(&self, host: &str) -> Option<&'a HeldVirtualService> {
@@ -335,9 +359,9 @@ struct Egress {
 }
 
 impl Egress {
-    fn new(builder: &Builder<'_>) -> Egress {
-        let own = builder.identity.namespace.as_str();
-        let egress = sidecar_of(builder.mesh, builder.identity).and_then(|it| it.rule.spec.egress.as_ref());
+    fn new(mesh: &Mesh, identity: &ProxyIdentity) -> Egress {
+        let own = identity.namespace.as_str();
+        let egress = sidecar_of(mesh, identity).and_then(|it| it.rule.spec.egress.as_ref());
         let pattern = |it: &String| {
             let (namespace, host) = it.split_once('/')?;
             let namespace = if namespace == "." { own } else { namespace };

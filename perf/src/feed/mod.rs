@@ -1,225 +1,410 @@
-//! The control plane at size: a real controller, generated objects and played proxies that speak the feed.
+//! The control plane at size: a real controller over a real API server, generated objects, proxies that are played and speak the
+//! feed, and a real proxy that takes requests meanwhile.
 //!
-//! What is measured ends where a proxy has read an object's message; what a proxy then does with it is the proxy's own
-//! figure. A change begins when its file is in place, so finding out about it counts.
+//! A change's time begins when another watcher of the same API server is told of it, which is when the controller is, or when
+//! the API server has answered the write; it ends when a request has been decided by the change at the real proxy.
 
-mod proxy;
+mod api;
+mod api_server;
+mod changes;
+mod figures;
+mod played;
+mod real;
+mod track;
 mod world;
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use dromon_core::config::model::Kind;
-use serde::Serialize;
 use tokio::sync::mpsc;
 
-use proxy::Told;
-use world::{Size, World};
+use api::{Api, Events};
+pub use api_server::missing;
+use api_server::{ApiServer, Program, SYSTEM, free_port};
+use changes::Changes;
+use figures::Figures;
+use played::Told;
+use real::RealProxy;
+use track::Tracker;
+use world::{ACCOUNT, Size, USED};
+
+use crate::lab::result::{Sample, ScenarioResult};
+use crate::lab::subject::Subject;
 
 /// Longest wait for anything.
-const DEADLINE: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_secs(180);
+/// A controller has nothing left to do once it has taken less than this share of a processor for a second.
+const IDLE: f64 = 0.03;
+/// The pod of the real proxy.
+const REAL: &str = "outside";
+/// Its address, at which nothing has to listen.
+const REAL_IP: &str = "10.99.0.1";
 
 /// How large a mesh, and how it changes.
 #[derive(Clone, Debug, Args)]
 pub struct FeedArgs {
+    /// Namespaces, over which services are spread
+    #[arg(long, default_value_t = 10)]
+    pub namespaces: usize,
     /// Services
     #[arg(long, default_value_t = 1000)]
-    services: usize,
-    /// Endpoints of each service
+    pub services: usize,
+    /// Endpoints of each service, each a pod
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=100))]
-    endpoints_each: u8,
+    pub endpoints_each: u8,
     /// Routes of each service
-    #[arg(long, default_value_t = 5)]
-    routes_each: usize,
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(2..=100))]
+    pub routes_each: u8,
     /// Connected proxies, each of which uses 5 services
     #[arg(long, default_value_t = 500)]
-    proxies: usize,
-    /// Changes of rules, and as many of endpoints
-    #[arg(long, default_value_t = 200)]
-    changes: u64,
+    pub proxies: usize,
+    /// Changes, of routes and of endpoints
+    #[arg(long, default_value_t = 600)]
+    pub changes: u64,
     /// Changes a second
     #[arg(long, default_value_t = 10.0)]
-    rate: f64,
-    /// The dromon-controller to measure; the one beside this program unless set
-    #[arg(long, value_name = "FILE")]
-    controller: Option<PathBuf>,
+    pub rate: f64,
+    /// Played proxies only: a real one opens ports 15001 and 15006
+    #[arg(long)]
+    pub no_proxy: bool,
+    /// The folder of dromon-controller and dromon-proxy; that of this program unless set
+    #[arg(long, value_name = "DIR")]
+    pub programs: Option<PathBuf>,
     /// Where feed.json goes
     #[arg(long, default_value = "lab-results")]
-    out: PathBuf,
+    pub out: PathBuf,
 }
 
-/// What was measured.
-#[derive(Clone, Debug, Serialize)]
-struct Figures {
-    services: usize,
-    endpoints: usize,
-    routes: usize,
-    proxies: usize,
-    /// From the controller's start until every proxy had everything, in seconds.
-    start_to_all_fed_s: f64,
-    /// The controller's resident memory with all proxies fed, in MiB.
-    controller_memory_mib: f64,
-    /// Its largest so far, at the end of all changes.
-    controller_memory_peak_mib: f64,
-    /// A rule's change until a proxy has it, in milliseconds.
-    route: Spread,
-    /// An endpoint's end until a proxy knows, in milliseconds.
-    endpoint: Spread,
-}
-
-/// How times spread.
-#[derive(Clone, Copy, Debug, Serialize)]
-struct Spread {
-    count: usize,
-    p50_ms: f64,
-    p99_ms: f64,
-    max_ms: f64,
+impl Default for FeedArgs {
+    /// The size that the goals name.
+    fn default() -> FeedArgs {
+        FeedArgs {
+            namespaces: 10,
+            services: 1000,
+            endpoints_each: 10,
+            routes_each: 5,
+            proxies: 500,
+            changes: 600,
+            rate: 10.0,
+            no_proxy: false,
+            programs: None,
+            out: PathBuf::from("lab-results"),
+        }
+    }
 }
 
 /// Runs the simulation and prints its table.
 ///
 /// # Errors
-/// The controller cannot be run, or does not feed its proxies in time.
+/// The controller cannot be run, or does not feed its proxies as it should.
 pub fn run(args: &FeedArgs) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let figures = runtime.block_on(simulate(args))?;
+    let figures = measure(args)?;
     fs::create_dir_all(&args.out)?;
     fs::write(args.out.join("feed.json"), serde_json::to_string_pretty(&figures)?)?;
-    print(&figures);
+    print!("{figures}");
     Ok(())
 }
 
-async fn simulate(args: &FeedArgs) -> Result<Figures> {
+/// Its short name among the lab's scenarios.
+pub const SCENARIO: &str = "feed";
+
+/// Runs the simulation as a scenario of the lab.
+///
+/// # Errors
+/// As of [`run`].
+pub fn scenario(args: &FeedArgs) -> Result<ScenarioResult> {
+    let figures = measure(args)?;
+    let sample = Sample {
+        subject: Subject::Dromon,
+        variant: String::new(),
+        round: 0,
+        metrics: figures.metrics(),
+        curve: Vec::new(),
+        errors: BTreeMap::new(),
+    };
+    let detail = format!(
+        "real API server and controller; {} services, {} endpoints (pods), {} routes, half in Istio's dialect and half in Gateway \
+         API's, {} proxies that use {USED} services each; {} changes a second of routes and endpoints",
+        figures.services, figures.endpoints, figures.routes, figures.proxies, args.rate
+    );
+    let title = "The control plane at size".to_owned();
+    Ok(ScenarioResult { id: SCENARIO.to_owned(), title, detail, samples: vec![sample] })
+}
+
+/// Runs the simulation.
+///
+/// # Errors
+/// As of [`run`].
+pub fn measure(args: &FeedArgs) -> Result<Figures> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let folder = Folder::new()?;
+    let figures = runtime.block_on(simulate(args, &folder.0));
+    // What still waits for something of the run does not hold up its end.
+    runtime.shutdown_background();
+    figures
+}
+
+async fn simulate(args: &FeedArgs, folder: &Path) -> Result<Figures> {
     let size = Size {
+        namespaces: args.namespaces.clamp(1, args.services),
         services: args.services,
         endpoints_each: args.endpoints_each.into(),
-        routes_each: args.routes_each,
-        proxies: args.proxies,
+        routes_each: args.routes_each.into(),
+        proxies: args.proxies.min(args.services * usize::from(args.endpoints_each)),
     };
-    let folder = Folder::new()?;
-    let world = World::new(&folder.0.join("rules"), size)?;
-    let (sender, mut told) = mpsc::unbounded_channel();
-    for number in 0..size.proxies {
-        tokio::spawn(proxy::play(number, size, folder.0.join("run/feed.sock"), sender.clone()));
+    let server = ApiServer::start(&folder.join("kube"))?;
+    let api = Api::new(&server.admin()).await?;
+    let own = real::own_address().filter(|_| !args.no_proxy);
+    let mut run = Run { args, size, folder, api, server, figures: Figures::new(size) };
+    let [namespaces, accounts, rest, statuses] = size.objects();
+    run.api.write_all(namespaces.into_iter()).await?;
+    run.api.write_all(accounts.into_iter()).await?;
+    if own.is_some() {
+        for write in size.put_pod(REAL, REAL_IP) {
+            run.api.write(write).await?;
+        }
+        run.empty_mesh().await?;
     }
-    let start = Instant::now();
-    let controller = Controller::start(args.controller.as_deref(), &folder.0)?;
-    let fed = all_fed(size, &mut told).await?;
-    let memory = controller.memory_mib("VmRSS:")?;
-    let pause = Duration::from_secs_f64(1.0 / args.rate);
-    let mut routes = Vec::new();
-    let mut endpoints = Vec::new();
-    for change in 1..=args.changes {
-        // One of each, in turn, far apart in the mesh and never the same service twice in a row.
-        let service = usize::try_from(change * 7)? % size.services.min(size.proxies * world::USED);
-        let begin = Instant::now();
-        world.routes(service, change)?;
-        let mark = world::generation_mark(change);
-        routes.extend(
-            arrivals(&mut told, size, service, Kind::VirtualHost, begin, |body| body.contains(&mark)).await?,
-        );
-        tokio::time::sleep_until((begin + pause).into()).await;
-        let begin = Instant::now();
-        world.endpoints(service, 1)?;
-        let gone = format!("\"{}:8080\"", world::address(service, 0));
-        endpoints.extend(
-            arrivals(&mut told, size, service, Kind::Endpoints, begin, |body| !body.contains(&gone)).await?,
-        );
-        world.endpoints(service, 0)?;
-        tokio::time::sleep_until((begin + pause).into()).await;
+    say("writing the objects");
+    run.api.write_all(rest.into_iter()).await?;
+    run.api.write_all(statuses.into_iter()).await?;
+    run.settle().await?;
+    let mut fed = run.feed().await?;
+    if let Some(ip) = own {
+        run.use_services(ip, &mut fed).await?;
     }
-    Ok(Figures {
-        services: size.services,
-        endpoints: size.services * size.endpoints_each,
-        routes: size.services * size.routes_each,
-        proxies: size.proxies,
-        start_to_all_fed_s: (fed - start).as_secs_f64(),
-        controller_memory_mib: memory,
-        controller_memory_peak_mib: controller.memory_mib("VmHWM:")?,
-        route: spread(routes),
-        endpoint: spread(endpoints),
-    })
+    run.change(fed).await?;
+    Ok(run.figures)
+}
+
+/// Progress, for whoever waits.
+fn say(line: &str) {
+    eprintln!("feed: {line}");
+}
+
+/// A run under way.
+struct Run<'a> {
+    args: &'a FeedArgs,
+    size: Size,
+    folder: &'a Path,
+    api: Api,
+    server: ApiServer,
+    figures: Figures,
+}
+
+/// A controller whose proxies have everything.
+struct Fed {
+    controller: Controller,
+    told: mpsc::UnboundedReceiver<Told>,
+    /// The real proxy, with the ports of the origins of the services that it uses.
+    real: Option<(RealProxy, Vec<[u16; 2]>, IpAddr)>,
+}
+
+impl Run<'_> {
+    fn program(&self, name: &str) -> Result<PathBuf> {
+        let beside = || Ok::<_, std::io::Error>(std::env::current_exe()?.with_file_name(name));
+        let path = self.args.programs.as_ref().map_or_else(beside, |folder| Ok(folder.join(name)))?;
+        if !path.exists() {
+            bail!("{} is missing: run `make build`", path.display());
+        }
+        Ok(path)
+    }
+
+    fn controller(&self, log: &str) -> Result<Controller> {
+        let program = self.program("dromon-controller")?;
+        Controller::start(&program, &self.server.controller(), &self.folder.join(log))
+    }
+
+    fn real_proxy(&self, feed: SocketAddr) -> Result<RealProxy> {
+        let id = format!("sidecar~{REAL}.{}", self.size.namespace(0));
+        let certificates = played::certificates(self.folder, 0);
+        RealProxy::start(&self.program("dromon-proxy")?, &id, feed, &certificates, self.folder)
+    }
+
+    /// Puts the Secret of a namespace's account into a folder, as a kubelet mounts it; waits until there is one.
+    async fn mount(&self, number: usize) -> Result<()> {
+        let path = format!("/api/v1/namespaces/team-{number}/secrets/dromon.{ACCOUNT}");
+        let deadline = Instant::now() + DEADLINE;
+        let secret = loop {
+            match self.api.read(&path).await {
+                Ok(secret) => break secret,
+                Err(error) if Instant::now() > deadline => {
+                    return Err(error.context("a Secret of an account"));
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        };
+        let folder = played::certificates(self.folder, number);
+        fs::create_dir_all(&folder)?;
+        for file in ["key.pem", "cert-chain.pem", "root-cert.pem"] {
+            let text = secret["data"][file].as_str().with_context(|| format!("{file} of a Secret"))?;
+            fs::write(folder.join(file), decode(text)?)?;
+        }
+        Ok(())
+    }
+
+    /// What a proxy takes in a mesh of nothing.
+    async fn empty_mesh(&mut self) -> Result<()> {
+        say("a real proxy in an empty mesh");
+        let mut controller = self.controller("controller-empty.log")?;
+        self.mount(0).await?;
+        controller.ready()?;
+        let proxy = self.real_proxy(controller.feed)?;
+        self.figures.proxy_empty_mib = Some(proxy.settled_memory_mib()?);
+        Ok(())
+    }
+
+    /// Lets a controller make certificates and write statuses, so that the measured one finds a mesh at rest.
+    async fn settle(&self) -> Result<()> {
+        say("a first controller makes certificates and writes statuses");
+        let mut controller = self.controller("controller-first.log")?;
+        for number in 0..self.size.namespaces.min(self.size.services) {
+            self.mount(number).await?;
+        }
+        controller.ready()?;
+        controller.idle().await
+    }
+
+    /// Starts the controller that is measured, with all proxies waiting for it.
+    async fn feed(&mut self) -> Result<Fed> {
+        say("all proxies are fed");
+        let mut controller = self.controller("controller.log")?;
+        let began = controller.began;
+        let (sender, mut told) = mpsc::unbounded_channel();
+        played::play(self.size, controller.feed, self.folder, sender)?;
+        let fed = all_fed(self.size, &mut told, &mut controller).await?;
+        self.figures.start_to_all_fed_s = (fed - began).as_secs_f64();
+        controller.idle().await?;
+        self.figures.controller_mib = controller.program.memory_mib("VmRSS:")?;
+        self.figures.controller_start_peak_mib = controller.program.memory_mib("VmHWM:")?;
+        Ok(Fed { controller, told, real: None })
+    }
+
+    /// Starts the real proxy, whose workload uses some services with origins of this run behind them.
+    async fn use_services(&mut self, ip: IpAddr, fed: &mut Fed) -> Result<()> {
+        say("a real proxy uses some services");
+        let mut ports = Vec::new();
+        for service in 0..USED.min(self.size.services) {
+            let pair = [real::origin(ip)?, real::origin(ip)?];
+            self.api.write(self.size.put_endpoints(service, &[])).await?;
+            for (number, port) in pair.into_iter().enumerate() {
+                self.api.write(self.size.put_origin(service, number, Some((ip, port)), true)).await?;
+            }
+            ports.push(pair);
+        }
+        let proxy = self.real_proxy(fed.controller.feed)?;
+        let mut client = real::Client::new()?;
+        for service in 0..ports.len() {
+            client.use_host(&self.size.host(service))?;
+        }
+        self.figures.proxy_mib = Some(proxy.settled_memory_mib()?);
+        fed.real = Some((proxy, ports, ip));
+        Ok(())
+    }
+
+    /// Changes routes and endpoints, and sees when each is in force where it should be.
+    async fn change(&mut self, fed: Fed) -> Result<()> {
+        say("routes and endpoints change");
+        let Fed { controller, told, real } = fed;
+        let events = Events::watch(&self.server.admin(), world::WATCHED).await?;
+        let tracker = Tracker::start(self.size, told);
+        let before = controller.program.processor_s()?;
+        let origins = real.as_ref().map(|(_, ports, ip)| (ports.clone(), *ip));
+        let changes = Changes { api: &self.api, size: self.size, events, tracker, origins };
+        changes.run(self.args.changes, self.args.rate, &mut self.figures).await?;
+        let spent = controller.program.processor_s()? - before;
+        self.figures.processor_ms_per_change = spent * 1000.0 / self.args.changes.max(1) as f64;
+        self.figures.controller_peak_mib = controller.program.memory_mib("VmHWM:")?;
+        self.figures.controller_changed_mib = controller.program.memory_mib("VmRSS:")?;
+        if let Some((proxy, ..)) = &real {
+            self.figures.proxy_changed_mib = Some(proxy.memory_mib()?);
+        }
+        Ok(())
+    }
 }
 
 /// When the last proxy had everything.
-async fn all_fed(size: Size, told: &mut mpsc::UnboundedReceiver<Told>) -> Result<Instant> {
+async fn all_fed(
+    size: Size,
+    told: &mut mpsc::UnboundedReceiver<Told>,
+    controller: &mut Controller,
+) -> Result<Instant> {
     let mut missing = size.proxies;
     let deadline = Instant::now() + DEADLINE;
     loop {
-        let next = tokio::time::timeout_at(deadline.into(), told.recv()).await;
-        let next =
-            next.with_context(|| format!("{missing} of {} proxies were not fed in time", size.proxies))?;
-        if let Some(Told::Fed(at)) = next {
-            missing -= 1;
-            if missing == 0 {
-                return Ok(at);
+        let next = tokio::time::timeout(Duration::from_millis(100), told.recv()).await;
+        match next {
+            Ok(Some(Told::Fed(at))) => {
+                missing = missing.saturating_sub(1);
+                if missing == 0 {
+                    return Ok(at);
+                }
             }
+            Ok(Some(Told::Foreign(line))) => bail!(line),
+            Ok(Some(Told::Came(_))) => {}
+            Ok(None) => bail!("nobody plays proxies"),
+            // A controller that has ended tells why.
+            Err(_) => controller.program.until("the controller to go on", || true)?,
+        }
+        if Instant::now() > deadline {
+            bail!("{missing} of {} proxies were not fed in time", size.proxies);
         }
     }
 }
 
-/// How long each proxy that uses a service waited, in milliseconds, for the object of a kind that `is_new` accepts.
-async fn arrivals(
-    told: &mut mpsc::UnboundedReceiver<Told>,
-    size: Size,
-    service: usize,
-    of: Kind,
-    begin: Instant,
-    is_new: impl Fn(&str) -> bool,
-) -> Result<Vec<f64>> {
-    let host = world::host(service);
-    let mut waiting: Vec<usize> =
-        (0..size.proxies).filter(|proxy| world::used_by(*proxy, size).any(|it| it == service)).collect();
-    let mut times = Vec::new();
-    while !waiting.is_empty() {
-        let next = tokio::time::timeout(DEADLINE, told.recv()).await;
-        let next = next.with_context(|| format!("a change of {of:?} {host} reached no proxy"))?;
-        let Some(Told::Came { at, proxy, kind, name, body }) = next else { continue };
-        if kind == of && name.ends_with(&host) && is_new(&String::from_utf8_lossy(&body)) {
-            let before = waiting.len();
-            waiting.retain(|it| *it != proxy);
-            if waiting.len() < before {
-                times.push((at - begin).as_secs_f64() * 1000.0);
+/// The controller under test.
+struct Controller {
+    program: Program,
+    feed: SocketAddr,
+    status: SocketAddr,
+    began: Instant,
+}
+
+impl Controller {
+    fn start(program: &Path, kubeconfig: &Path, log: &Path) -> Result<Controller> {
+        let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+        let (feed, status) = (at(free_port()?), at(free_port()?));
+        let mut arguments = Vec::new();
+        for (flag, value) in [
+            ("--source", "kube".to_owned()),
+            ("--system-namespace", SYSTEM.to_owned()),
+            ("--kubeconfig", kubeconfig.display().to_string()),
+            ("--feed-tcp", feed.to_string()),
+            ("--status-addr", status.to_string()),
+            ("--log-level", "warn".to_owned()),
+        ] {
+            arguments.extend([flag.to_owned(), value]);
+        }
+        let began = Instant::now();
+        Ok(Controller { program: Program::start(program, &arguments, log)?, feed, status, began })
+    }
+
+    fn ready(&mut self) -> Result<()> {
+        let status = self.status;
+        self.program.until("the controller to be ready", || real::is_ready(status, "/readyz"))
+    }
+
+    /// Waits until it has nothing left to do.
+    async fn idle(&mut self) -> Result<()> {
+        let deadline = Instant::now() + DEADLINE;
+        let mut before = self.program.processor_s()?;
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let now = self.program.processor_s()?;
+            if now - before < IDLE {
+                return Ok(());
+            }
+            before = now;
+            if Instant::now() > deadline {
+                bail!("the controller finds no rest");
             }
         }
     }
-    Ok(times)
-}
-
-fn spread(mut times: Vec<f64>) -> Spread {
-    times.sort_by(f64::total_cmp);
-    let at = |share: f64| {
-        let index = (share * times.len() as f64).ceil() as usize;
-        times.get(index.saturating_sub(1)).copied().unwrap_or(f64::NAN)
-    };
-    Spread { count: times.len(), p50_ms: at(0.5), p99_ms: at(0.99), max_ms: at(1.0) }
-}
-
-fn print(figures: &Figures) {
-    println!(
-        "{} services, {} endpoints, {} routes, {} proxies that use {} services each\n",
-        figures.services,
-        figures.endpoints,
-        figures.routes,
-        figures.proxies,
-        world::USED
-    );
-    println!("| figure | limit | measured |\n| --- | ---: | ---: |");
-    println!("| controller start to all proxies fed | 5 s | {:.2} s |", figures.start_to_all_fed_s);
-    println!("| controller memory | 150 MiB | {:.0} MiB |", figures.controller_memory_mib);
-    println!("| the same, largest while rules change | | {:.0} MiB |", figures.controller_memory_peak_mib);
-    let row = |what, limit, it: Spread| {
-        println!(
-            "| {what}, p99 of {} | {limit} | {:.1} ms (median {:.1}, most {:.1}) |",
-            it.count, it.p99_ms, it.p50_ms, it.max_ms
-        );
-    };
-    row("a route's change until a proxy has it", "20 ms", figures.route);
-    row("an endpoint's end until a proxy knows", "10 ms", figures.endpoint);
 }
 
 /// A folder that goes when the run ends.
@@ -239,34 +424,30 @@ impl Drop for Folder {
     }
 }
 
-/// The controller under test.
-struct Controller(Child);
-
-impl Controller {
-    fn start(program: Option<&Path>, folder: &Path) -> Result<Controller> {
-        let beside = || Ok::<_, std::io::Error>(std::env::current_exe()?.with_file_name("dromon-controller"));
-        let program = program.map_or_else(beside, |it| Ok(it.to_owned()))?;
-        if !program.exists() {
-            bail!("{} is missing: run `cargo build --release --workspace --bins`", program.display());
+/// Base64 as Secrets have it.
+fn decode(text: &str) -> Result<Vec<u8>> {
+    let mut bits: u32 = 0;
+    let mut count = 0;
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    for letter in text.bytes().filter(|it| *it != b'=') {
+        let value = match letter {
+            b'A'..=b'Z' => letter - b'A',
+            b'a'..=b'z' => letter - b'a' + 26,
+            b'0'..=b'9' => letter - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => bail!("no base64"),
+        };
+        bits = (bits << 6) | u32::from(value);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count) as u8);
+            bits &= (1 << count) - 1;
         }
-        let mut command = Command::new(program);
-        command.arg("--config").arg(folder.join("rules")).arg("--run-dir").arg(folder.join("run"));
-        command.args(["--status-addr", "127.0.0.1:0", "--log-level", "error"]).stdout(Stdio::null());
-        Ok(Controller(command.spawn()?))
     }
-
-    fn memory_mib(&self, field: &str) -> Result<f64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
-        let line =
-            status.lines().find_map(|it| it.strip_prefix(field)).context("a line of /proc/…/status")?;
-        let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
-        Ok(kib / 1024.0)
-    }
+    Ok(bytes)
 }
 
-impl Drop for Controller {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+#[cfg(test)]
+mod tests;

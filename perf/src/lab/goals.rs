@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::result::{Lab, Row, ScenarioResult};
 use super::stats::Spread;
 use super::subject::Subject;
+use crate::feed::SCENARIO as FEED;
 
 /// How a goal stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +88,9 @@ pub fn judge(lab: &Lab, instructions: &[(String, f64)]) -> Vec<Verdict> {
         verdicts.extend(["1 shard", "4 shards"].map(|variant| admitted(limit, variant)));
     }
     verdicts.extend(mesh::judge(lab));
+    if let Some(feed) = lab.scenario(FEED) {
+        verdicts.extend(control_plane(feed));
+    }
     verdicts
 }
 
@@ -130,6 +134,21 @@ fn cpu(scenario: &ScenarioResult, answer: &str, limits: &[(&str, f64)]) -> Vec<V
         Verdict { note: note.unwrap_or_default(), ..relative(&figure, ratio(subject), limit) }
     };
     limits.iter().map(verdict).collect()
+}
+
+/// The control plane at size.
+fn control_plane(feed: &ScenarioResult) -> Vec<Verdict> {
+    let goals = [
+        ("a route's change: watch event → first request routed by it, p99", "route_event_p99_ms", 20.0, "ms"),
+        ("a route's change: the API server's answer → the same, p99", "route_answer_p99_ms", 150.0, "ms"),
+        ("endpoint gone: watch event → not used any more, p99", "endpoint_event_p99_ms", 10.0, "ms"),
+        ("controller's memory with all proxies fed", "controller_mib", 150.0, "MiB"),
+        ("controller's start → all proxies fed", "start_s", 5.0, "s"),
+        ("a proxy's memory over an empty mesh", "proxy_more_mib", 2.0, "MiB"),
+    ];
+    goals
+        .map(|(figure, metric, limit, unit)| absolute(figure, feed.spread(DROMON, metric), limit, unit))
+        .into()
 }
 
 fn churned(churn: &ScenarioResult) -> Vec<Verdict> {

@@ -16,6 +16,7 @@ use super::scenario::{self, Action, Budget, Cell, Rate, Scenario};
 use super::setup::Place;
 use super::subject::Subject;
 use super::{certs, dromon, goals, machine, tools};
+use crate::feed;
 use crate::instructions;
 use crate::rig::{cpu, tls};
 
@@ -50,6 +51,9 @@ pub fn run(options: &Options) -> Result<Lab> {
         Some(path) => path.canonicalize().with_context(|| format!("no proxy at {}", path.display())),
         None => dromon::build(),
     };
+    let mut left_out = BTreeMap::new();
+    // Before this process is bound to a processor, which its programs would be too.
+    let control_plane = control_plane(options, &mut left_out);
     let peers = tools::peers();
     if options.priority {
         cpu::first_in_line()?;
@@ -84,6 +88,8 @@ pub fn run(options: &Options) -> Result<Lab> {
     for (name, reason) in &lab.skipped {
         eprintln!("without {name}: {reason}");
     }
+    lab.skipped.extend(left_out);
+    lab.scenarios.extend(control_plane);
     let mut envoy = BTreeMap::new();
     for scenario in &scenarios {
         let result = one(&launcher, scenario, &mut envoy, &mut lab.skipped)?;
@@ -98,13 +104,34 @@ pub fn run(options: &Options) -> Result<Lab> {
     Ok(lab)
 }
 
+/// The control plane at size, if it is asked for and can be measured here.
+fn control_plane(options: &Options, skipped: &mut BTreeMap<String, String>) -> Option<ScenarioResult> {
+    let is_asked = match options.only.as_slice() {
+        [] => !options.quick && options.subjects.is_empty(),
+        only => only.iter().any(|id| id == feed::SCENARIO),
+    };
+    if !is_asked {
+        return None;
+    }
+    let reason = match feed::missing() {
+        Some(missing) => missing,
+        None => match feed::scenario(&feed::FeedArgs::default()) {
+            Ok(result) => return Some(result),
+            Err(error) => format!("{error:#}"),
+        },
+    };
+    eprintln!("without {}: {reason}", feed::SCENARIO);
+    skipped.insert(feed::SCENARIO.to_owned(), reason);
+    None
+}
+
 /// The scenarios asked for, with the subjects asked for.
 fn chosen(options: &Options, budget: &Budget) -> Result<Vec<Scenario>> {
     let mut scenarios = scenario::all(budget);
-    if let Some(unknown) =
-        options.only.iter().find(|id| !scenarios.iter().any(|scenario| scenario.id == **id))
-    {
-        let known: Vec<&str> = scenarios.iter().map(|scenario| scenario.id).collect();
+    let is_known = |id: &&String| **id == feed::SCENARIO || scenarios.iter().any(|it| it.id == **id);
+    if let Some(unknown) = options.only.iter().find(|id| !is_known(id)) {
+        let mut known: Vec<&str> = scenarios.iter().map(|scenario| scenario.id).collect();
+        known.push(feed::SCENARIO);
         bail!("no scenario {unknown}; there are {}", known.join(", "));
     }
     scenarios.retain(|scenario| match options.only.as_slice() {

@@ -15,7 +15,7 @@ pub struct Grid {
 }
 
 /// Columns in their order: metric and title.
-const COLUMNS: [(&str, &str); 27] = [
+const COLUMNS: [(&str, &str); 39] = [
     ("cpu_ms_per_gib", "CPU ms/GiB"),
     ("mib_per_second", "MiB/s"),
     ("cpu_us", "CPU µs/req"),
@@ -43,6 +43,18 @@ const COLUMNS: [(&str, &str); 27] = [
     ("closed", "drained"),
     ("steal_percent", "steal %"),
     ("foreign_percent", "others %"),
+    ("route_event_p50_ms", "route p50 ms"),
+    ("route_event_p99_ms", "route p99 ms"),
+    ("route_answer_p99_ms", "from the answer p99 ms"),
+    ("endpoint_event_p50_ms", "endpoint gone p50 ms"),
+    ("endpoint_event_p99_ms", "endpoint gone p99 ms"),
+    ("start_s", "all fed s"),
+    ("controller_mib", "controller MiB"),
+    ("controller_peak_mib", "largest MiB"),
+    ("processor_ms_per_change", "CPU ms/change"),
+    ("proxy_empty_mib", "proxy, empty mesh MiB"),
+    ("proxy_mib", "proxy MiB"),
+    ("proxy_more_mib", "more MiB"),
 ];
 
 /// Peers that ratios are taken to.

@@ -55,6 +55,19 @@ pub fn client(folder: &Path) -> Result<Arc<ClientConfig>> {
     Ok(Arc::new(config))
 }
 
+/// A client of the controller's feed with the identity in `folder`: the key exchange is what a proxy's is.
+pub fn feed_client(folder: &Path) -> Result<Arc<ClientConfig>> {
+    let (chain, key, _) = read(folder)?;
+    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[&version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyServer))
+        .with_client_auth_cert(chain, key)?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
 /// A server with the identity in `folder` that wants certificates of the same roots from its clients.
 pub fn server(folder: &Path) -> Result<Arc<ServerConfig>> {
     let (chain, key, roots) = read(folder)?;

@@ -8,7 +8,7 @@ use dromon_k8s::translate;
 use serde_json::{Value, json};
 
 use crate::feed::session::Session;
-use crate::feed::view::View;
+use crate::feed::view::{Pool, View};
 use crate::source::kube::{Change, resources};
 use crate::store::{Store, pods};
 
@@ -75,7 +75,8 @@ fn rule(selector: Value) -> Value {
 fn whole(store: &Store, proxy: &str) -> View {
     let mesh = store.mesh().expect("a version");
     let identity = pods::identity(proxy, mesh).expect("a pod");
-    View::build(1, &translate::translate(mesh, &identity).resources, None).expect("serializes")
+    let resources = translate::translate(mesh, &identity).resources;
+    View::build(1, &resources, None, &mut Pool::default()).expect("serializes")
 }
 
 fn apply(store: &mut Store, values: Vec<Value>) {
@@ -109,7 +110,7 @@ impl Proxy {
     }
 
     /// How many resources and removals travelled.
-    fn take(&mut self, view: &View) -> usize {
+    fn take(&mut self, view: &Arc<View>) -> usize {
         let mut count = 0;
         for response in self.session.push(view) {
             let kind = Kind::from_type_url(&response.type_url).expect("a kind");
@@ -123,9 +124,7 @@ impl Proxy {
         }
         let wanted: BTreeMap<(Kind, String), String> = Kind::ALL
             .into_iter()
-            .flat_map(|kind| {
-                view.all(kind).map(move |(name, it)| ((kind, name.to_owned()), it.version.clone()))
-            })
+            .flat_map(|kind| view.all(kind).map(move |(name, it)| ((kind, name.to_owned()), it.tag())))
             .collect();
         assert_eq!(self.has, wanted);
         count
@@ -192,4 +191,93 @@ fn sidecars_of_a_class_share_what_they_see_until_a_rule_tells_them_apart() {
     apply(&mut store, vec![rule(json!({"matchLabels": {"app": "b"}}))]);
     let (one, other) = bodies(&mut store);
     assert_ne!(one, other);
+}
+
+fn http_route(name: &str, of: &str, to: &str, mark: u64) -> Value {
+    json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "parentRefs": [{"group": "", "kind": "Service", "name": of}],
+            "rules": [{
+                "matches": [{"path": {"type": "PathPrefix", "value": format!("/{mark}")}}],
+                "backendRefs": [{"name": to, "port": 80}],
+            }],
+        },
+    })
+}
+
+fn virtual_service(name: &str, host: &str, to: &str, mark: u64) -> Value {
+    json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"hosts": [host], "http": [{
+            "match": [{"uri": {"prefix": format!("/{mark}")}}], "route": [{"destination": {"host": to}}],
+        }]},
+    })
+}
+
+fn headless(name: &str) -> Value {
+    let mut service = service(name);
+    service["spec"]["clusterIP"] = "None".into();
+    service
+}
+
+/// A change out of many: mostly routes and endpoints, now and then anything else.
+fn random_change(next: &mut dyn FnMut(u64) -> u64) -> Change {
+    let names = ["a", "b", "c", "d"];
+    let mut name = || names[next(4) as usize];
+    let (one, two) = (name(), name());
+    let ips = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"];
+    let count = next(5) as usize;
+    let mark = next(3);
+    let value = match next(16) {
+        0..=3 => http_route(&format!("route-{}", next(5)), one, two, mark),
+        4..=7 => virtual_service(&format!("rule-{}", next(5)), one, two, mark),
+        8 => virtual_service(&format!("rule-{}", next(5)), "only.example", two, mark),
+        9 => virtual_service("wildcard", "*.example", two, mark),
+        10..=12 => slice(one, &ips[..count.min(4)]),
+        13 => pod(&format!("{one}-1"), one, ips[next(4) as usize]),
+        14 if next(2) == 0 => headless("d"),
+        _ => service(one),
+    };
+    let change = change(value);
+    let is_service = change.value.as_ref().is_some_and(|it| it["kind"] == "Service");
+    if next(5) == 0 && !is_service { Change { value: None, ..change } } else { change }
+}
+
+#[test]
+fn what_is_brought_up_to_date_equals_what_is_made_anew_over_random_changes() {
+    for seed in 1..=20_u64 {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut next = move |below: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state % below
+        };
+        let mut store = Store::of_cluster("dromon-system");
+        let first =
+            vec![service("a"), service("b"), pod("a-1", "a", "10.0.0.1"), pod("b-1", "b", "10.0.0.3")];
+        apply(&mut store, first);
+        let mut proxies = [Proxy::connect(), Proxy::connect()];
+        for step in 0..30 {
+            let changes: Vec<Change> = (0..=next(2)).map(|_| random_change(&mut next)).collect();
+            let text = format!("seed {seed}, step {step}: {changes:?}");
+            store.apply_objects(changes);
+            store.rebuild();
+            let anew = dromon_k8s::mesh::Mesh::new(store.set());
+            for (name, proxy) in [PROXIES[0], PROXIES[2]].iter().zip(&mut proxies) {
+                let Some(view) = store.view(name) else { continue };
+                let identity = pods::identity(name, &anew).expect("a pod");
+                let resources = translate::translate(&anew, &identity).resources;
+                let whole = View::build(1, &resources, None, &mut Pool::default()).expect("serializes");
+                assert!(view.same_as(&whole), "{name} after {text}");
+                // Not every proxy is told of every version.
+                if next(3) > 0 {
+                    proxy.take(&view);
+                }
+            }
+        }
+    }
 }

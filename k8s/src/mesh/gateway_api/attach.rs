@@ -1,6 +1,7 @@
 //! Which routes hang on which parents, as the specification has it: section name and port, kind, namespace, hostname.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::api::gateway_api::{FromNamespaces, ParentReference};
 use crate::mesh::host;
@@ -164,43 +165,50 @@ fn common(own: &[String], listener: &str) -> Vec<String> {
 
 /// Of routes of several kinds on a Service's port, those of the most specific kind count (GEP-1294): GRPCRoute, HTTPRoute,
 /// TLSRoute, TCPRoute. The others are told.
-pub fn settle_conflicts(routes: &mut [Route], known: Known<'_>) {
+pub fn settle_conflicts(routes: &mut [Arc<Route>], known: Known<'_>) {
     // Producer and consumer routes do not meet, as clients follow either.
-    let mut highest: HashMap<(String, u16, String), RouteKind> = HashMap::new();
-    let places = |route: &Route| {
-        let kind = route.kind();
-        let namespace = route.key.namespace.clone();
-        let all = route.places().filter_map(move |(_, place)| match place {
-            Place::Service { host, ports } => Some((host.clone(), ports.clone())),
-            Place::Listener { .. } => None,
-        });
-        let all: Vec<_> = all.collect();
-        all.into_iter().flat_map(move |(host, ports)| {
-            let namespace = namespace.clone();
-            ports.into_iter().map(move |port| ((host.clone(), port, namespace.clone()), kind))
-        })
-    };
-    for (place, kind) in routes.iter().flat_map(places) {
-        let held = highest.entry(place).or_insert(kind);
-        *held = (*held).max(kind);
+    let mut highest: HashMap<(&str, u16, &str), RouteKind> = HashMap::new();
+    let before: Vec<Arc<Route>> = routes.to_vec();
+    let mut differ = false;
+    for route in &before {
+        for (host, ports) in route.places().filter_map(|(_, it)| of_service(it)) {
+            for port in ports {
+                let held = highest.entry((host, *port, &route.key.namespace)).or_insert(route.kind());
+                differ |= *held != route.kind();
+                *held = (*held).max(route.kind());
+            }
+        }
+    }
+    if !differ {
+        return;
     }
     for route in routes {
         let (kind, namespace) = (route.kind(), route.key.namespace.clone());
-        for parent in &mut route.parents {
+        let winner = |host: &str, port: u16| highest.get(&(host, port, namespace.as_str())).copied();
+        let loses = |(host, ports): (&str, &[u16])| ports.iter().any(|it| winner(host, *it) != Some(kind));
+        if !route.places().filter_map(|(_, it)| of_service(it)).any(loses) {
+            continue;
+        }
+        for parent in &mut Arc::make_mut(route).parents {
             let Some(Place::Service { host, ports }) = parent.places.first_mut() else { continue };
-            let wins = |port: &u16| highest.get(&(host.clone(), *port, namespace.clone())) == Some(&kind);
-            let before = ports.clone();
-            ports.retain(wins);
+            let first = ports.first().copied();
+            ports.retain(|port| winner(host, *port) == Some(kind));
             if !ports.is_empty() {
                 continue;
             }
-            let winner =
-                before.first().and_then(|port| highest.get(&(host.clone(), *port, namespace.clone())));
-            let by = winner.map(|it| it.name()).unwrap_or_default();
+            let by = first.and_then(|port| winner(host, port)).map(|it| it.name()).unwrap_or_default();
             let name = known.host(host).next().map(|it| it.origin.to_string()).unwrap_or_default();
             let message = format!("a {by} of {name} is in force there");
             parent.accepted = Condition::fails(ACCEPTED, "Conflicted", message);
             parent.places.clear();
         }
+    }
+}
+
+/// A place on a Service: its host and ports.
+fn of_service(place: &Place) -> Option<(&str, &[u16])> {
+    match place {
+        Place::Service { host, ports } => Some((host, ports)),
+        Place::Listener { .. } => None,
     }
 }

@@ -5,10 +5,11 @@
 //! that what is told and what is done cannot differ.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::api::gateway_api::{CLASS, CONTROLLER};
 use crate::api::{Kind, Object};
-use crate::objects::{ObjectSet, Sourced};
+use crate::objects::{Key, ObjectSet, Sourced};
 
 use super::credentials::Credentials;
 use super::service::Service;
@@ -36,7 +37,9 @@ pub struct GatewayApi {
     /// Gateways of classes of ours, oldest first.
     pub gateways: Vec<Gateway>,
     /// Routes with a parent that concerns us, oldest first, equally old ones by namespace and name.
-    pub routes: Vec<Route>,
+    pub routes: Vec<Arc<Route>>,
+    /// The same before conflicts among them are settled.
+    attached: Vec<Arc<Route>>,
     /// Who may refer to what.
     pub grants: Grants,
     /// TLS to backends.
@@ -49,7 +52,7 @@ pub struct GatewayApi {
 #[derive(Clone, Copy)]
 pub struct Known<'a> {
     /// The hosts.
-    pub services: &'a [Service],
+    pub services: &'a [Arc<Service>],
     /// Their places by name.
     pub by_host: &'a HashMap<String, Vec<usize>>,
     /// Secrets and CAs.
@@ -66,7 +69,7 @@ impl<'a> Known<'a> {
     pub fn host(&self, host: &str) -> impl Iterator<Item = &'a Service> + use<'a> {
         let services = self.services;
         let found = self.by_host.get(host).cloned().unwrap_or_default();
-        found.into_iter().filter_map(|at| services.get(at))
+        found.into_iter().filter_map(|at| services.get(at)).map(Arc::as_ref)
     }
 }
 
@@ -75,7 +78,7 @@ impl GatewayApi {
     pub fn new(set: &ObjectSet, known: Known<'_>) -> GatewayApi {
         let grants = Grants::new(set);
         let classes = classes(set);
-        let mut gateways: Vec<Gateway> = aged(set, Kind::KubeGateway)
+        let gateways: Vec<Gateway> = aged(set, Kind::KubeGateway)
             .into_iter()
             .filter_map(|it| listeners::gateway(it, &classes, &grants, known.credentials))
             .collect();
@@ -83,10 +86,43 @@ impl GatewayApi {
         let namespaces = Namespaces::new(set);
         let kinds = [Kind::HttpRoute, Kind::GrpcRoute, Kind::TlsRoute, Kind::TcpRoute];
         let mut sources: Vec<&Sourced> = kinds.iter().flat_map(|kind| set.of_kind(*kind)).collect();
-        sources.sort_by_key(|it| age(it));
+        sources.sort_by_key(|it| route_age(it));
         let attaching = attach::Attaching { gateways: &gateways, namespaces: &namespaces, known };
-        let mut routes: Vec<Route> =
-            sources.into_iter().filter_map(|it| attaching.route(it, &grants)).collect();
+        let attached: Vec<Arc<Route>> =
+            sources.into_iter().filter_map(|it| attaching.route(it, &grants)).map(Arc::new).collect();
+        let backend_tls = BackendTls::new(set, known);
+        GatewayApi { gateways, attached, grants, backend_tls, ..GatewayApi::default() }.indexed(known)
+    }
+
+    /// The same of a set that differs in these routes alone.
+    pub fn renewed(&self, set: &ObjectSet, known: Known<'_>, changed: &[&Key]) -> GatewayApi {
+        let mut api = self.clone();
+        let namespaces = Namespaces::new(set);
+        let attaching = attach::Attaching { gateways: &self.gateways, namespaces: &namespaces, known };
+        api.attached.retain(|it| !changed.contains(&&it.key));
+        for key in changed {
+            let Some(sourced) = set.get(key) else { continue };
+            let Some(route) = attaching.route(sourced, &self.grants) else { continue };
+            let is_older =
+                |it: &Arc<Route>| set.get(&it.key).is_some_and(|other| route_age(other) < route_age(sourced));
+            api.attached.insert(api.attached.partition_point(is_older), Arc::new(route));
+        }
+        api.indexed(known)
+    }
+
+    /// Takes over from an earlier version the routes that are as they were.
+    pub fn adopt(&mut self, before: &GatewayApi) {
+        let known: HashMap<&Key, &Arc<Route>> = before.routes.iter().map(|it| (&it.key, it)).collect();
+        for route in &mut self.routes {
+            if let Some(before) = known.get(&route.key).filter(|it| it.is_same(route)) {
+                *route = Arc::clone(before);
+            }
+        }
+    }
+
+    /// Settles conflicts among the routes that are attached, and finds them by their places.
+    fn indexed(mut self, known: Known<'_>) -> GatewayApi {
+        let mut routes = self.attached.clone();
         attach::settle_conflicts(&mut routes, known);
         let (mut by_listener, mut by_service) = (HashMap::new(), HashMap::new());
         for (at, route) in routes.iter().enumerate() {
@@ -96,14 +132,14 @@ impl GatewayApi {
                         let all: &mut Vec<_> = by_listener.entry((*gateway, *listener)).or_default();
                         all.push((at, parent));
                     }
-                    Place::Service { host, .. } => {
-                        let all: &mut Vec<_> = by_service.entry(host.clone()).or_default();
-                        all.push((at, parent));
-                    }
+                    Place::Service { host, .. } => match by_service.get_mut(host) {
+                        Some(all) => Vec::push(all, (at, parent)),
+                        None => drop(by_service.insert(host.clone(), vec![(at, parent)])),
+                    },
                 }
             }
         }
-        for (at, gateway) in gateways.iter_mut().enumerate() {
+        for (at, gateway) in self.gateways.iter_mut().enumerate() {
             for (number, listener) in gateway.listeners.iter_mut().enumerate() {
                 let hanging = by_listener.get(&(at, number)).map(Vec::as_slice).unwrap_or_default();
                 let mut distinct: Vec<usize> = hanging.iter().map(|(route, _)| *route).collect();
@@ -111,8 +147,7 @@ impl GatewayApi {
                 listener.attached_routes = distinct.len();
             }
         }
-        let backend_tls = BackendTls::new(set, known);
-        GatewayApi { gateways, routes, grants, backend_tls, by_listener, by_service }
+        GatewayApi { routes, by_listener, by_service, ..self }
     }
 
     /// The routes that hang on a listener, oldest first, each with the place that holds there.
@@ -125,7 +160,7 @@ impl GatewayApi {
         found.iter().filter_map(move |(at, parent)| {
             let route = self.routes.get(*at)?;
             let is_here = |it: &&Place| matches!(it, Place::Listener { gateway: g, listener: l, .. } if (*g, *l) == (gateway, listener));
-            Some((*at, route, route.parents.get(*parent)?.places.iter().find(is_here)?))
+            Some((*at, route.as_ref(), route.parents.get(*parent)?.places.iter().find(is_here)?))
         })
     }
 
@@ -135,7 +170,7 @@ impl GatewayApi {
         let found = self.by_service.get(&service.host).map(Vec::as_slice).unwrap_or_default();
         let all = found.iter().filter_map(|(at, parent)| {
             let route = self.routes.get(*at)?;
-            Some((route, route.parents.get(*parent)?.places.first()?))
+            Some((route.as_ref(), route.parents.get(*parent)?.places.first()?))
         });
         let of = |namespace: &str| {
             let all = all.clone();
@@ -156,6 +191,13 @@ impl GatewayApi {
 fn age(sourced: &Sourced) -> (Option<k8s_openapi::jiff::Timestamp>, String, String) {
     let created = sourced.object.meta().creation_timestamp.as_ref().map(|it| it.0);
     (created, sourced.key.namespace.clone(), sourced.key.name.clone())
+}
+
+/// As [`age`]; of routes of several kinds, which may have one name, always in one order.
+fn route_age(sourced: &Sourced) -> (Option<k8s_openapi::jiff::Timestamp>, &str, &str, Kind) {
+    let created = sourced.object.meta().creation_timestamp.as_ref().map(|it| it.0);
+    let Key { kind, namespace, name } = &sourced.key;
+    (created, namespace, name, *kind)
 }
 
 fn aged(set: &ObjectSet, kind: Kind) -> Vec<&Sourced> {

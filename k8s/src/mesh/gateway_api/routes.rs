@@ -64,7 +64,7 @@ pub struct Route {
 }
 
 /// One parent of a route.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Parent {
     /// As it was written.
     pub reference: ParentReference,
@@ -110,6 +110,18 @@ impl Route {
     /// Its kind.
     pub fn kind(&self) -> RouteKind {
         self.body.kind()
+    }
+
+    /// Whether another is the same object, by identity, with the same said of it and done.
+    pub(super) fn is_same(&self, other: &Route) -> bool {
+        let body = match (&self.body, &other.body) {
+            (RouteBody::Http(one), RouteBody::Http(two)) => Arc::ptr_eq(one, two),
+            (RouteBody::Grpc(one), RouteBody::Grpc(two)) => Arc::ptr_eq(one, two),
+            (RouteBody::Tls(one), RouteBody::Tls(two)) => Arc::ptr_eq(one, two),
+            (RouteBody::Tcp(one), RouteBody::Tcp(two)) => Arc::ptr_eq(one, two),
+            _ => false,
+        };
+        body && self.parents == other.parents && self.resolved == other.resolved
     }
 
     /// Every place, with its parent's position.
