@@ -78,7 +78,7 @@ impl GatewayApi {
     pub fn new(set: &ObjectSet, known: Known<'_>) -> GatewayApi {
         let grants = Grants::new(set);
         let classes = classes(set);
-        let gateways: Vec<Gateway> = aged(set, Kind::KubeGateway)
+        let mut gateways: Vec<Gateway> = aged(set, Kind::KubeGateway)
             .into_iter()
             .filter_map(|it| listeners::gateway(it, &classes, &grants, known.credentials))
             .collect();
