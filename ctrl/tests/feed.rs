@@ -7,7 +7,7 @@ use std::time::Duration;
 use dromon_core::config::model::{Host, Kind, Resource};
 use dromon_core::config::wire::{DeltaRequest, DeltaResponse, Node, STREAM_PATH, Status};
 use dromon_ctrl::feed::hub::Hub;
-use dromon_ctrl::feed::view::View;
+use dromon_ctrl::feed::view::{Pool, View};
 use dromon_ctrl::feed::{server, socket};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -94,7 +94,7 @@ fn subscription(kind: Kind, name: &str) -> DeltaRequest {
 fn hosts(version: u64, names: &[&str]) -> Option<Arc<View>> {
     let hosts: Vec<Resource> =
         names.iter().map(|name| Resource::Host(Host { name: (*name).into(), ..Host::default() })).collect();
-    Some(Arc::new(View::build(version, &hosts, None).expect("serializes")))
+    Some(Arc::new(View::build(version, &hosts, None, &mut Pool::default()).expect("serializes")))
 }
 
 async fn until(what: &str, condition: impl Fn() -> bool) {
