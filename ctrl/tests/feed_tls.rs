@@ -14,7 +14,7 @@ use dromon_core::config::model::{Host, Kind, Resource};
 use dromon_core::config::wire::{DeltaRequest, DeltaResponse, Node, STREAM_PATH};
 use dromon_ctrl::ca::members::{Member, Members};
 use dromon_ctrl::feed::hub::Hub;
-use dromon_ctrl::feed::view::View;
+use dromon_ctrl::feed::view::{Pool, View};
 use dromon_ctrl::feed::{server, tcp};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
@@ -90,7 +90,8 @@ impl Server {
             loop {
                 for proxy in publishing.proxies() {
                     let host = Host { name: format!("seen-by-{proxy}"), ..Host::default() };
-                    let view = View::build(1, &[Resource::Host(host)], None).expect("a view");
+                    let view =
+                        View::build(1, &[Resource::Host(host)], None, &mut Pool::default()).expect("a view");
                     publishing.publish(&proxy, Some(Arc::new(view)));
                 }
                 tokio::time::sleep(Duration::from_millis(10)).await;
