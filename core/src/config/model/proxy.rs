@@ -153,6 +153,8 @@ impl Listener {
 /// What a listener does with a connection.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+// A proxy has few listeners, and a sidecar's are mostly of the largest kind.
+#[allow(clippy::large_enum_variant)]
 pub enum ListenerKind {
     /// A sidecar's side towards its own application, for one of the workload's ports.
     Inbound {

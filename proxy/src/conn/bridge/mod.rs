@@ -19,6 +19,7 @@ use dromon_core::h2::grpc_web::Web;
 use dromon_core::h2::request_from_h1;
 use dromon_core::time::Tick;
 use h2::SendStream;
+use h2::client::ResponseFuture;
 
 use super::answer::Received;
 use super::attempt::{Tried, address, failed, wanted, with_rewrite};
@@ -102,32 +103,18 @@ pub(super) async fn run(
         Ok(opened) => opened,
         Err(error) => return Some(failed(client, work, exchange, reason_of(&error), false, reused)),
     };
-    let (begun, switched) = (Cell::new(false), Cell::new(None));
-    let from = answer::From { response, web, begun: &begun, switched: is_socket.then_some(&switched) };
     if is_socket {
-        let received = ask(client, work, exchange, from).await;
-        if let (Received::Switched { .. }, Some(recv)) = (&received, switched.take()) {
-            let from_client = work.request.behind_head().to_vec();
-            let socket = Box::new(Socket { send: stream, recv, place });
-            let ahead = Ahead { from_client, ..Ahead::default() };
-            return Some(Tried::Switched(Box::new(Switched { upstream: Way::Stream(socket), ahead })));
-        }
-        return Some(settle(client, work, exchange, received, reused));
+        return Some(ask(client, work, exchange, response, stream, place, reused).await);
     }
+    let begun = Cell::new(false);
+    let from = answer::From { response, web, begun: &begun, switched: None };
     let received = match converse(client, work, exchange, from, stream, &place).await {
         Ok(received) => received,
         Err(Broken::Rule(reject)) if !work.answer.started => return Some(Tried::BadBody(reject)),
         Err(_) => return Some(Tried::ClientGone),
     };
     client.shard.buffers.give(std::mem::take(&mut work.answer.buffer));
-    if let Received::Failed(reason) = received {
-        let known = place.failure(reason, &client.transport_failure);
-        if known != reason {
-            return Some(failed(client, work, exchange, known, false, false));
-        }
-    }
-    drop(place);
-    Some(settle(client, work, exchange, received, reused))
+    Some(settle(client, work, exchange, received, place, reused))
 }
 
 /// A stream to where the try goes; [`Reason::DownstreamClosed`] if the client has left meanwhile.
@@ -148,13 +135,32 @@ async fn open(
 }
 
 /// Receives the answer to a request for a WebSocket, which has no body.
-async fn ask(client: &Client, work: &mut Work, exchange: &mut Exchange, from: answer::From<'_>) -> Received {
-    let Work { request, flags, answer, attempt: Some(attempt), .. } = work else {
-        return Received::Failed(Reason::Overload);
+async fn ask(
+    client: &Client,
+    work: &mut Work,
+    exchange: &mut Exchange,
+    response: ResponseFuture,
+    stream: SendStream<Bytes>,
+    place: StreamPlace,
+    reused: bool,
+) -> Tried {
+    let (begun, switched) = (Cell::new(false), Cell::new(None));
+    let from = answer::From { response, web: None, begun: &begun, switched: Some(&switched) };
+    let received = match &mut *work {
+        Work { request, flags, answer, attempt: Some(attempt), .. } => {
+            answer::receive(client, request, flags, answer, exchange, from, attempt).await
+        }
+        _ => Received::Failed(Reason::Overload),
     };
-    let received = answer::receive(client, request, flags, answer, exchange, from, attempt).await;
     client.shard.buffers.give(std::mem::take(&mut work.answer.buffer));
-    received
+    match (received, switched.take()) {
+        (Received::Switched { .. }, Some(recv)) => {
+            let ahead = Ahead { from_client: work.request.behind_head().to_vec(), ..Ahead::default() };
+            let upstream = Way::Stream(Box::new(Socket { send: stream, recv, place }));
+            Tried::Switched(Box::new(Switched { upstream, ahead }))
+        }
+        (received, _) => settle(client, work, exchange, received, place, reused),
+    }
 }
 
 /// Receives the answer, while the body goes up.
@@ -193,15 +199,23 @@ async fn converse(
 }
 
 /// Tells the exchange how the try ended.
-fn settle(client: &Client, work: &Work, exchange: &mut Exchange, received: Received, reused: bool) -> Tried {
+fn settle(
+    client: &Client,
+    work: &Work,
+    exchange: &mut Exchange,
+    received: Received,
+    place: StreamPlace,
+    reused: bool,
+) -> Tried {
     let end = |exchange: &mut Exchange, end: End| {
         let mut rng = client.shard.rng.borrow_mut();
         exchange.handle(Input::Finished(end), clock::coarse(), &mut rng);
     };
     match received {
-        Received::Failed(reason) => {
-            failed(client, work, exchange, reason, true, reused && !work.answer.begun)
-        }
+        Received::Failed(reason) => match place.failure(reason, &client.transport_failure) {
+            known if known != reason => failed(client, work, exchange, known, false, false),
+            _ => failed(client, work, exchange, reason, true, reused && !work.answer.begun),
+        },
         Received::Again(step) => Tried::Again(step),
         Received::Complete { keep_alive, .. } => {
             end(exchange, End::Complete);
