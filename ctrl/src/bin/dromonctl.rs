@@ -27,8 +27,15 @@ enum Command {
     Certs(inspect::certs::Options),
     Install(install::Options),
     Uninstall(install::uninstall::Options),
+    InstallSeccomp(install::seccomp::Options),
     Manifest(install::manifest::Options),
     Inject(inject::Options),
+    /// What the DaemonSet of install-seccomp does on a node
+    #[command(hide = true)]
+    SeccompProfile {
+        #[command(subcommand)]
+        what: install::seccomp::File,
+    },
     /// Become a program that ends with its parent
     #[command(hide = true)]
     Child {
@@ -68,6 +75,8 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
         Command::Explain(options) => return inspect(inspect::explain::run(&options)),
         Command::Install(options) => block_on(install::run(&options))?,
         Command::Uninstall(options) => block_on(install::uninstall::run(&options))?,
+        Command::InstallSeccomp(options) => block_on(install::seccomp::run(&options))?,
+        Command::SeccompProfile { what } => block_on(install::seccomp::file(&what))?,
         Command::Manifest(options) => install::manifest::run(&options)?,
         Command::Inject(options) => inject::run(&options)?,
         Command::Child { parent, command } => {

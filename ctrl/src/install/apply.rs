@@ -61,7 +61,8 @@ impl Apply<'_> {
         Ok(true)
     }
 
-    async fn object(&mut self, id: &Id, object: &Value) -> anyhow::Result<()> {
+    /// Applies one object and says what that changed.
+    pub async fn object(&mut self, id: &Id, object: &Value) -> anyhow::Result<()> {
         let before = self.cluster.get(id).await?;
         if self.dry_run && before.is_none() {
             // Its namespace may be missing too, so the server cannot be asked.

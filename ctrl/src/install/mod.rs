@@ -8,6 +8,7 @@ mod apply;
 mod health;
 pub mod manifest;
 mod objects;
+pub mod seccomp;
 pub mod uninstall;
 pub mod values;
 

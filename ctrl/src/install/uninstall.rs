@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use clap::Args;
-use dromon_k8s::inject::{SECCOMP_NODE_LABEL, STATUS_ANNOTATION};
+use dromon_k8s::inject::STATUS_ANNOTATION;
 use dromon_k8s::install::crds;
 use dromon_k8s::install::names::SYSTEM_NAMESPACE;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::ClusterArgs;
 use super::apply::installed;
 use super::objects::{Cluster, Id};
+use super::{ClusterArgs, seccomp};
 
 /// Label of the Secrets that the controller keeps.
 const MANAGED: &str = "dromon.io/managed=true";
@@ -56,7 +56,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
         let id = Id::of(&found);
         remove(&cluster, &secret(&id.namespace, &id.name)).await?;
     }
-    nodes(&cluster).await?;
+    seccomp::remove(&cluster, until).await?;
     definitions(&cluster, options.purge).await?;
     let namespace = id("v1", "Namespace", "", SYSTEM_NAMESPACE);
     remove(&cluster, &namespace).await?;
@@ -86,7 +86,8 @@ fn secret(namespace: &str, name: &str) -> Id {
     id("v1", "Secret", namespace, name)
 }
 
-async fn remove(cluster: &Cluster, id: &Id) -> anyhow::Result<()> {
+/// Deletes an object, and says so if it was there.
+pub(super) async fn remove(cluster: &Cluster, id: &Id) -> anyhow::Result<()> {
     if cluster.delete(id).await? {
         let namespace = if id.namespace.is_empty() { "" } else { " in " };
         println!("{id}{namespace}{} removed", id.namespace);
@@ -94,24 +95,13 @@ async fn remove(cluster: &Cluster, id: &Id) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn gone(cluster: &Cluster, id: &Id, until: Instant) -> anyhow::Result<()> {
+/// Waits until an object is gone.
+pub(super) async fn gone(cluster: &Cluster, id: &Id, until: Instant) -> anyhow::Result<()> {
     while cluster.get(id).await?.is_some() {
         if Instant::now() > until {
             bail!("{id} is still there; see its finalizers (kubectl get {id} -n {SYSTEM_NAMESPACE} -o yaml)");
         }
         tokio::time::sleep(PAUSE).await;
-    }
-    Ok(())
-}
-
-/// Takes the label off that nodes with the seccomp profile have.
-async fn nodes(cluster: &Cluster) -> anyhow::Result<()> {
-    for node in cluster.labelled(&id("v1", "Node", "", ""), SECCOMP_NODE_LABEL).await? {
-        let name = Id::of(&node).name;
-        cluster
-            .merge(&id("v1", "Node", "", &name), &json!({"metadata": {"labels": {SECCOMP_NODE_LABEL: null}}}))
-            .await?;
-        println!("node/{name} label {SECCOMP_NODE_LABEL} removed");
     }
     Ok(())
 }

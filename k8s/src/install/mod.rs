@@ -13,6 +13,7 @@ pub mod gateway_services;
 pub mod helm;
 pub mod names;
 pub mod rbac;
+pub mod seccomp;
 #[cfg(test)]
 mod tests;
 mod values;
