@@ -25,6 +25,7 @@ mod flags;
 mod speak;
 mod state;
 mod step;
+pub mod unserved;
 
 pub use flags::Flags;
 pub use speak::Speak;

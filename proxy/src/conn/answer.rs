@@ -1,6 +1,7 @@
 //! The upstream's answer: interim heads, the final head, its body, on to the client as they come.
 
-use dromon_core::exchange::{Attempt, End, Exchange, Input, Step};
+use dromon_core::exchange::unserved::UNSERVED;
+use dromon_core::exchange::{Attempt, End, Exchange, Step};
 use dromon_core::fault::Reason;
 use dromon_core::h1::encode::{self, ResponseRewrite};
 use dromon_core::h1::{self, CONTINUE, Interim, Progress, ResponseHead, Sent, Version};
@@ -92,11 +93,9 @@ pub(super) fn decide(
     let shard = &client.shard;
     let now = shard.now_for_log();
     let grpc_status = answer.head.grpc_status(answer.buffer.filled());
-    let input = Input::ResponseHead {
-        status: answer.head.status(),
-        grpc_status,
-        replayable: !flags.unrepeatable.get() && !answer.started,
-    };
+    let replayable = !flags.unrepeatable.get() && !answer.started;
+    let unserved = || answer.head.header(UNSERVED, answer.buffer.filled());
+    let input = exchange.head(answer.head.status(), grpc_status, replayable, unserved);
     let step = exchange.handle(input, now, &mut shard.rng.borrow_mut());
     match step {
         Step::Forward => {}

@@ -1,5 +1,8 @@
 //! Answers made here, and the care that ending a connection takes.
 
+use std::net::SocketAddr;
+
+use dromon_core::exchange::unserved::{self, UNSERVED};
 use dromon_core::exchange::{End, Local};
 use dromon_core::h1::encode::{LocalResponse, local_response};
 use dromon_core::h1::{Reject, RequestHead, Version};
@@ -65,7 +68,8 @@ pub(super) async fn respond(client: &Client, work: &mut Work, local: &Local, exp
     let keep_alive = keep_alive(client, head) && work.flags.invited.get();
     let retry_after = local.retry_after_s.map(|seconds| seconds.to_string());
     let call = work.web.map(|web| GrpcStatus::new(web, local, expose));
-    let mut fields: smallvec::SmallVec<[(&str, &[u8]); 6]> = smallvec::SmallVec::new();
+    let unserved = unserved(client, local).map(|address| address.to_string());
+    let mut fields: smallvec::SmallVec<[(&str, &[u8]); 7]> = smallvec::SmallVec::new();
     if let Some(call) = &call {
         fields.extend(call.fields());
         work.answer.grpc_status = Some(call.status);
@@ -78,6 +82,9 @@ pub(super) async fn respond(client: &Client, work: &mut Work, local: &Local, exp
     }
     if expose {
         fields.push(("x-dromon-reason", local.reason.facts().label.as_bytes()));
+    }
+    if let Some(address) = &unserved {
+        fields.push((UNSERVED, address.as_bytes()));
     }
     let detail = if expose { local.detail.as_str() } else { "" };
     work.answer.out.clear();
@@ -101,6 +108,14 @@ pub(super) async fn respond(client: &Client, work: &mut Work, local: &Local, exp
         Ok(()) => Answered::Close,
         Err(_) => Answered::Broken(End::DownstreamClosed),
     }
+}
+
+/// Tells a workload of the mesh that the application here has not seen its request, by the address that it asked.
+pub(super) fn unserved(client: &Client, local: &Local) -> Option<SocketAddr> {
+    if !client.port.inbound || client.ends.is_none() || !unserved::tells(local.reason) {
+        return None;
+    }
+    client.original.or_else(|| client.stream.socket().local_address().ok())
 }
 
 /// What a caller of gRPC-Web gets for an answer made here: a status in the head, which it reads where there is no body.

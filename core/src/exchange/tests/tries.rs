@@ -298,3 +298,18 @@ fn shards_at_once_stay_below_the_caps_and_leave_nothing_counted() {
     assert_eq!((bench.active(), state.requests(), state.retries()), (0, 0, 0));
     assert!(state.overflows_total() > 0 && state.ejections_total() > 0 && state.retry_overflows_total() > 0);
 }
+
+#[test]
+fn a_sidecar_that_could_not_reach_its_application_is_believed_for_itself_only() {
+    let mut bench = Mesh::with(|_| ());
+    let (mut exchange, step) = bench.begin(&POST);
+    let asked = endpoint(&attempt(step)).to_string();
+    let none = || -> Option<&[u8]> { panic!("other answers are not looked through") };
+    assert!(matches!(exchange.head(200, None, true, none), Input::ResponseHead { status: 200, .. }));
+    let input = exchange.head(503, None, true, || Some(b"10.77.0.1:9080"));
+    assert!(matches!(input, Input::ResponseHead { status: 503, .. }), "another's word, passed on");
+    let input = exchange.head(503, None, true, || Some(asked.as_bytes()));
+    let step = bench.handle(&mut exchange, input);
+    let step = bench.wait(&mut exchange, step);
+    assert_ne!(endpoint(&attempt(step)).to_string(), asked, "even a POST is tried elsewhere");
+}

@@ -9,7 +9,8 @@ use std::pin::pin;
 use std::task::Poll;
 
 use bytes::Bytes;
-use dromon_core::exchange::{Attempt, End, Exchange, Input, Step};
+use dromon_core::exchange::unserved::UNSERVED;
+use dromon_core::exchange::{Attempt, End, Exchange, Step};
 use dromon_core::fault::Reason;
 use dromon_core::h1::{Interim, Progress, ResponseHead, Version, interim};
 use dromon_core::h2::{edit, from_h1, from_switch};
@@ -291,11 +292,9 @@ async fn receive(path: &Path<'_>, reply: &mut Reply, exchange: &mut Exchange) ->
         Ok(head_bytes) => {
             let now = shard.now_for_log();
             let grpc_status = head.grpc_status(buffer.filled());
-            let input = Input::ResponseHead {
-                status: head.status(),
-                grpc_status,
-                replayable: path.repeatable.get() && !reply.started,
-            };
+            let replayable = path.repeatable.get() && !reply.started;
+            let unserved = || head.header(UNSERVED, buffer.filled());
+            let input = exchange.head(head.status(), grpc_status, replayable, unserved);
             let step = exchange.handle(input, now, &mut shard.rng.borrow_mut());
             match step {
                 Step::Forward => {

@@ -6,7 +6,8 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use bytes::Bytes;
-use dromon_core::exchange::{Attempt, End, Exchange, Input, Step};
+use dromon_core::exchange::unserved::UNSERVED;
+use dromon_core::exchange::{Attempt, End, Exchange, Step};
 use dromon_core::fault::Reason;
 use dromon_core::h1::{Interim, Version, interim};
 use dromon_core::h2::grpc_web::{Decoder, Web};
@@ -18,7 +19,7 @@ use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
 use http::header::EXPECT;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use smallvec::SmallVec;
 
 use super::call::Call;
@@ -312,11 +313,9 @@ async fn receive(
     };
     let now = shard.now_for_log();
     let grpc_status = grpc::status(&parts.headers);
-    let input = Input::ResponseHead {
-        status: parts.status.as_u16(),
-        grpc_status,
-        replayable: path.repeatable.get() && !reply.started,
-    };
+    let replayable = path.repeatable.get() && !reply.started;
+    let unserved = || parts.headers.get(UNSERVED).map(HeaderValue::as_bytes);
+    let input = exchange.head(parts.status.as_u16(), grpc_status, replayable, unserved);
     let step = exchange.handle(input, now, &mut shard.rng.borrow_mut());
     match step {
         Step::Forward => {}

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use dromon_core::exchange::unserved::UNSERVED;
 use dromon_core::exchange::{End, Local};
 use dromon_core::h2::grpc;
 use dromon_core::h2::grpc_web::Web;
@@ -181,6 +182,9 @@ impl Reply {
         if expose {
             let label = HeaderValue::from_static(local.reason.facts().label);
             set(HeaderName::from_static("x-dromon-reason"), Some(label));
+        }
+        if let Some(address) = super::super::local::unserved(&call.conn().client, local) {
+            set(HeaderName::from_static(UNSERVED), text(&address.to_string()));
         }
         let detail = if expose { local.detail.as_str() } else { "" };
         let body = local.body.as_deref().unwrap_or(detail);
