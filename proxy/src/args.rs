@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -21,6 +22,30 @@ pub struct CommandLine {
     /// How to serve; none with a command.
     #[command(flatten)]
     pub serve: Option<Args>,
+}
+
+impl CommandLine {
+    /// Reads this process's. What the environment says of serving counts for serving only: a hook runs in the container of the
+    /// proxy that serves, and so with its environment.
+    pub fn read() -> CommandLine {
+        CommandLine::of(std::env::args_os().collect())
+    }
+
+    fn of(words: Vec<OsString>) -> CommandLine {
+        let first = words.get(1).and_then(|word| word.to_str());
+        match first.is_some_and(Command::has_subcommand) {
+            true => CommandLine { command: Some(Beside::parse_from(words).command), serve: None },
+            false => CommandLine::parse_from(words),
+        }
+    }
+}
+
+/// The same without serving.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "dromon-proxy", version, max_term_width = 110)]
+struct Beside {
+    #[command(subcommand)]
+    command: Command,
 }
 
 /// What `dromon-proxy` does besides serving.

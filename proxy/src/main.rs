@@ -16,7 +16,6 @@ mod tls;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
 use dromon_core::config::model::Role;
 
 use crate::args::Command;
@@ -24,7 +23,7 @@ use crate::shard::{Machine, plan};
 use crate::sys::cpu;
 
 fn main() -> anyhow::Result<ExitCode> {
-    let line = args::CommandLine::parse();
+    let line = args::CommandLine::read();
     match (line.command, line.serve) {
         (Some(Command::Capture(args)), _) => Ok(capture::run(&args)),
         (Some(Command::Wait(args)), _) => Ok(hook::wait(&args)),
