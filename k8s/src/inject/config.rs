@@ -11,6 +11,8 @@ use crate::install::Values;
 
 /// The first version whose kubelets start an init container with `restartPolicy: Always` as a sidecar.
 const NATIVE_SIDECARS: KubernetesVersion = KubernetesVersion { major: 1, minor: 29 };
+/// The first version whose API server takes a `preStop` hook that sleeps.
+const SLEEPING_HOOKS: KubernetesVersion = KubernetesVersion { major: 1, minor: 30 };
 
 /// A version of Kubernetes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,6 +62,8 @@ pub struct Config {
     pub pull_policy: String,
     /// The sidecar is a native one.
     pub native: bool,
+    /// Containers may have a `preStop` hook that sleeps.
+    pub pauses: bool,
     /// The sidecar's `resources`.
     pub resources: Value,
     /// Its log level.
@@ -99,6 +103,7 @@ impl Config {
             init_image: image("dromon-init"),
             pull_policy: values.text("image.pullPolicy"),
             native,
+            pauses: kubernetes.is_none_or(|version| version >= SLEEPING_HOOKS),
             resources: values.get("sidecar.resources"),
             log_level: values.text("sidecar.logLevel"),
             driver: values.text("sidecar.driver"),

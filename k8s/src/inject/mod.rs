@@ -11,6 +11,7 @@
 mod config;
 mod containers;
 pub mod decision;
+mod ending;
 pub mod file;
 pub mod patch;
 pub mod probes;
@@ -89,6 +90,9 @@ pub fn pod(pod: &Value, scope: &Scope, config: &Config) -> Outcome {
     }
     let probes = probes::rewrite(&mut injected["spec"], settings.rewrite_probes, &mut warnings);
     let scrape = scrape::rewrite(&mut injected, settings.merge_metrics);
+    if config.pauses {
+        ending::pause(&mut injected["spec"], settings.drain_seconds);
+    }
     let sidecar = containers::sidecar(config, &settings, &probes, scrape.as_ref());
     place(&mut injected["spec"], sidecar, containers::init(config, &settings), config.native);
     volumes(&mut injected["spec"]);

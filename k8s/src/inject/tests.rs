@@ -219,8 +219,28 @@ fn probes_ask_the_sidecar_which_asks_the_application() {
     );
     assert_eq!(told.0["/app-health/web/livez"].timeout_seconds, 3);
     of["metadata"]["annotations"] = json!({"sidecar.istio.io/rewriteAppHTTPProbers": "false"});
-    let (pod, _) = injected(&of, &enabled(), &config("1.36"));
+    let (pod, _) = injected(&of, &enabled(), &config("1.29"));
     assert_eq!(pod["spec"]["containers"], of["spec"]["containers"]);
+}
+
+#[test]
+fn an_application_keeps_its_port_for_a_moment_unless_it_has_a_hook_of_its_own() {
+    let hook = |pod: &Value| pod["spec"]["containers"][0]["lifecycle"]["preStop"].clone();
+    let (pod, _) = injected(&app(), &enabled(), &config("1.30"));
+    assert_eq!(hook(&pod), json!({"sleep": {"seconds": 5}}));
+    let mut of = app();
+    of["spec"]["terminationGracePeriodSeconds"] = json!(6);
+    let (pod, _) = injected(&of, &enabled(), &config("1.30"));
+    assert_eq!(hook(&pod), Value::Null, "more than half of the time that the pod has");
+    let mut of = app();
+    let own = json!({"exec": {"command": ["leave"]}});
+    of["spec"]["containers"][0]["lifecycle"] = json!({"preStop": own});
+    let (pod, _) = injected(&of, &enabled(), &config("1.30"));
+    assert_eq!(hook(&pod), own);
+    let mut of = app();
+    of["metadata"]["annotations"] = json!({"sidecar.dromon.io/drainSeconds": "0"});
+    let (pod, _) = injected(&of, &enabled(), &config("1.30"));
+    assert_eq!(hook(&pod), Value::Null);
 }
 
 #[test]

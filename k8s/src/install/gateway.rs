@@ -9,8 +9,10 @@ use super::{Part, Values, anti_affinity, disruption_budget, image, security_cont
 
 /// How long a gateway's connections get to end, in seconds.
 const DRAIN_S: u64 = 25;
-/// What the pod gets beyond that.
-const GRACE_S: u64 = 35;
+/// How long a gateway takes connections after its end was asked for, in seconds.
+const LEAVING_S: u64 = 5;
+/// What the pod gets until it is killed.
+const GRACE_S: u64 = 60;
 
 pub(super) fn parts(values: &Values) -> Vec<Part> {
     let ingress = Role { name: GATEWAY, label: "ingressgateway", replicas: None };
@@ -131,6 +133,11 @@ fn pod(values: &Values, name: &str) -> Value {
                 {"name": "https", "containerPort": 8443, "protocol": "TCP"},
                 {"name": "metrics", "containerPort": 15090, "protocol": "TCP"},
             ],
+            // New connections still come until every node has heard that the pod is on its way out: it takes them meanwhile.
+            "lifecycle": {"preStop": {"exec": {"command": [
+                "/usr/local/bin/dromon-proxy", "drain", "--until-idle",
+                "--at-least", LEAVING_S.to_string(), "--at-most", DRAIN_S.to_string(),
+            ]}}},
             "startupProbe": probe(1, 600),
             "readinessProbe": probe(2, 3),
             "resources": values.get("gateway.resources"),
