@@ -108,6 +108,11 @@ impl Node {
         self.namespaces.enter()
     }
 
+    /// The kubelet's folder, as seen on the node.
+    pub fn kubelet_dir(&self) -> PathBuf {
+        self.folder.path().join("over/kubelet")
+    }
+
     /// Runs a command on the node, outside of pods.
     ///
     /// # Panics
@@ -184,7 +189,7 @@ impl Node {
         let kubelet = vec![
             format!("--config={}", config.join("kubelet.json").display()),
             format!("--kubeconfig={}", kubelet.display()),
-            format!("--root-dir={}", self.folder.path().join("over/kubelet").display()),
+            format!("--root-dir={}", self.kubelet_dir().display()),
             format!("--node-ip={ADDRESS}"),
             "--hostname-override=node1".into(),
         ];

@@ -87,6 +87,17 @@ fn rules_of_istio(mesh: &Mesh, gateway: SocketAddr) {
     kubectl.delete(&versions);
 }
 
+/// A rule applied now is in force soon.
+pub fn rules_follow(mesh: &Mesh) {
+    let (versions, rule) =
+        (example("mesh/destination-rules.yaml"), example("try/virtual-service-reviews-v3.yaml"));
+    mesh.kubectl().apply(&versions);
+    mesh.kubectl().apply(&rule);
+    settled(mesh, gateway(mesh), "red", "red");
+    mesh.kubectl().delete(&rule);
+    mesh.kubectl().delete(&versions);
+}
+
 fn rules_of_gateway_api(mesh: &Mesh, gateway: SocketAddr) {
     let kubectl = mesh.kubectl();
     let (versions, rule) =

@@ -4,7 +4,9 @@
 //! One cluster serves all chapters, each in a namespace of its own: starting it costs more than any of them.
 
 mod bookinfo;
+mod drivers;
 mod jobs;
+mod rollout;
 mod strict;
 
 use dromon_tests::http::get;
@@ -23,6 +25,9 @@ fn the_mesh_is_installed_carries_workloads_and_goes_without_a_trace() {
     chapter("bookinfo", || bookinfo::run(&mesh));
     chapter("strict", || strict::run(&mesh));
     chapter("jobs", || jobs::run(&mesh));
+    chapter("rollout", || rollout::run(&mesh));
+    chapter("drivers", || drivers::run(&mesh));
+    rollout::no_hook_has_failed(&mesh);
     chapter("uninstall", || uninstall(&mesh, &before));
 }
 
@@ -36,7 +41,8 @@ fn uninstall(mesh: &Mesh, before: &str) {
     let page = mesh.node.inside(|| get(page, "/productpage", &[])).expect("an answer");
     assert!(page.status == 200 && page.text().contains("Reviewer"), "{page:?}");
     kubectl.run(&["label", "namespace", "default", "dromon.io/inject-"]);
-    kubectl.run(&["delete", "namespace", "strict", "jobs"]);
+    kubectl.run(&["delete", "namespace", "strict", "jobs", drivers::NAMESPACE]);
+    drivers::is_gone(mesh);
     kubectl.wait_gone(&["namespace", "dromon-system"]);
     assert_eq!(before, kubectl.run(&["get", KINDS, "-o", "name"]), "{}", told(&said));
     let secrets = kubectl.run(&["get", "secrets", "--all-namespaces", "-o", "name"]);
