@@ -51,3 +51,11 @@ fn a_service_stays_as_it_is_follows_listeners_and_goes_with_its_gateway() {
     let name = first[0]["metadata"]["name"].as_str().expect("a name").to_owned();
     assert_eq!(changed(&gateway("a", &[80]), &there), Changes { apply: Vec::new(), remove: vec![name] });
 }
+
+#[test]
+fn a_port_that_the_installed_service_lacks_needs_one_too() {
+    let installed = "apiVersion: v1\nkind: Service\nmetadata: {name: dromon-gateway, namespace: istio-system}\nspec: {ports: [{name: http, port: 80}]}\n---\n";
+    assert_eq!(changed(&(installed.to_owned() + &gateway("a", &[80])), &[]), Changes::default());
+    let all = changed(&(installed.to_owned() + &gateway("a", &[80, 9000])), &[]).apply;
+    assert_eq!(all[0]["spec"]["ports"][1]["port"], 9000, "{all:#?}");
+}

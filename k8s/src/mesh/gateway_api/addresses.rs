@@ -2,13 +2,15 @@
 //!
 //! What hangs on one Gateway must not be served at another's address. A port of the installed gateway's Service is therefore the
 //! oldest Gateway's that names it; a newer one gets a Service of its own before the same pods, where its ports lead to ports
-//! that nobody else has. It keeps that Service as long as it lives, so that its address stays when the older Gateway goes.
+//! that nobody else has. So does one with a port that the installed Service lacks. It keeps that Service as long as it lives, so
+//! that its address stays whatever becomes of the reason.
 //!
 //! Which Gateways need one, and what their Services are called, follows from the objects alone: so whoever makes the Services,
 //! the pods that open the ports and the statuses agree without a word.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::install::names::GATEWAY;
 use crate::objects::Key;
 
 use super::{Gateway, Known};
@@ -37,11 +39,16 @@ pub fn is_own(service: &str) -> bool {
 /// Gives Gateways, oldest first, their addresses. `root` is the namespace of the installed gateway.
 pub(super) fn settle(gateways: &mut [Gateway], known: Known<'_>, root: &str) {
     let mut taken: BTreeSet<u16> = BTreeSet::new();
+    let installed = known.service(GATEWAY, root);
+    let has_all = |ports: &BTreeSet<u16>| {
+        let has = |port: &u16| installed.is_none_or(|it| it.ports.iter().any(|it| it.number == *port));
+        ports.iter().all(has)
+    };
     for gateway in gateways.iter_mut().filter(|it| it.accepted.holds) {
         let name = service_name(&gateway.key);
         let ports: BTreeSet<u16> = gateway.served_ports().keys().copied().collect();
         let has_one = known.service(&name, root).is_some();
-        if has_one || !taken.is_disjoint(&ports) {
+        if has_one || !taken.is_disjoint(&ports) || !has_all(&ports) {
             gateway.own_service = Some(name);
         } else {
             taken.extend(ports);
