@@ -34,9 +34,10 @@ impl Verdict {
         lines.join("\n")
     }
 
-    /// The warnings, each as `dromonctl analyze` prints it.
+    /// The warnings, each as `dromonctl analyze` prints it but for the word before: kubectl says `Warning:` itself.
     pub fn warning_texts(&self) -> Vec<String> {
-        self.warnings.iter().map(Diagnostic::to_string).collect()
+        let text = |it: &Diagnostic| it.to_string().trim_start_matches("warning: ").to_owned();
+        self.warnings.iter().map(text).collect()
     }
 }
 

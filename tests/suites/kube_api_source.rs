@@ -8,11 +8,11 @@ use std::process::Command;
 use dromon_k8s::install::rbac;
 use dromon_tests::http::get;
 use dromon_tests::kube::api_server::ApiServer;
+use dromon_tests::kube::controller::{Controller, SYSTEM, account, define};
 use dromon_tests::process::Process;
-use dromon_tests::{bin, eventually, free_port, kube};
+use dromon_tests::{bin, eventually, free_port};
 use serde_json::{Value, json};
 
-const SYSTEM: &str = "dromon-system";
 /// The pod's address: one of this machine's, so that a proxy can have it.
 const POD_IP: &str = "127.77.203.1";
 
@@ -54,46 +54,6 @@ metadata: {{name: {name}, namespace: default}}
 spec: {{hosts: [{host}], http: [{{name: of-{name}, route: [{{destination: {{host: web}}}}]}}]}}
 "
     )
-}
-
-/// A controller as an installation runs it.
-struct Controller {
-    process: Process,
-    status: SocketAddr,
-    feed: SocketAddr,
-}
-
-impl Controller {
-    fn start(kubeconfig: &Path, replica: &str) -> Controller {
-        let at = || SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let (status, feed) = (at(), at());
-        let mut command = Command::new(bin("dromon-controller"));
-        command.args([
-            "--source",
-            "kube",
-            "--system-namespace",
-            SYSTEM,
-            "--replica",
-            replica,
-            "--kubeconfig",
-        ]);
-        command.arg(kubeconfig).args(["--feed-tcp", &feed.to_string(), "--status-addr", &status.to_string()]);
-        let controller = Controller { process: Process::start(&mut command), status, feed };
-        eventually("the controller to be ready", || {
-            get(status, "/readyz", &[]).ok().filter(|answer| answer.status == 200).map(drop)
-        });
-        controller
-    }
-
-    fn page(&self, path: &str) -> Value {
-        let answer = get(self.status, path, &[]).expect("the controller answers");
-        serde_json::from_str(&answer.text()).expect("JSON")
-    }
-
-    fn leads(&self) -> bool {
-        let page = get(self.status, "/metrics", &[]).expect("the controller answers").text();
-        page.lines().any(|line| line == "dromon_controller_leader 1")
-    }
 }
 
 /// A proxy with the certificate of an account's Secret.
@@ -138,19 +98,13 @@ fn mount(kube: &ApiServer, folder: &Path, account: &str) {
 /// An API server with the rights of an installation and Istio's kinds; a kubeconfig of the controller's account.
 fn installed() -> Option<(ApiServer, PathBuf)> {
     let kube = ApiServer::start("kube_api_source")?;
-    kube.namespace(SYSTEM);
-    let rights = json!({"apiVersion": "v1", "kind": "List", "items": rbac::objects(SYSTEM)});
-    kube.kubectl().apply(&rights.to_string());
-    define(&kube);
-    let account = kube.account(SYSTEM, "dromon-controller");
+    let account = account(&kube, &rbac::objects(SYSTEM));
+    define_rules(&kube);
     Some((kube, account))
 }
 
-fn define(kube: &ApiServer) {
-    let path = kube::definitions("istio.yaml");
-    kube.kubectl().run(&["apply", "--server-side", "-f", path.to_str().expect("a path of text")]);
-    let of = "crd/virtualservices.networking.istio.io";
-    kube.kubectl().run(&["wait", "--for", "condition=established", "--timeout", "60s", of]);
+fn define_rules(kube: &ApiServer) {
+    define(kube, "istio.yaml", "virtualservices.networking.istio.io");
 }
 
 /// The pod runs and is ready.
@@ -206,7 +160,7 @@ fn a_pods_proxy_follows_the_cluster_through_every_loss() {
     // A kind goes, with all its objects, and comes back.
     kube.kubectl().run(&["delete", "crd", "virtualservices.networking.istio.io"]);
     proxy.wait("first.example", false);
-    define(&kube);
+    define_rules(&kube);
     kube.kubectl().apply(&route("fourth", "fourth.example"));
     proxy.wait("fourth.example", true);
 

@@ -29,7 +29,7 @@ fn what_depends_on_others_is_a_warning() {
     assert!(verdict.is_allowed(), "{verdict:#?}");
     let told = verdict.warning_texts().join("\n");
     assert!(
-        told.starts_with("warning: VirtualService/default/reviews spec.http[0].route[0].destination.subset"),
+        told.starts_with("VirtualService/default/reviews spec.http[0].route[0].destination.subset"),
         "{told}"
     );
 }

@@ -5,6 +5,7 @@
 
 pub mod api_server;
 pub mod components;
+pub mod controller;
 pub mod kubectl;
 pub mod mesh;
 pub mod node;
