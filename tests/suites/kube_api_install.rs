@@ -1,25 +1,14 @@
 //! Installation and injection against a real API server: `dromonctl install`, upgrade and `uninstall`, and the webhooks as it
 //! calls them, the controller having the rights that an installation gives it and no more.
 
-use std::path::Path;
-use std::process::Command;
-
 use dromon_tests::kube::api_server::{ApiServer, Setup};
+use dromon_tests::kube::controller::{self, Controller, SYSTEM};
 use dromon_tests::kube::kubectl::Kubectl;
-use dromon_tests::process::Process;
-use dromon_tests::{bin, eventually, free_port};
+use dromon_tests::{certs, eventually};
 use serde_json::{Value, json};
 
-const SYSTEM: &str = "dromon-system";
-
-/// Runs dromonctl against the cluster; what it printed.
 fn dromonctl(kube: &ApiServer, arguments: &[&str]) -> String {
-    let mut command = Command::new(bin("dromonctl"));
-    command.args(arguments).arg("--kubeconfig").arg(kube.kubeconfig());
-    let output = command.output().expect("dromonctl runs");
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "dromonctl {arguments:?}: {out}{err}");
-    out.into_owned()
+    controller::dromonctl(kube.kubeconfig(), arguments)
 }
 
 #[test]
@@ -112,35 +101,6 @@ spec:
     assert_eq!(kubectl.get(&crd).expect("there")["spec"], before);
 }
 
-/// The controller as an installation runs it, its webhooks at a port of this machine.
-fn controller(kube: &ApiServer, values: &Path) -> (Process, u16) {
-    let (port, status, feed) = (free_port(), free_port(), free_port());
-    let mut command = Command::new(bin("dromon-controller"));
-    command.args(["--source", "kube", "--system-namespace", SYSTEM, "--kubeconfig"]);
-    command.arg(kube.account(SYSTEM, "dromon-controller")).arg("--values").arg(values);
-    for (flag, port) in [("--webhook-addr", port), ("--status-addr", status), ("--feed-tcp", feed)] {
-        command.arg(flag).arg(format!("127.0.0.1:{port}"));
-    }
-    (Process::start(&mut command), port)
-}
-
-/// Waits for the CA bundle, then has the API server call this machine in place of a Service that no pod stands behind.
-fn call_here(kubectl: &Kubectl, kind: &str, name: &str, path: &str, port: u16) {
-    let bundles = kubectl.wait(&[kind, name], |found| {
-        let hooks = found["webhooks"].as_array()?.iter();
-        hooks
-            .map(|hook| hook["clientConfig"]["caBundle"].as_str().map(str::to_owned))
-            .collect::<Option<Vec<_>>>()
-    });
-    let url = format!("https://localhost:{port}{path}");
-    let replace = |(at, bundle): (usize, &String)| {
-        let value = json!({"url": url, "caBundle": bundle});
-        json!({"op": "replace", "path": format!("/webhooks/{at}/clientConfig"), "value": value})
-    };
-    let patch: Vec<Value> = bundles.iter().enumerate().map(replace).collect();
-    kubectl.run(&["patch", kind, name, "--type=json", "-p", &Value::Array(patch).to_string()]);
-}
-
 fn pod(name: &str, namespace: &str, labels: &str) -> String {
     format!(
         "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: {namespace}, labels: {{{labels}}}}}\n\
@@ -161,9 +121,11 @@ fn the_api_server_has_pods_injected_and_rules_validated() {
     dromonctl(&kube, &["install", "--timeout", "0"]);
     let values = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(values.path(), "sidecar: {logLevel: debug}\n").expect("written");
-    let (mut controller, port) = controller(&kube, values.path());
-    call_here(kubectl, "mutatingwebhookconfiguration", "dromon-sidecar-injector", "/inject", port);
-    call_here(kubectl, "validatingwebhookconfiguration", "dromon-validator", "/validate", port);
+    let values = values.path().to_str().expect("a path of text");
+    let account = kube.account(SYSTEM, "dromon-controller");
+    let mut controller = Controller::with(&account, "one", &["--values", values]);
+    controller.answers(kubectl, "mutatingwebhookconfiguration", "dromon-sidecar-injector", "/inject");
+    controller.answers(kubectl, "validatingwebhookconfiguration", "dromon-validator", "/validate");
     for (namespace, labels) in [
         ("shop", "dromon.io/inject: enabled"),
         ("plain", "a: b"),
@@ -191,6 +153,8 @@ fn the_api_server_has_pods_injected_and_rules_validated() {
     let secret =
         kubectl.get(&["secret", "dromon.default", "-n", "shop"]).expect("made before the pod was admitted");
     assert_eq!(secret["type"], "dromon.io/key-and-cert");
+    let told = dromonctl(&kube, &["certs"]);
+    assert!(told.contains("shop/default"), "{told}");
 
     kubectl.apply(&pod("out", "shop", "sidecar.dromon.io/inject: 'false'"));
     assert_eq!(sidecar(kubectl, "out", "shop"), None);
@@ -213,8 +177,8 @@ fn the_api_server_has_pods_injected_and_rules_validated() {
     assert!(refusal.contains("NET_ADMIN") && refusal.contains("kubectl label namespace tight"), "{refusal}");
 
     rules(kubectl);
-    controller.signal(15);
-    controller.wait();
+    controller.process.signal(15);
+    controller.process.wait();
     // failurePolicy: without an answer no pod runs open that should have a sidecar; rules are admitted.
     let refusal = kubectl.refused(&pod("late", "shop", "a: b"));
     assert!(refusal.contains("failed calling webhook"), "{refusal}");
@@ -241,4 +205,48 @@ fn rules(kubectl: &Kubectl) {
     let told = "Warning: VirtualService/shop/web spec.http[0].route[0].destination";
     assert!(early.ok && early.err.contains(told), "{early:?}");
     kubectl.apply(RULE);
+}
+
+/// A CA that somebody else keeps, as cert-manager does, then another of theirs: a change of root of three steps.
+#[test]
+fn the_ca_may_be_somebody_elses() {
+    let Some(kube) = ApiServer::start("kube_api_install") else { return };
+    let kubectl = kube.kubectl();
+    dromonctl(&kube, &["install", "--timeout", "0", "--set", "ca.secret=of-ours"]);
+    let deployment = kubectl.get(&["deployment", "dromon-controller", "-n", SYSTEM]).expect("there");
+    assert!(deployment.to_string().contains("--ca-secret=of-ours"), "{deployment}");
+    let first = authority(kubectl);
+    let account = kube.account(SYSTEM, "dromon-controller");
+    let controller = Controller::with(&account, "one", &["--ca-secret=of-ours"]);
+    let root = |it: &Value| it["data"]["ca.crt"].as_str().map(str::to_owned);
+    assert_eq!(kubectl.wait(&["secret", "dromon-ca", "-n", SYSTEM], root), first);
+    let roots = || controller.page("/certs")["roots"].as_array().cloned().unwrap_or_default();
+    let old = roots();
+    let second = authority(kubectl);
+    kubectl.wait(&["secret", "dromon-ca", "-n", SYSTEM], |it| root(it).filter(|it| *it == second));
+    eventually("the change of root to be done", || {
+        let rests = controller.page("/certs").get("rotation").is_none();
+        (rests && roots().len() == 1 && roots() != old).then_some(())
+    });
+}
+
+/// Puts a new authority into the Secret `of-ours`; its root as it stands there.
+fn authority(kubectl: &Kubectl) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name).to_str().expect("a path of text").to_owned();
+    let (key, certificate) = (at("tls.key"), at("tls.crt"));
+    let curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+    let of_ca = ["-addext", "keyUsage=critical,keyCertSign,cRLSign", "-subj", "/CN=ours", "-days", "30"];
+    let made = certs::run(
+        "openssl",
+        &[&["req", "-x509", "-keyout", &key, "-out", &certificate][..], &curve, &of_ca].concat(),
+    );
+    assert!(made.status.success(), "{made:?}");
+    let from = ["tls.key", "tls.crt"].map(|name| format!("--from-file={name}={}", at(name)));
+    let create = ["create", "secret", "generic", "of-ours", "-n", SYSTEM, "--dry-run=client", "-o", "json"];
+    let root = format!("--from-file=ca.crt={certificate}");
+    let secret = kubectl.run(&[&create[..], &[&from[0], &from[1], &root]].concat());
+    kubectl.apply(&secret);
+    let secret: Value = serde_json::from_str(&secret).expect("JSON");
+    secret["data"]["ca.crt"].as_str().expect("a root").to_owned()
 }

@@ -53,8 +53,8 @@ pub struct Options {
     /// The namespace of the controller, its Secrets and Lease, and of rules that hold for the whole mesh
     #[arg(long, value_name = "NAME", default_value = "dromon-system")]
     pub system_namespace: String,
-    /// Take the CA from this Secret of the system namespace (tls.crt, tls.key, ca.crt); without it, one is made and kept in
-    /// the Secret dromon-ca
+    /// Take the CA from this Secret of the system namespace (tls.crt, tls.key, ca.crt); without it, or where it is empty, one is
+    /// made and kept in the Secret dromon-ca
     #[arg(long, value_name = "NAME")]
     pub ca_secret: Option<String>,
     /// Serve the webhooks here
@@ -220,7 +220,7 @@ impl Parts<'_> {
         let keeper = Keeper::new(keeper::Setup {
             client: self.client.clone(),
             system_namespace: self.args.cluster.system_namespace.clone(),
-            ca_secret: self.args.cluster.ca_secret.clone(),
+            ca_secret: self.args.cluster.ca_secret.clone().filter(|name| !name.is_empty()),
             settings: self.args.certs.clone(),
             log: self.log.clone(),
             shared: shared.clone(),

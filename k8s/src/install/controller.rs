@@ -88,6 +88,7 @@ fn pod(values: &Values) -> Value {
                 "--feed-tcp", format!("0.0.0.0:{FEED_PORT}"),
                 "--webhook-addr", format!("0.0.0.0:{WEBHOOK_PORT}"),
                 "--status-addr", format!("0.0.0.0:{STATUS_PORT}"),
+                format!("--ca-secret={}", values.text("ca.secret")),
                 "--values", format!("{CONFIG_DIR}/{VALUES_KEY}"),
                 "--log-level", values.get("logLevel"),
             ],

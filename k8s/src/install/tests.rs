@@ -18,6 +18,7 @@ fn values_reach_the_objects() {
         "image.tag=1.0",
         "gateway.enabled=false",
         "controller.resources.limits.memory=2Gi",
+        "ca.secret=of-ours",
     ] {
         values.set(assignment).expect(assignment);
     }
@@ -27,6 +28,7 @@ fn values_reach_the_objects() {
     let container = &controller["spec"]["template"]["spec"]["containers"][0];
     assert_eq!(container["image"], "localhost/dromon-controller:1.0");
     assert_eq!(container["resources"]["limits"]["memory"], "2Gi");
+    assert!(container["args"].to_string().contains("--ca-secret=of-ours"), "{container}");
     assert_eq!(container["resources"]["requests"]["cpu"], "100m", "what is not set stays");
     assert!(
         !objects.iter().any(|it| it["metadata"]["name"] == "dromon-gateway" && it["kind"] == "Deployment")

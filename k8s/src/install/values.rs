@@ -96,6 +96,8 @@ impl Values {
             // Settings of the mesh, as a mesh config file has them.
             "mesh": {},
             "logLevel": "info",
+            // A Secret of the system namespace with a CA of one's own; empty: one is made.
+            "ca": {"secret": ""},
             "controller": {
                 "replicas": 1,
                 "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}},

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::api_server::ApiServer;
 use super::definitions;
+use super::kubectl::Kubectl;
 use crate::http::get;
 use crate::process::Process;
 use crate::{bin, eventually, free_port};
@@ -23,25 +24,31 @@ pub struct Controller {
     pub status: SocketAddr,
     /// Where it serves the feed.
     pub feed: SocketAddr,
+    /// Where it serves the webhooks.
+    pub webhooks: SocketAddr,
 }
 
 impl Controller {
     /// Starts one with an account's kubeconfig, and waits until it is ready.
     pub fn start(kubeconfig: &Path, replica: &str) -> Controller {
+        Controller::with(kubeconfig, replica, &[])
+    }
+
+    /// The same with more arguments.
+    ///
+    /// # Panics
+    /// If it does not get ready.
+    pub fn with(kubeconfig: &Path, replica: &str, more: &[&str]) -> Controller {
         let at = || SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let (status, feed) = (at(), at());
+        let (status, feed, webhooks) = (at(), at(), at());
         let mut command = Command::new(bin("dromon-controller"));
-        command.args([
-            "--source",
-            "kube",
-            "--system-namespace",
-            SYSTEM,
-            "--replica",
-            replica,
-            "--kubeconfig",
-        ]);
-        command.arg(kubeconfig).args(["--feed-tcp", &feed.to_string(), "--status-addr", &status.to_string()]);
-        let controller = Controller { process: Process::start(&mut command), status, feed };
+        command.args(["--source", "kube", "--system-namespace", SYSTEM, "--replica", replica]);
+        command.arg("--kubeconfig").arg(kubeconfig).args(more);
+        for (flag, address) in [("--feed-tcp", feed), ("--status-addr", status), ("--webhook-addr", webhooks)]
+        {
+            command.args([flag, &address.to_string()]);
+        }
+        let controller = Controller { process: Process::start(&mut command), status, feed, webhooks };
         eventually("the controller to be ready", || {
             get(status, "/readyz", &[]).ok().filter(|answer| answer.status == 200).map(drop)
         });
@@ -59,6 +66,39 @@ impl Controller {
         let page = get(self.status, "/metrics", &[]).expect("the controller answers").text();
         page.lines().any(|line| line == "dromon_controller_leader 1")
     }
+
+    /// Waits until the controller has put its CA bundle into a webhook configuration, then has the API server call this
+    /// machine in place of a Service that no pod stands behind.
+    ///
+    /// # Panics
+    /// If there never is a bundle.
+    pub fn answers(&self, kubectl: &Kubectl, kind: &str, name: &str, path: &str) {
+        let bundles = kubectl.wait(&[kind, name], |found| {
+            let hooks = found["webhooks"].as_array()?.iter();
+            let bundle = |hook: &Value| Some(hook["clientConfig"]["caBundle"].as_str()?.to_owned());
+            hooks.map(bundle).collect::<Option<Vec<_>>>()
+        });
+        let url = format!("https://localhost:{}{path}", self.webhooks.port());
+        let replace = |(at, bundle): (usize, &String)| {
+            let value = json!({"url": url, "caBundle": bundle});
+            json!({"op": "replace", "path": format!("/webhooks/{at}/clientConfig"), "value": value})
+        };
+        let patch: Vec<Value> = bundles.iter().enumerate().map(replace).collect();
+        kubectl.run(&["patch", kind, name, "--type=json", "-p", &Value::Array(patch).to_string()]);
+    }
+}
+
+/// Runs dromonctl against a cluster; what it printed.
+///
+/// # Panics
+/// If it fails, with what it said.
+pub fn dromonctl(kubeconfig: &Path, arguments: &[&str]) -> String {
+    let mut command = Command::new(bin("dromonctl"));
+    command.args(arguments).arg("--kubeconfig").arg(kubeconfig);
+    let output = command.output().expect("dromonctl runs");
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "dromonctl {arguments:?}: {out}{err}");
+    out.into_owned()
 }
 
 /// Gives the controller's account these rights (`dromon_k8s::install::rbac` has those of an installation), and nothing more;
