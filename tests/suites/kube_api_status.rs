@@ -29,7 +29,7 @@ spec:
   gatewayClassName: dromon
   listeners:
   - {name: http, port: 80, protocol: HTTP, hostname: '*.shop.example'}
-  - {name: https, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: absent}]}}
+  - {name: https, port: 443, protocol: HTTPS, hostname: '*.shop.example', tls: {certificateRefs: [{name: absent}]}}
 ---
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
@@ -213,8 +213,9 @@ spec: {{hosts: [web], http: [{{route: [{{destination: {{host: web{subset}}}{weig
     let virtual_service = ["virtualservice", "web"];
     let unresolved = ("Reconciled", "False", "Unresolved");
     let found = wait(&kube, &virtual_service, "/status/conditions", &[unresolved]);
-    let messages = found["status"]["validationMessages"].to_string();
-    assert!(messages.contains("spec.http[0].route[0].destination.subset"), "{messages}");
+    let said = text(&found["status"]["conditions"][0]["message"]);
+    assert!(said.contains("spec.http[0].route[0].destination.subset"), "{said}");
+    assert_eq!(found["status"]["validationMessages"][0]["level"], "ERROR");
     // An object that is wrong in itself and got in while no webhook looked.
     kubectl.apply(&rule("", ", weight: -1"));
     let invalid = ("Reconciled", "False", "Invalid");

@@ -3,6 +3,7 @@
 //! What a status has to say is computed elsewhere and pure. Here it is compared with what the API server has, written by a
 //! patch that names the version it was compared with, and computed anew where another has written meanwhile.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -28,6 +29,9 @@ const AGAIN: Duration = Duration::from_secs(2);
 /// Least time between two writes: a mesh of thousands of objects must not drown the API server when it is first seen.
 const WRITE: Duration = Duration::from_millis(5);
 
+/// Objects of which is remembered that they did not take their status over.
+const FUTILE_MAX: usize = 8_192;
+
 /// A status to write.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Write {
@@ -49,6 +53,16 @@ pub struct Counts {
     pub failed: AtomicU64,
     /// Events written.
     pub events: AtomicU64,
+}
+
+/// What one round leaves to the next.
+#[derive(Default)]
+struct Memory {
+    /// What was last complained of.
+    said: Option<String>,
+    /// Statuses that changed nothing, by the version that they were written to: a definition without some of their fields
+    /// drops these, and the rest was there.
+    futile: HashMap<Key, (String, Value)>,
 }
 
 /// The writer.
@@ -76,7 +90,7 @@ impl Writer {
     pub async fn run(mut self) {
         let mut events = Events::new(self.client.clone(), self.replica.clone());
         let mut changes = self.live.changes();
-        let mut said = None;
+        let mut memory = Memory::default();
         loop {
             if self.leads.wait_for(|leads| *leads).await.is_err() {
                 return;
@@ -85,12 +99,12 @@ impl Writer {
             let seen = self.seen.borrow_and_update().clone();
             let mut whole = true;
             if let Some(seen) = seen {
-                whole = self.round(seen.clone(), &mut said).await;
+                whole = self.round(seen.clone(), &mut memory).await;
                 let told = events.tell(&seen, &self.live).await;
                 self.counts.events.fetch_add(told.written, Ordering::Relaxed);
                 if let Some(error) = told.error {
                     whole = false;
-                    self.say(error, &mut said);
+                    self.say(error, &mut memory);
                 }
             }
             tokio::time::sleep(ROUND).await;
@@ -104,7 +118,7 @@ impl Writer {
     }
 
     /// Writes what differs; true if all of it could be written.
-    async fn round(&mut self, seen: Arc<Seen>, said: &mut Option<String>) -> bool {
+    async fn round(&mut self, seen: Arc<Seen>, memory: &mut Memory) -> bool {
         let (compute, live) = (self.compute.clone(), self.live.clone());
         let computed = tokio::task::spawn_blocking(move || compute(&seen, &live)).await;
         let mut whole = true;
@@ -113,11 +127,20 @@ impl Writer {
                 return false;
             }
             let Some(object) = self.live.get(&write.key) else { continue };
-            if object.status == write.status {
+            let at = |(version, status): &(String, Value)| {
+                *version == object.resource_version && *status == write.status
+            };
+            if object.status == write.status || memory.futile.get(&write.key).is_some_and(at) {
                 continue;
             }
             match self.write(&write, &object).await {
-                Ok(()) => {
+                Ok(version) if version == object.resource_version => {
+                    if memory.futile.len() >= FUTILE_MAX {
+                        memory.futile.clear();
+                    }
+                    memory.futile.insert(write.key, (version, write.status));
+                }
+                Ok(_) => {
                     self.counts.written.fetch_add(1, Ordering::Relaxed);
                 }
                 // Another has written, or it is gone: its watch will tell.
@@ -126,7 +149,10 @@ impl Writer {
                     whole = false;
                     self.counts.failed.fetch_add(1, Ordering::Relaxed);
                     let resource = format!("{}/status", object.resource.full_name());
-                    self.say(format!("{}: {}", write.key, client::explain(&error, "patch", &resource)), said);
+                    self.say(
+                        format!("{}: {}", write.key, client::explain(&error, "patch", &resource)),
+                        memory,
+                    );
                 }
             }
             tokio::time::sleep(WRITE).await;
@@ -134,7 +160,8 @@ impl Writer {
         whole
     }
 
-    async fn write(&self, write: &Write, object: &LiveObject) -> Result<(), kube::Error> {
+    /// Writes a status; the version of the object that came of it.
+    async fn write(&self, write: &Write, object: &LiveObject) -> Result<String, kube::Error> {
         let resource = object.resource.at(object.version);
         let api: Api<DynamicObject> = match write.key.namespace.as_str() {
             "" => Api::all_with(self.client.clone(), &resource),
@@ -145,13 +172,14 @@ impl Writer {
             "status": merge(&object.status, &write.status),
         });
         let patch = Patch::Merge(patch);
-        api.patch_status(&write.key.name, &PatchParams::default(), &patch).await.map(|_| ())
+        let written = api.patch_status(&write.key.name, &PatchParams::default(), &patch).await?;
+        Ok(written.metadata.resource_version.unwrap_or_default())
     }
 
-    fn say(&self, text: String, said: &mut Option<String>) {
-        if said.as_ref() != Some(&text) {
+    fn say(&self, text: String, memory: &mut Memory) {
+        if memory.said.as_ref() != Some(&text) {
             (self.log)(Severity::Warning, format!("warning: {text}"));
-            *said = Some(text);
+            memory.said = Some(text);
         }
     }
 }

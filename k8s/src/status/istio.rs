@@ -1,4 +1,7 @@
-//! Istio-style status of Istio's kinds and ours: a condition `Reconciled`, and `validationMessages` that name fields.
+//! Istio-style status of Istio's kinds and ours: a condition `Reconciled` whose message names fields, and `validationMessages`.
+//!
+//! Istio's definitions leave `validationMessages` no room for a text, and the API server drops what they do not have: written
+//! there, it would differ from what is there for ever.
 //!
 //! Written only where there is something to say, or where something was said before: thousands of sound objects need no
 //! write each.
@@ -16,7 +19,7 @@ use super::conditions::merged;
 use super::{Condition, Writes};
 
 const RECONCILED: &str = "Reconciled";
-/// Messages that one object's status holds.
+/// Findings that one object's status tells.
 const MESSAGES_MAX: usize = 32;
 
 /// The kinds with a status of this form.
@@ -48,7 +51,9 @@ pub(super) fn write(writes: &mut Writes<'_>) {
     for key in keys {
         let told = inputs.outside.told.get(key);
         let own = told.iter().flat_map(|it| &it.findings);
-        let others = across.get(&key.to_string()).into_iter().flatten();
+        let refused = own.clone().any(|it| it.severity == Severity::Error);
+        // Of a refused version only what refuses it is told: the rest is about the one before, which stays in force.
+        let others = across.get(&key.to_string()).into_iter().flatten().filter(|_| !refused);
         let mut findings: Vec<&Diagnostic> = own.chain(others).collect();
         findings.sort();
         findings.dedup();
@@ -57,7 +62,7 @@ pub(super) fn write(writes: &mut Writes<'_>) {
             continue;
         }
         let generation = told.and_then(|it| it.generation).or_else(|| writes.generation(key));
-        let condition = reconciled(&findings, inputs.set.get(key).is_some());
+        let condition = reconciled(&findings, refused, inputs.set.get(key).is_some());
         let mut status = previous.clone();
         let before = previous.get("conditions");
         status["conditions"] = merged(&[condition], &[RECONCILED], before, generation, inputs.now);
@@ -69,30 +74,32 @@ pub(super) fn write(writes: &mut Writes<'_>) {
     }
 }
 
-fn reconciled(findings: &[&Diagnostic], in_force: bool) -> Condition {
-    let first = findings.iter().find(|it| it.severity == Severity::Error);
-    match first {
-        Some(error) => {
-            let reason = if in_force { "Unresolved" } else { "Invalid" };
-            Condition::fails(RECONCILED, reason, text(error))
+fn reconciled(findings: &[&Diagnostic], refused: bool, in_force: bool) -> Condition {
+    let of = |severity| findings.iter().filter(move |it| it.severity == severity).map(|it| text(it));
+    let all: Vec<String> = [Severity::Error, Severity::Warning, Severity::Info]
+        .into_iter()
+        .flat_map(of)
+        .take(MESSAGES_MAX)
+        .collect();
+    let all = all.join("; ");
+    match findings.iter().any(|it| it.severity == Severity::Error) {
+        true if refused && in_force => {
+            Condition::fails(RECONCILED, "Invalid", format!("{all}; the last good version stays in force"))
         }
-        None => Condition::holds(RECONCILED, RECONCILED, "the object is in force"),
+        true => Condition::fails(RECONCILED, if refused { "Invalid" } else { "Unresolved" }, all),
+        false if all.is_empty() => Condition::holds(RECONCILED, RECONCILED, "the object is in force"),
+        false => Condition::holds(RECONCILED, RECONCILED, format!("the object is in force; {all}")),
     }
 }
 
-/// A finding as `validationMessages` has it (Istio's `AnalysisMessageBase`), with the field beside it.
+/// A finding as `validationMessages` has it (Istio's `AnalysisMessageBase`).
 fn message(finding: &Diagnostic) -> Value {
     let level = match finding.severity {
         Severity::Error => "ERROR",
         Severity::Warning => "WARNING",
         Severity::Info => "INFO",
     };
-    json!({
-        "type": {"name": "DromonAnalysis"},
-        "level": level,
-        "field": finding.field,
-        "message": text(finding),
-    })
+    json!({"type": {"name": "DromonAnalysis"}, "level": level})
 }
 
 /// A finding without its object, which the reader looks at.

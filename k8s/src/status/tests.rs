@@ -70,7 +70,9 @@ fn istio_objects_are_told_the_field_that_is_bad_and_nothing_once_all_is_well() {
     let status = &writes[0].status;
     assert_eq!(status["conditions"][0]["type"], "Reconciled");
     assert_eq!(status["conditions"][0]["status"], "False");
-    assert_eq!(status["validationMessages"][0]["field"], "spec.http[0].route[0].destination.host");
+    let message = status["conditions"][0]["message"].as_str().expect("a text");
+    assert!(message.starts_with("spec.http[0].route[0].destination.host: "), "{message}");
+    assert_eq!(status["validationMessages"], json!([{"type": {"name": "DromonAnalysis"}, "level": "ERROR"}]));
     assert_eq!(status["observedGeneration"], 2);
     let previous: BTreeMap<Key, Value> = writes.into_iter().map(|it| (it.key, it.status)).collect();
     let service = "---\napiVersion: v1\nkind: Service\nmetadata: {name: nowhere, namespace: default}\nspec: {ports: [{port: 80, name: http}]}\n";
