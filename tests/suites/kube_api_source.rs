@@ -230,6 +230,12 @@ fn of_two_replicas_one_writes_and_both_have_one_root() {
     let mut second = Controller::start(&account, "two");
     assert_eq!(first.page("/certs")["roots"], second.page("/certs")["roots"]);
     eventually("one to lead", || (first.leads() != second.leads()).then_some(()));
+    // Somebody else takes the Lease: nobody of ours writes until that one has let it run out.
+    let stolen = json!({"spec": {"holderIdentity": "somebody"}}).to_string();
+    let lease = ["lease", "dromon-controller", "-n", SYSTEM];
+    kube.kubectl().run(&[&["patch"][..], &lease, &["--type", "merge", "-p", &stolen]].concat());
+    eventually("nobody to lead", || (!first.leads() && !second.leads()).then_some(()));
+    eventually("one to lead again", || (first.leads() != second.leads()).then_some(()));
     let (leader, other) = if first.leads() { (&mut first, &mut second) } else { (&mut second, &mut first) };
     // A crash: the Lease runs out.
     leader.process.signal(9);
@@ -240,6 +246,6 @@ fn of_two_replicas_one_writes_and_both_have_one_root() {
     // An end: the Lease is given back at once.
     other.process.signal(15);
     assert!(other.process.wait().success());
-    let lease = kube.kubectl().get(&["lease", "dromon-controller", "-n", SYSTEM]).expect("a Lease");
+    let lease = kube.kubectl().get(&lease).expect("a Lease");
     assert_eq!(lease["spec"]["holderIdentity"].as_str().unwrap_or_default(), "");
 }
