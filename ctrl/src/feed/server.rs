@@ -183,14 +183,14 @@ async fn converse(
     while let Ok(false) = ended {
         // Only once the proxy has taken all of one version is the next computed, from the latest there is.
         if queue.is_empty() && dirty && !turn.is_waiting() {
+            if let Err(refused) = admitted() {
+                ended = Err(refused);
+                break;
+            }
             let view = stream.views.borrow_and_update().clone();
             dirty = false;
             // Mostly nothing of a version is for this proxy.
             if let Some(view) = view.filter(|view| !session.is_at(view)) {
-                if let Err(refused) = admitted() {
-                    ended = Err(refused);
-                    break;
-                }
                 queue.extend(session.push(&view));
             }
             stream.note(&session, 0);
