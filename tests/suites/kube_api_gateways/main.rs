@@ -260,7 +260,11 @@ fn http_route_reference_grants(world: &World, front: SocketAddr) {
     };
     let cross = "{backendRefs: [{name: far, namespace: web, port: 8080}]}".to_owned();
     let well = rule(&path("PathPrefix", "/well"), "v1");
-    world.apply(&format!("{far}{}{}", named("cross", &[cross.clone()]), named("partly", &[well, cross])));
+    world.apply(&format!(
+        "{far}{}{}",
+        named("cross", std::slice::from_ref(&cross)),
+        named("partly", &[well, cross])
+    ));
     expect(front, "cross.example", "/", &[], "500");
     assert_eq!(world.told("cross", "infra", "ResolvedRefs"), "False RefNotPermitted");
     expect(front, "partly.example", "/well", &[], "v1");
