@@ -78,14 +78,14 @@ impl World {
         SocketAddr::new(POD_IP.parse().expect("an address"), target)
     }
 
-    /// A condition of a route's first parent, as `status reason`, once it is about the route as it is.
-    pub fn told(&self, route: &str, namespace: &str, kind: &str) -> String {
+    /// Waits until a condition of a route's first parent is `expected` (`status reason`), and about the route as it is.
+    pub fn told(&self, route: &str, namespace: &str, kind: &str, expected: &str) {
         self.kube.kubectl().wait(&["httproute", route, "-n", namespace], |it| {
             let parent = &it["status"]["parents"][0];
             let of = &parent["conditions"][0]["observedGeneration"];
             let is_current = of.is_i64() && *of == it["metadata"]["generation"];
-            Some(condition(parent, kind)).filter(|it| is_current && !it.is_empty())
-        })
+            (is_current && condition(parent, kind) == expected).then_some(())
+        });
     }
 }
 
