@@ -114,6 +114,8 @@ pub const BODY_BUFFER_BYTES: usize = 16 * 1024;
 pub const BODY_BUFFER_BYTES_MAX: usize = 256 * 1024;
 /// Spare body buffers that a shard keeps of each size, in bytes together; what is not used goes back to the system.
 pub const SPARE_BUFFER_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Freed blocks of one size that a shard keeps for its next, in bytes together.
+pub const HEAP_KEPT_BYTES_MAX: usize = 32 * 1024;
 /// Spare request states that a shard keeps.
 pub const SPARE_WORK_MAX: usize = 256;
 /// Idle time after which a client's keep-alive connection is closed, in milliseconds (Envoy's default: 1 h).

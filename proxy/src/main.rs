@@ -21,6 +21,10 @@ use dromon_core::config::model::Role;
 use crate::args::Command;
 use crate::shard::{Machine, plan};
 use crate::sys::cpu;
+use crate::sys::heap::Heap;
+
+#[global_allocator]
+static HEAP: Heap = Heap;
 
 fn main() -> anyhow::Result<ExitCode> {
     let line = args::CommandLine::read();

@@ -13,6 +13,7 @@ use dromon_core::time::Tick;
 use super::accept::{self, Accepting};
 use super::state::Shard;
 use crate::mailbox::{FromShard, Receiver, ToShard};
+use crate::sys::heap;
 use crate::tls::TlsTable;
 
 /// Serves the mailbox until told to stop, or until the steward is gone.
@@ -98,5 +99,6 @@ async fn sweep(shard: Rc<Shard>) {
         shard.works.trim();
         shard.h2_workers.trim();
         shard.tls_scratch.trim();
+        heap::trim();
     }
 }

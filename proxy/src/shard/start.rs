@@ -10,8 +10,8 @@ use super::state::Shard;
 use super::{accept, control};
 use crate::mailbox::{FromShard, Receiver, Sender, ShardId, ToShard, mailbox};
 use crate::steward::Shards;
-use crate::sys::cpu;
 use crate::sys::runtime::ShardRuntime;
+use crate::sys::{cpu, heap};
 use dromon_core::settings::Driver;
 
 /// How shards are to run.
@@ -65,6 +65,7 @@ struct Own {
 /// A shard's thread.
 fn run(own: Own) {
     let Own { id, settings, processor, rng, inbox, outbox, siblings, door } = own;
+    let _keeping = heap::keep();
     let pin_error = processor.and_then(|processor| cpu::pin(processor).err());
     let (mut runtime, mut report) = match ShardRuntime::build(settings.driver) {
         Ok(built) => built,
