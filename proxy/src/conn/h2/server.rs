@@ -348,8 +348,8 @@ impl Engine for Server {
                 Poll::Pending => return Poll::Pending,
             }
         }
+        self.steer(now);
         loop {
-            self.steer(now);
             let State::Open(connection) = &mut self.state else { return Poll::Ready(()) };
             match connection.poll_accept(context) {
                 Poll::Ready(Some(Ok((request, respond)))) => self.take(request, respond),
