@@ -31,6 +31,10 @@ use crate::io::{Alarm, Either, Interrupted, race};
 use crate::pool::{H2Call, StreamPlace, reason_of};
 use crate::sys::clock;
 
+/// Most bytes of a body that goes with its head, in one write, or as soon as the upstream's window lets it: a frame. A stream
+/// gets capacity only when its head has gone, so to wait for that takes a turn and a write more.
+const SHORT_BODY_BYTES: usize = 16 * 1024;
+
 /// What came of a try whose request has been sent.
 enum Received {
     /// No final head.
@@ -90,7 +94,13 @@ pub(super) async fn run(
             down.await
         } else {
             let mut up = pin!(upload(&path, source, to));
-            match race(down.as_mut(), up.as_mut()).await {
+            // Most bodies are short and here as a whole: no answer can have come before they are sent.
+            let at_once = poll_fn(|context| Poll::Ready(up.as_mut().poll(context))).await;
+            let first = match at_once {
+                Poll::Ready(sent) => Either::Second(sent),
+                Poll::Pending => race(down.as_mut(), up.as_mut()).await,
+            };
+            match first {
                 Either::First(received) => received,
                 Either::Second(Err(Stopped::Client)) => Received::ClientGone,
                 // An upstream that takes nothing and says nothing has had its time.
@@ -196,6 +206,7 @@ async fn upload(
     let mut progress = source::Progress::default();
     let mut text = path.call.web.and_then(Web::decoder);
     let alarm = &path.call.alarm;
+    let mut begun = false;
     loop {
         let next = poll_fn(|context| source.poll(&mut progress, context));
         let piece = alarm.within(path.body_by, next).await;
@@ -208,6 +219,13 @@ async fn upload(
                     if end && bytes.is_empty() && to.send_data(Bytes::new(), true).is_err() {
                         return Err(Stopped::Upstream(to));
                     }
+                }
+                let whole = !std::mem::replace(&mut begun, true) && end;
+                if whole && (1..=SHORT_BODY_BYTES).contains(&bytes.len()) {
+                    path.place.data_sent(bytes.len());
+                    source.sent_on();
+                    let sent = to.send_data(bytes, true);
+                    return if sent.is_ok() { Ok(to) } else { Err(Stopped::Upstream(to)) };
                 }
                 while !bytes.is_empty() {
                     to.reserve_capacity(bytes.len());
@@ -278,10 +296,16 @@ async fn receive(
     let shard = &call.conn().client.shard;
     let deadline = attempt.head_by.min(attempt.finish_by);
     let mut before = 0;
+    let mut waited = false;
     let (parts, from) = loop {
-        let came = poll_fn(|context| match response.poll_informational(context) {
-            Poll::Ready(Some(Ok(head))) => Poll::Ready(Came::Interim(head)),
-            _ => Pin::new(&mut response).poll(context).map(Came::Final),
+        let came = poll_fn(|context| {
+            // At first there can be no answer: the request has not left its connection's memory.
+            if std::mem::replace(&mut waited, true)
+                && let Poll::Ready(Some(Ok(head))) = response.poll_informational(context)
+            {
+                return Poll::Ready(Came::Interim(head));
+            }
+            Pin::new(&mut response).poll(context).map(Came::Final)
         });
         match call.watch(deadline, reply, came).await {
             Ok(Came::Final(Ok(response))) => {
