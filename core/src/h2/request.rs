@@ -24,6 +24,8 @@ pub struct Checked {
     pub expects_continue: bool,
     /// The path is in normal form as it was sent.
     pub plain_path: bool,
+    /// It has an `x-request-id`.
+    pub has_request_id: bool,
 }
 
 /// Checks a request's head (R37). `protocol`: it is an extended CONNECT (RFC 8441).
@@ -49,31 +51,57 @@ pub fn check(parts: &Parts, protocol: Option<&str>) -> Result<Checked, Reject> {
         return Err(Reject::with(Rule::R20, Reason::HeadTooLarge, "too many fields"));
     }
     let plain_path = check_path(parts)?;
-    check_authority(parts)?;
-    for (name, value) in fields {
-        let edge = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-        let bytes = value.as_bytes();
-        if edge(bytes.first()) || edge(bytes.last()) {
-            return Err(Reject::request(Rule::R37, "white space around a value"));
-        }
-        let name = name.as_str().as_bytes();
-        if name.contains(&b'_') && h1::is_framing_look_alike(name) {
-            return Err(Reject::request(Rule::R6, "underscore look-alike of a framing field"));
-        }
-    }
-    let mut lengths = fields.get_all(CONTENT_LENGTH).iter();
-    let length = lengths.next().map(|value| content_length(value.as_bytes())).transpose()?;
-    if lengths.next().is_some() {
-        return Err(Reject::request(Rule::R13, "more than one Content-Length"));
-    }
-    let expects_continue = match fields.get(EXPECT).map(|value| value.as_bytes()) {
+    let seen = Seen::of(fields)?;
+    check_authority(parts, &seen)?;
+    let length = seen.length.map(|value| content_length(value.as_bytes())).transpose()?;
+    let expects_continue = match seen.expect.map(|value| value.as_bytes()) {
         None => false,
         Some(value) if value.eq_ignore_ascii_case(b"100-continue") => true,
         Some(_) => {
             return Err(Reject::with(Rule::R28, Reason::ExpectationFailed, "unknown expectation"));
         }
     };
-    Ok(Checked { length, expects_continue, plain_path })
+    Ok(Checked { length, expects_continue, plain_path, has_request_id: seen.request_id })
+}
+
+/// What a look at all fields has found, so that none of these is looked for by itself.
+#[derive(Default)]
+struct Seen<'a> {
+    host: Option<&'a HeaderValue>,
+    length: Option<&'a HeaderValue>,
+    /// The first of them.
+    expect: Option<&'a HeaderValue>,
+    request_id: bool,
+}
+
+impl<'a> Seen<'a> {
+    fn of(fields: &'a HeaderMap) -> Result<Seen<'a>, Reject> {
+        let mut seen = Seen::default();
+        for (name, value) in fields {
+            let edge = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+            let bytes = value.as_bytes();
+            if edge(bytes.first()) || edge(bytes.last()) {
+                return Err(Reject::request(Rule::R37, "white space around a value"));
+            }
+            match *name {
+                HOST if seen.host.replace(value).is_some() => {
+                    return Err(Reject::request(Rule::R9, "more than one Host"));
+                }
+                CONTENT_LENGTH if seen.length.replace(value).is_some() => {
+                    return Err(Reject::request(Rule::R13, "more than one Content-Length"));
+                }
+                EXPECT => seen.expect = seen.expect.or(Some(value)),
+                _ => {
+                    let name = name.as_str().as_bytes();
+                    seen.request_id |= name == REQUEST_ID.as_str().as_bytes();
+                    if name.contains(&b'_') && h1::is_framing_look_alike(name) {
+                        return Err(Reject::request(Rule::R6, "underscore look-alike of a framing field"));
+                    }
+                }
+            }
+        }
+        Ok(seen)
+    }
 }
 
 fn check_path(parts: &Parts) -> Result<bool, Reject> {
@@ -93,13 +121,8 @@ fn check_path(parts: &Parts) -> Result<bool, Reject> {
 }
 
 /// The authority governs, Host must say the same or be absent (RFC 9113, 8.3.1).
-fn check_authority(parts: &Parts) -> Result<(), Reject> {
-    let mut hosts = parts.headers.get_all(HOST).iter();
-    let host = hosts.next();
-    if hosts.next().is_some() {
-        return Err(Reject::request(Rule::R9, "more than one Host"));
-    }
-    match (parts.uri.authority(), host) {
+fn check_authority(parts: &Parts, seen: &Seen<'_>) -> Result<(), Reject> {
+    match (parts.uri.authority(), seen.host) {
         (None, None) => Err(Reject::request(Rule::R9, "neither :authority nor Host")),
         (None, Some(host)) => h1::check_authority(host.as_bytes()),
         (Some(authority), host) => {

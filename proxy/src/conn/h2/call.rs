@@ -11,7 +11,7 @@ use dromon_core::exchange::{Arrival, Exchange, Step};
 use dromon_core::h1::request_id::{self, RequestId};
 use dromon_core::h1::{self, PathPolicy, Reject};
 use dromon_core::h2::grpc_web::Web;
-use dromon_core::h2::{Checked, PartsRef, REQUEST_ID, check, grpc};
+use dromon_core::h2::{Checked, PartsRef, check, grpc};
 use dromon_core::telemetry::Principals;
 use dromon_core::time::Tick;
 use http::header::CONTENT_TYPE;
@@ -85,12 +85,14 @@ impl Call {
             self.path = (normal != sent).then(|| normal.into_boxed_slice());
         }
         let fields = &self.parts.headers;
-        if !fields.contains_key(REQUEST_ID) {
+        if !self.checked.has_request_id {
             let id = request_id::generate(&mut self.conn().client.shard.rng.borrow_mut());
             self.id = Some(id);
         }
-        self.web = Web::of_fields(fields).filter(|_| self.conn().client.port.gateway);
         let content_type = fields.get(CONTENT_TYPE).map(|value| value.as_bytes());
+        if content_type.is_some() && self.conn().client.port.gateway {
+            self.web = Web::of_fields(fields);
+        }
         self.grpc = self.web.is_some() || grpc::is_grpc(content_type);
         let timeout = fields.get(grpc::TIMEOUT_FIELD).filter(|_| self.grpc);
         if let Some(timeout) = timeout.and_then(|value| grpc::timeout(value.as_bytes())) {
