@@ -15,6 +15,7 @@ use dromon_core::h1::{
 use dromon_core::rng::Rng;
 use dromon_core::time::Tick;
 
+use super::http2::Http2;
 use crate::lab::dromon;
 use crate::lab::setup::{Hop, Setup};
 
@@ -39,6 +40,14 @@ pub enum Part {
     Exchange,
     /// All of these, as one request takes them.
     Whole,
+    /// Looking at the frames of a request of HTTP/2.
+    Http2Meter,
+    /// Checking a request of HTTP/2.
+    Http2Check,
+    /// Making the fields that go on of a request of HTTP/2.
+    Http2Fields,
+    /// All that the core does for a request of HTTP/2.
+    Http2Whole,
 }
 
 /// Which table it runs on; the request is always for its last entry.
@@ -56,12 +65,16 @@ pub enum Shape {
 pub type Case = (&'static str, Part, Shape);
 
 /// All cases.
-pub const CASES: [Case; 11] = [
+pub const CASES: [Case; 15] = [
     ("parse-request", Part::ParseRequest, Shape::Hosts(10)),
     ("parse-response", Part::ParseResponse, Shape::Hosts(10)),
     ("encode-request", Part::EncodeRequest, Shape::Hosts(10)),
     ("encode-response", Part::EncodeResponse, Shape::Hosts(10)),
     ("exchange", Part::Exchange, Shape::Hosts(10)),
+    ("http2-meter", Part::Http2Meter, Shape::Hosts(10)),
+    ("http2-check", Part::Http2Check, Shape::Hosts(10)),
+    ("http2-fields", Part::Http2Fields, Shape::Hosts(10)),
+    ("http2-whole", Part::Http2Whole, Shape::Hosts(10)),
     ("whole/hosts-10", Part::Whole, Shape::Hosts(10)),
     ("whole/hosts-10000", Part::Whole, Shape::Hosts(10_000)),
     ("whole/exact-10", Part::Whole, Shape::Exact(10)),
@@ -70,12 +83,12 @@ pub const CASES: [Case; 11] = [
     ("whole/prefix-10000", Part::Whole, Shape::Prefix(10_000)),
 ];
 
-/// Runs a case so many times, after one run that is not counted.
+/// Runs a case so many times, after runs that are not counted.
 pub fn run(name: &str, times: u32) -> Result<()> {
     let &(_, part, shape) =
         CASES.iter().find(|case| case.0 == name).with_context(|| format!("no case {name}"))?;
     let mut path = HotPath::new(shape)?;
-    if !path.step(Part::Whole) {
+    if !path.step(Part::Whole) || !path.step(part) {
         bail!("{name}: the request does not reach its rule");
     }
     collected(&mut path, part, times);
@@ -102,6 +115,7 @@ struct HotPath {
     out: Vec<u8>,
     arrival: Arrival,
     rng: Rng,
+    http2: Http2,
 }
 
 impl HotPath {
@@ -113,11 +127,11 @@ impl HotPath {
         let setup = Setup { hosts, routes, ..Setup::default() };
         let table = table(&setup, matches!(shape, Shape::Exact(_)))?;
         let host = Setup::host(hosts - 1);
+        let target = format!("{}items?id=42", setup.prefix(routes - 1));
         let request = format!(
-            "GET {}items?id=42 HTTP/1.1\r\nHost: {host}\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101\r\n\
+            "GET {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101\r\n\
              Accept: text/html,application/xhtml+xml\r\nAccept-Language: en-US,en;q=0.5\r\nAccept-Encoding: gzip, br\r\n\
-             Cookie: session=0123456789abcdef0123456789abcdef\r\nConnection: keep-alive\r\n\r\n",
-            setup.prefix(routes - 1)
+             Cookie: session=0123456789abcdef0123456789abcdef\r\nConnection: keep-alive\r\n\r\n"
         );
         let arrival = Arrival {
             listener: 0,
@@ -137,6 +151,7 @@ impl HotPath {
             response: ResponseHead::new(),
             scratch: Vec::with_capacity(1_024),
             out: Vec::with_capacity(4_096),
+            http2: Http2::new(&host, &target, &arrival)?,
             arrival,
             rng: Rng::new(1),
         })
@@ -151,6 +166,10 @@ impl HotPath {
             Part::EncodeResponse => self.encode_response(),
             Part::Exchange => self.exchange(false),
             Part::Whole => self.parse_request() && self.exchange(true),
+            Part::Http2Meter => self.http2.meter(self.arrival.arrived),
+            Part::Http2Check => self.http2.check(),
+            Part::Http2Fields => self.http2.fields(&self.arrival),
+            Part::Http2Whole => self.http2.whole(&self.table, &self.arrival, &mut self.rng),
         }
     }
 

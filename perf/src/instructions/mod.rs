@@ -4,6 +4,7 @@
 
 mod baseline;
 mod hot;
+mod http2;
 
 #[cfg(test)]
 mod tests;

@@ -21,10 +21,12 @@ fn rule(method: &str, uri: &str, fields: &[(&str, &str)]) -> Option<&'static str
 #[test]
 fn good_requests_pass() {
     let sent = parts("POST", "http://a/b/../c?d", &[("content-length", "7"), ("expect", "100-continue")]);
-    let checked = Checked { length: Some(7), expects_continue: true, plain_path: false };
+    let checked = Checked { length: Some(7), expects_continue: true, ..Checked::default() };
     assert_eq!(check(&sent, None), Ok(checked));
     let plain = Checked { plain_path: true, ..Checked::default() };
     assert_eq!(check(&parts("GET", "http://a:80/", &[("host", "A:80")]), None), Ok(plain));
+    let known = Checked { has_request_id: true, ..plain };
+    assert_eq!(check(&parts("GET", "http://a:80/", &[("x-request-id", "")]), None), Ok(known));
     assert_eq!(check(&parts("OPTIONS", "*", &[("host", "a")]), None), Ok(plain));
     assert_eq!(check(&parts("CONNECT", "http://a/chat", &[]), Some("websocket")), Ok(plain));
     assert_eq!(
