@@ -30,6 +30,8 @@ pub struct Changes<'a> {
     pub tracker: Tracker,
     /// The ports of the origins behind the services that the real proxy uses, and their address, if there is one.
     pub origins: Option<(Vec<[u16; 2]>, IpAddr)>,
+    /// Held by who writes.
+    pub writing: tokio::sync::Mutex<()>,
 }
 
 /// What one change showed, in milliseconds.
@@ -158,7 +160,10 @@ impl Changes<'_> {
         arrivals: Arrivals,
         asked: Option<tokio::task::JoinHandle<Result<Option<Instant>>>>,
     ) -> Result<Seen> {
+        // One after another: what comes back must have gone before.
+        let in_turn = self.writing.lock().await;
         let version = self.api.write(write).await?;
+        drop(in_turn);
         let answered = Instant::now();
         let event = self.events.of(&version).await?;
         let since = |at: Instant, from: Instant| at.saturating_duration_since(from).as_secs_f64() * 1000.0;

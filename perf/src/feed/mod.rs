@@ -315,7 +315,14 @@ impl Run<'_> {
         let tracker = Tracker::start(self.size, told);
         let before = controller.program.processor_s()?;
         let origins = real.as_ref().map(|(_, ports, ip)| (ports.clone(), *ip));
-        let changes = Changes { api: &self.api, size: self.size, events, tracker, origins };
+        let changes = Changes {
+            api: &self.api,
+            size: self.size,
+            events,
+            tracker,
+            origins,
+            writing: tokio::sync::Mutex::new(()),
+        };
         changes.run(self.args.changes, self.args.rate, &mut self.figures).await?;
         let spent = controller.program.processor_s()? - before;
         self.figures.processor_ms_per_change = spent * 1000.0 / self.args.changes.max(1) as f64;
