@@ -3,6 +3,7 @@
 //! Everything is a real process on loopback addresses: `dromonctl run` with the binaries of the same build.
 
 pub mod certs;
+pub mod dns;
 pub mod echo;
 pub mod frames;
 pub mod fuzz;
@@ -15,6 +16,7 @@ pub mod origin;
 pub mod pair;
 pub mod process;
 pub mod proxy;
+pub mod relay;
 pub mod scripted;
 
 use std::path::PathBuf;

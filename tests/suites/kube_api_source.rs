@@ -2,15 +2,13 @@
 //! it keeps in Secrets, and what of it survives when the API server, its history, kinds, Secrets or replicas go away.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use dromon_k8s::install::rbac;
-use dromon_tests::http::get;
-use dromon_tests::kube::api_server::ApiServer;
+use dromon_tests::kube::api_server::{ApiServer, Setup};
 use dromon_tests::kube::controller::{Controller, SYSTEM, account, define};
-use dromon_tests::process::Process;
-use dromon_tests::{bin, eventually, free_port};
+use dromon_tests::kube::pod::{self, PodProxy, Who};
+use dromon_tests::{eventually, free_port};
 use serde_json::{Value, json};
 
 /// The pod's address: one of this machine's, so that a proxy can have it.
@@ -56,43 +54,10 @@ spec: {{hosts: [{host}], http: [{{name: of-{name}, route: [{{destination: {{host
     )
 }
 
-/// A proxy with the certificate of an account's Secret.
-struct Proxy {
-    _process: Process,
-    admin: SocketAddr,
-    _certs: tempfile::TempDir,
-}
-
-impl Proxy {
-    fn start(kube: &ApiServer, feed: SocketAddr, pod: &str, account: &str) -> Proxy {
-        let certs = tempfile::tempdir().expect("a folder");
-        mount(kube, certs.path(), account);
-        let at = |port: u16| SocketAddr::new(POD_IP.parse().expect("an address"), port);
-        let admin = at(free_port());
-        let mut command = Command::new(bin("dromon-proxy"));
-        command.args(["--id", &format!("sidecar~{pod}.default"), "--feed", &feed.to_string()]);
-        command.args(["--shards", "1", "--pin", "off", "--certs"]).arg(certs.path());
-        command.args(["--admin-addr", &admin.to_string(), "--health-addr", &at(free_port()).to_string()]);
-        Proxy { _process: Process::start(&mut command), admin, _certs: certs }
-    }
-
-    /// Waits until the configuration in force names something, or does not any more.
-    fn wait(&self, part: &str, is_there: bool) {
-        eventually(&format!("{part:?} to be there ({is_there}) at the proxy"), || {
-            let answer = get(self.admin, "/config", &[]).ok()?;
-            (answer.status == 200 && answer.text().contains(part) == is_there).then_some(())
-        });
-    }
-}
-
-/// Puts an account's Secret into a folder, as a kubelet mounts it.
-fn mount(kube: &ApiServer, folder: &Path, account: &str) {
-    for file in ["key.pem", "cert-chain.pem", "root-cert.pem"] {
-        let template = format!("{{{{index .data \"{file}\" | base64decode}}}}");
-        let name = format!("dromon.{account}");
-        let text = kube.kubectl().run(&["get", "secret", &name, "-o", &format!("go-template={template}")]);
-        std::fs::write(folder.join(file), text).expect("written");
-    }
+/// The sidecar of `web-1`, with the certificate of an account.
+fn sidecar(kube: &ApiServer, feed: SocketAddr, account: &str) -> PodProxy {
+    let who = Who { role: "sidecar", pod: "web-1", namespace: "default", account, address: POD_IP };
+    PodProxy::start(kube, feed, who)
 }
 
 /// An API server with the rights of an installation and Istio's kinds; a kubeconfig of the controller's account.
@@ -107,26 +72,6 @@ fn define_rules(kube: &ApiServer) {
     define(kube, "istio.yaml", "virtualservices.networking.istio.io");
 }
 
-/// The pod runs and is ready.
-fn run_pod(kube: &ApiServer) {
-    let status = json!({"status": {
-        "phase": "Running", "podIP": POD_IP, "podIPs": [{"ip": POD_IP}],
-        "conditions": [{"type": "Ready", "status": "True"}],
-    }});
-    let patch = status.to_string();
-    kube.kubectl().run(&[
-        "patch",
-        "pod",
-        "web-1",
-        "--subresource",
-        "status",
-        "--type",
-        "merge",
-        "-p",
-        &patch,
-    ]);
-}
-
 fn secret_version(kube: &ApiServer, before: &str) -> String {
     kube.kubectl().wait(&["secret", "dromon.default"], |it| {
         let key = it["data"]["key.pem"].as_str()?;
@@ -139,10 +84,10 @@ fn a_pods_proxy_follows_the_cluster_through_every_loss() {
     let Some((mut kube, account)) = installed() else { return };
     kube.kubectl().apply(SERVICE);
     kube.kubectl().apply(&route("first", "first.example"));
-    run_pod(&kube);
+    pod::runs(&kube, "default", "web-1", POD_IP);
     let mut controller = Controller::start(&account, "one");
     secret_version(&kube, "");
-    let proxy = Proxy::start(&kube, controller.feed, "web-1", "default");
+    let proxy = sidecar(&kube, controller.feed, "default");
     proxy.wait("first.example", true);
     kube.kubectl().apply(&route("second", "second.example"));
     proxy.wait("second.example", true);
@@ -181,10 +126,10 @@ fn who_is_not_the_pod_gets_nothing() {
     let Some((kube, account)) = installed() else { return };
     kube.kubectl().apply(SERVICE);
     kube.kubectl().apply(OTHER);
-    run_pod(&kube);
+    pod::runs(&kube, "default", "web-1", POD_IP);
     let mut controller = Controller::start(&account, "one");
     kube.kubectl().wait(&["secret", "dromon.other"], |it| Some(it.clone()));
-    let _impostor = Proxy::start(&kube, controller.feed, "web-1", "other");
+    let _impostor = sidecar(&kube, controller.feed, "other");
     controller.process.expect_stderr(&["feed refused", "sa/other asks as sidecar~web-1.default"]);
 }
 
@@ -249,3 +194,55 @@ fn of_two_replicas_one_writes_and_both_have_one_root() {
     let lease = kube.kubectl().get(&lease).expect("a Lease");
     assert_eq!(lease["spec"]["holderIdentity"].as_str().unwrap_or_default(), "");
 }
+
+/// A server that has no EndpointSlices: what stands in Endpoints counts, and what changes there.
+#[test]
+fn where_no_endpoint_slices_are_served_endpoints_count() {
+    let Some(kube) = Setup::default().without_endpoint_slices().start("kube_api_source") else { return };
+    let served = kube.kubectl().run(&["api-resources", "-o", "name"]);
+    assert!(!served.contains("endpointslices"), "{served}");
+    let account = account(&kube, &rbac::objects(SYSTEM));
+    define_rules(&kube);
+    let pods = pod::gateway([free_port(), free_port()], &["gateway-1"]);
+    kube.kubectl().apply(&json!({"apiVersion": "v1", "kind": "List", "items": pods}).to_string());
+    pod::runs(&kube, SYSTEM, "gateway-1", POD_IP);
+    let endpoints = |address: &str| {
+        format!(
+            "apiVersion: v1
+kind: Endpoints
+metadata: {{name: web, namespace: default}}
+subsets: [{{addresses: [{{ip: {address}}}], ports: [{{name: http, port: 9080}}]}}]
+"
+        )
+    };
+    kube.kubectl().apply(WAY_IN);
+    kube.kubectl().apply(&endpoints("192.0.2.71"));
+    let controller = Controller::start(&account, "one");
+    let proxy = PodProxy::start(&kube, controller.feed, Who::gateway("gateway-1", POD_IP));
+    proxy.wait("192.0.2.71", true);
+    kube.kubectl().apply(&endpoints("192.0.2.72"));
+    proxy.wait("192.0.2.72", true);
+    proxy.wait("192.0.2.71", false);
+    kube.kubectl().run(&["delete", "endpoints", "web"]);
+    proxy.wait("192.0.2.72", false);
+}
+
+/// A Service that selects nothing, and a way to it from outside.
+const WAY_IN: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: default}
+spec: {ports: [{name: http, port: 80, targetPort: 9080}]}
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: front, namespace: default}
+spec:
+  selector: {app: dromon-gateway}
+  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: web, namespace: default}
+spec: {hosts: ['*'], gateways: [front], http: [{route: [{destination: {host: web}}]}]}
+";

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use dromon_auth::report::Report;
 use dromon_core::config::table::Table;
@@ -71,6 +72,34 @@ pub struct FeedStatus {
     pub last_error: Option<String>,
     /// Streams opened.
     pub streams: u64,
+    /// How long the last loss of the stream lasted until the controller, or another replica, answered again, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_outage_ms: Option<u64>,
+    /// Since when it is lost.
+    #[serde(skip)]
+    pub lost: Option<Instant>,
+}
+
+impl FeedStatus {
+    /// A stream is answered; true if none was before.
+    pub fn answered(&mut self, now: Instant) -> bool {
+        if let Some(lost) = self.lost.take() {
+            self.last_outage_ms = u64::try_from(now.duration_since(lost).as_millis()).ok();
+        }
+        self.last_error = None;
+        !std::mem::replace(&mut self.connected, true)
+    }
+
+    /// The stream has ended, or there was none; true if that is news.
+    pub fn ended(&mut self, now: Instant, reason: &str) -> bool {
+        if self.connected {
+            self.lost = Some(now);
+        }
+        let is_news = self.connected || self.last_error.as_deref() != Some(reason);
+        self.connected = false;
+        self.last_error = Some(reason.to_owned());
+        is_news
+    }
 }
 
 /// The steward's own counters.
@@ -115,3 +144,6 @@ impl Status {
         Err(format!("no configuration yet: {detail}"))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,7 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 #[derive(Default)]
 pub struct Setup {
     controller_manager: bool,
-    arguments: Vec<String>,
+    no_slices: bool,
 }
 
 impl Setup {
@@ -36,10 +36,10 @@ impl Setup {
         self
     }
 
-    /// With more arguments to kube-apiserver.
+    /// Without EndpointSlices, as servers before Kubernetes 1.21.
     #[must_use]
-    pub fn arguments(mut self, more: &[&str]) -> Setup {
-        self.arguments.extend(more.iter().map(|it| (*it).to_owned()));
+    pub fn without_endpoint_slices(mut self) -> Setup {
+        self.no_slices = true;
         self
     }
 
@@ -50,6 +50,18 @@ impl Setup {
     pub fn start(self, test: &str) -> Option<ApiServer> {
         let more: &[&str] = if self.controller_manager { &["kube-controller-manager"] } else { &[] };
         assets(test, &[API, more].concat()).then(|| ApiServer::new(self))
+    }
+}
+
+impl Setup {
+    fn arguments(&self) -> &'static [&'static str] {
+        if self.no_slices { &["--runtime-config=discovery.k8s.io/v1=false"] } else { &[] }
+    }
+
+    /// Where it says that it is ready. Its own informer of EndpointSlices, which is for aggregated APIs, waits for ever where
+    /// none are served.
+    fn readiness(&self) -> &'static str {
+        if self.no_slices { "/readyz?exclude=informer-sync" } else { "/readyz" }
     }
 }
 
@@ -176,7 +188,7 @@ impl ApiServer {
             if let Some(status) = server.ended() {
                 panic!("kube-apiserver ended with {status}: {:#?}", server.stderr());
             }
-            self.admin.call(&["get", "--raw", "/readyz"], "").ok.then_some(())
+            self.admin.call(&["get", "--raw", self.setup.readiness()], "").ok.then_some(())
         });
         self.server = Some(server);
     }
@@ -203,7 +215,7 @@ impl ApiServer {
 
     fn start_server(&self) -> Process {
         let arguments = components::api_server(&self.pki, self.place);
-        Process::start(Command::new(program("kube-apiserver")).args(arguments).args(&self.setup.arguments))
+        Process::start(Command::new(program("kube-apiserver")).args(arguments).args(self.setup.arguments()))
     }
 
     fn start_manager(&self) -> Process {

@@ -11,6 +11,7 @@ pub mod mesh;
 pub mod node;
 mod node_config;
 pub mod pki;
+pub mod pod;
 
 use std::path::PathBuf;
 

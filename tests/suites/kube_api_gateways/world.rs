@@ -2,7 +2,6 @@
 //! proxy runs here, with the pod's certificate.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::Command;
 
 use dromon_k8s::install::names::SYSTEM_NAMESPACE as SYSTEM;
@@ -11,10 +10,10 @@ use dromon_tests::echo::{echo, who};
 use dromon_tests::http::{Response, get};
 use dromon_tests::kube::api_server::ApiServer;
 use dromon_tests::kube::definitions;
+use dromon_tests::kube::pod::{self, PodProxy, Who};
 use dromon_tests::process::Process;
 use dromon_tests::{bin, eventually, free_port};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 /// The gateway pod's address: one of this machine's, so that a proxy can have it.
 const POD_IP: &str = "127.77.204.1";
@@ -24,8 +23,7 @@ pub const SHARED: &str = "192.0.2.10";
 pub struct World {
     pub kube: ApiServer,
     _controller: Process,
-    _proxy: Process,
-    _certs: TempDir,
+    _proxy: PodProxy,
     /// Where the pod listens for ports 80 and 443 of the installed gateway's Service.
     targets: [u16; 2],
 }
@@ -47,8 +45,8 @@ impl World {
         run_pod(&kube);
         let feed = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let controller = controller(&kube, feed);
-        let (certs, proxy) = proxy(&kube, feed);
-        Some(World { kube, _controller: controller, _proxy: proxy, _certs: certs, targets })
+        let proxy = PodProxy::start(&kube, feed, Who::gateway("gateway-1", POD_IP));
+        Some(World { kube, _controller: controller, _proxy: proxy, targets })
     }
 
     /// Applies objects.
@@ -125,38 +123,14 @@ fn installation(targets: [u16; 2]) -> Value {
     let wanted = |it: &Value| matches!(it["kind"].as_str(), Some("GatewayClass" | "IngressClass"));
     let mut items: Vec<Value> = rbac::objects(SYSTEM);
     items.extend(objects(&Values::new()).into_iter().filter(wanted));
-    items.push(json!({
-        "apiVersion": "v1", "kind": "Service",
-        "metadata": {"name": "dromon-gateway", "namespace": SYSTEM},
-        "spec": {"type": "LoadBalancer", "selector": {"app": "dromon-gateway"}, "ports": [
-            {"name": "http", "port": 80, "targetPort": targets[0]},
-            {"name": "https", "port": 443, "targetPort": targets[1]},
-        ]},
-    }));
-    items.push(json!({
-        "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": "gateway-1", "namespace": SYSTEM, "labels": {"app": "dromon-gateway"}},
-        "spec": {
-            "serviceAccountName": "dromon-gateway",
-            "automountServiceAccountToken": false,
-            "containers": [{"name": "dromon-proxy", "image": "dromon-proxy"}],
-            "volumes": [{"name": "certs", "secret": {"secretName": "dromon.dromon-gateway"}}],
-        },
-    }));
+    items.extend(pod::gateway(targets, &["gateway-1"]));
     json!({"apiVersion": "v1", "kind": "List", "items": items})
 }
 
 fn run_pod(kube: &ApiServer) {
-    let patch = |object: &[&str], status: Value| {
-        let status = json!({"status": status}).to_string();
-        let more = ["-n", SYSTEM, "--subresource", "status", "--type", "merge", "-p", &status];
-        kube.kubectl().run(&[&["patch"], object, &more].concat());
-    };
-    let ready = json!([{"type": "Ready", "status": "True"}]);
-    let running =
-        json!({"phase": "Running", "podIP": POD_IP, "podIPs": [{"ip": POD_IP}], "conditions": ready});
-    patch(&["pod", "gateway-1"], running);
-    patch(&["service", "dromon-gateway"], json!({"loadBalancer": {"ingress": [{"ip": SHARED}]}}));
+    pod::runs(kube, SYSTEM, "gateway-1", POD_IP);
+    let balanced = json!({"loadBalancer": {"ingress": [{"ip": SHARED}]}});
+    pod::patch_status(kube, SYSTEM, &["service", "dromon-gateway"], &balanced);
 }
 
 fn controller(kube: &ApiServer, feed: SocketAddr) -> Process {
@@ -170,28 +144,6 @@ fn controller(kube: &ApiServer, feed: SocketAddr) -> Process {
         get(status, "/readyz", &[]).ok().filter(|answer| answer.status == 200).map(drop)
     });
     process
-}
-
-fn proxy(kube: &ApiServer, feed: SocketAddr) -> (TempDir, Process) {
-    let certs = tempfile::tempdir().expect("a folder");
-    kube.kubectl().wait(&["secret", "dromon.dromon-gateway", "-n", SYSTEM], |it| Some(it.clone()));
-    mount(kube, certs.path());
-    let at = |port: u16| format!("{POD_IP}:{port}");
-    let mut command = Command::new(bin("dromon-proxy"));
-    command.args(["--id", &format!("gateway~gateway-1.{SYSTEM}"), "--feed", &feed.to_string()]);
-    command.args(["--shards", "1", "--pin", "off", "--certs"]).arg(certs.path());
-    command.args(["--admin-addr", &at(free_port()), "--health-addr", &at(free_port())]);
-    let process = Process::start(&mut command);
-    (certs, process)
-}
-
-/// Puts the gateway's Secret into a folder, as a kubelet mounts it.
-fn mount(kube: &ApiServer, folder: &Path) {
-    for file in ["key.pem", "cert-chain.pem", "root-cert.pem"] {
-        let template = format!("go-template={{{{index .data \"{file}\" | base64decode}}}}");
-        let secret = ["get", "secret", "dromon.dromon-gateway", "-n", SYSTEM, "-o", &template];
-        std::fs::write(folder.join(file), kube.kubectl().run(&secret)).expect("written");
-    }
 }
 
 /// Hosts `v1`, `v2` and `v3` with an endpoint each, which answers with that name. An API server takes no loopback address as an

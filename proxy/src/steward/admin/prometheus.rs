@@ -60,7 +60,7 @@ fn own(status: &Status, totals: &Totals) -> Vec<Family> {
         let left = held.not_after as f64 - UnixTime::now().as_secs() as f64;
         expiry = expiry.with(&[("id", &held.id)], left);
     }
-    vec![
+    let mut families = vec![
         failed,
         expiry,
         Family::gauge("dromon_ready", "1 when traffic can flow.", flag(status.ready().is_ok())),
@@ -69,16 +69,6 @@ fn own(status: &Status, totals: &Totals) -> Vec<Family> {
         counter("dromon_config_tables_total", "Tables put in force.", counts.tables),
         counter("dromon_config_refused_total", "Objects refused.", counts.refused_objects),
         Family::gauge("dromon_listeners_closed", "Listeners that could not be opened.", dead as f64),
-        Family::gauge(
-            "dromon_feed_connected",
-            "1 while the controller answers.",
-            flag(status.feed.connected),
-        ),
-        counter("dromon_feed_streams_total", "Streams opened to the controller.", status.feed.streams),
-        counter("dromon_feed_acks_total", "Responses acknowledged.", counts.acks),
-        counter("dromon_feed_nacks_total", "Responses refused in part.", counts.nacks),
-        counter("dromon_feed_needs_total", "Rules and destinations asked for on first use.", counts.needs),
-        counter("dromon_feed_forgotten_total", "Rules and destinations let go of, unused.", counts.forgotten),
         counter("dromon_dns_lookups_total", "Names looked up.", counts.dns_lookups),
         counter("dromon_dns_failures_total", "Lookups without an answer.", counts.dns_failures),
         counter(
@@ -87,6 +77,31 @@ fn own(status: &Status, totals: &Totals) -> Vec<Family> {
             log_dropped,
         ),
         drivers,
+    ];
+    families.extend(of_feed(status));
+    families
+}
+
+/// The connection to the controller.
+fn of_feed(status: &Status) -> Vec<Family> {
+    let (feed, counts) = (&status.feed, &status.counts);
+    let counter = |name, help, value: u64| Family::counter(name, help, value as f64);
+    vec![
+        Family::gauge(
+            "dromon_feed_connected",
+            "1 while the controller answers.",
+            f64::from(u8::from(feed.connected)),
+        ),
+        Family::gauge(
+            "dromon_feed_last_outage_seconds",
+            "How long the last loss of the feed lasted; 0 where there was none.",
+            feed.last_outage_ms.unwrap_or_default() as f64 / 1_000.0,
+        ),
+        counter("dromon_feed_streams_total", "Streams opened to the controller.", feed.streams),
+        counter("dromon_feed_acks_total", "Responses acknowledged.", counts.acks),
+        counter("dromon_feed_nacks_total", "Responses refused in part.", counts.nacks),
+        counter("dromon_feed_needs_total", "Rules and destinations asked for on first use.", counts.needs),
+        counter("dromon_feed_forgotten_total", "Rules and destinations let go of, unused.", counts.forgotten),
     ]
 }
 

@@ -78,7 +78,7 @@ impl Control {
                     self.stream = None;
                     self.awaiting.clear();
                 }
-                self.note_disconnected(reason);
+                self.note_disconnected(&reason);
             }
         }
     }
@@ -242,21 +242,17 @@ impl Control {
 
     fn note_connected(&mut self) {
         let mut status = self.handle.status.borrow_mut();
-        if !status.feed.connected {
-            status.feed.connected = true;
-            status.feed.last_error = None;
+        if status.feed.answered(std::time::Instant::now()) {
             self.log.info(format_args!("connected to {}", status.feed.source));
         }
     }
 
-    fn note_disconnected(&mut self, reason: String) {
+    fn note_disconnected(&mut self, reason: &str) {
         let mut status = self.handle.status.borrow_mut();
-        if status.feed.connected || status.feed.last_error.as_ref() != Some(&reason) {
+        if status.feed.ended(std::time::Instant::now(), reason) {
             let kept = if status.table.is_some() { "; the configuration in force stays" } else { "" };
             self.log
                 .warn(format_args!("no connection to {}: {reason}{kept}; trying again", status.feed.source));
         }
-        status.feed.connected = false;
-        status.feed.last_error = Some(reason);
     }
 }
