@@ -6,11 +6,12 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::{CipherSuite, NamedGroup, SupportedCipherSuite, SupportedProtocolVersion, version};
 
 /// A version of TLS. Older ones do not exist here (RFC 8996).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Version {
     /// RFC 5246.
     Tls12,
     /// RFC 8446.
+    #[default]
     Tls13,
 }
 
@@ -51,10 +52,15 @@ impl From<rustls::Error> for OptionsError {
 }
 
 impl Options {
-    /// What sidecars speak among themselves: TLS 1.3 with these protocol names.
+    /// What the parts of the mesh speak among themselves: TLS 1.3 with these protocol names.
     pub fn mesh(alpn: &[&[u8]]) -> Options {
+        Options::mesh_from(Version::Tls13, alpn)
+    }
+
+    /// What sidecars speak where the mesh allows versions from this one on.
+    pub fn mesh_from(min_version: Version, alpn: &[&[u8]]) -> Options {
         Options {
-            min_version: Version::Tls13,
+            min_version,
             max_version: Version::Tls13,
             alpn: crate::alpn::list(alpn),
             cipher_suites: Vec::new(),
@@ -64,7 +70,7 @@ impl Options {
 
     /// What gateways and origination speak unless told otherwise: TLS 1.2 and 1.3.
     pub fn public(alpn: &[&[u8]]) -> Options {
-        Options { min_version: Version::Tls12, ..Options::mesh(alpn) }
+        Options::mesh_from(Version::Tls12, alpn)
     }
 
     pub(crate) fn versions(&self) -> Result<Vec<&'static SupportedProtocolVersion>, OptionsError> {

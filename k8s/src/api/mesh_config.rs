@@ -52,7 +52,7 @@ pub struct MeshConfig {
     pub ca_certificates: Option<Value>,
     pub certificates: Option<Value>,
     #[serde(rename = "meshMTLS")]
-    pub mesh_mtls: Option<Value>,
+    pub mesh_mtls: Option<MeshTls>,
     pub tls_defaults: Option<Value>,
     pub trust_domain_aliases: Option<Vec<String>>,
     pub verify_certificate_at_client: Option<bool>,
@@ -66,6 +66,17 @@ pub struct MeshConfig {
     pub proxy_listen_port: Option<u16>,
     pub proxy_inbound_listen_port: Option<u16>,
     pub proxy_http_port: Option<u16>,
+}
+
+/// `meshMTLS`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+#[allow(missing_docs)]
+pub struct MeshTls {
+    /// `TLSV1_2` or `TLSV1_3`; `TLS_AUTO` is 1.3 here, where Istio has 1.2.
+    pub min_protocol_version: Option<String>,
+    pub ecdh_curves: Option<Value>,
+    pub cipher_suites: Option<Value>,
 }
 
 /// `accessLogEncoding`.

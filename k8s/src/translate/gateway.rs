@@ -19,7 +19,7 @@ use super::http::Place;
 use super::identity::{GatewayIdentity, GatewaySelection, PortAt};
 use super::{Builder, ProxyIdentity, ingress};
 
-pub(crate) use tls::{carries_http, credential, credential_names};
+pub(crate) use tls::{carries_http, credential, credential_names, version};
 
 /// What a gateway speaks on a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use dromon_core::config::model::{self, AccessLog, LogEncoding, OutboundPolicy, Role};
+use dromon_core::config::model::{self, AccessLog, LogEncoding, OutboundPolicy, Role, TlsVersion};
 
-use crate::api::mesh_config::{self, FileAccessLog};
+use crate::api::mesh_config::{self, FileAccessLog, MeshConfig};
 use crate::api::sidecar::{OutboundMode, Sidecar};
 use crate::api::telemetry::{AccessLogging, Telemetry};
 use crate::mesh::workloads::{self, Labels, has_all};
 use crate::mesh::{Held, Mesh};
 
-use super::{ProxyIdentity, ProxyRole, retry};
+use super::{ProxyIdentity, ProxyRole, gateway, retry};
 
 /// Istio's built-in provider of access logs.
 const BUILTIN_PROVIDER: &str = "envoy";
@@ -40,7 +40,13 @@ pub fn proxy(mesh: &Mesh, identity: &ProxyIdentity) -> model::Proxy {
         expose_reason: role == Role::Sidecar,
         trust_domain: mesh.config.trust_domain().to_owned(),
         trust_domain_aliases: mesh.config.trust_domain_aliases.clone().unwrap_or_default(),
+        mesh_min_version: mesh_min_version(&mesh.config),
     }
+}
+
+/// `meshMTLS.minProtocolVersion`; nothing where that leaves the choice to the mesh.
+fn mesh_min_version(config: &MeshConfig) -> Option<TlsVersion> {
+    gateway::version(config.mesh_mtls.as_ref()?.min_protocol_version.as_deref())
 }
 
 /// The Sidecar object that holds for a workload: its namespace's with a selector that fits, else its namespace's

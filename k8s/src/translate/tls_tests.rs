@@ -77,6 +77,18 @@ fn without_automatic_mutual_tls_only_rules_ask_for_it() {
 }
 
 #[test]
+fn the_oldest_version_between_sidecars_is_the_meshs_choice() {
+    let chosen = |version: &str| {
+        let settings = format!("meshMTLS: {{minProtocolVersion: {version}}}");
+        let map = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: dromon, namespace: istio-system}}\ndata: {{mesh: '{settings}'}}\n---\n");
+        client(&[map]).proxy().mesh_min_version
+    };
+    assert_eq!(chosen("TLSV1_2"), Some(TlsVersion::V1_2));
+    assert_eq!(chosen("TLSV1_3"), Some(TlsVersion::V1_3));
+    assert_eq!((chosen("TLS_AUTO"), client(&[]).proxy().mesh_min_version), (None, None));
+}
+
+#[test]
 fn a_port_without_mutual_tls_is_spoken_to_in_plaintext() {
     let off = peers("a", "{selector: {matchLabels: {version: v1}}, portLevelMtls: {8080: {mode: DISABLE}}}");
     let found = mtls(&client(&[off]), A, 80);

@@ -116,7 +116,7 @@ impl TlsTable {
             Offer::Http2 => alpn::list(alpn::MESH_H2_CLIENT),
             Offer::Either => [alpn::list(alpn::MESH_H2_CLIENT), alpn::list(alpn::MESH_HTTP1_CLIENT)].concat(),
         };
-        let options = Options { alpn: names, ..Options::mesh(&[]) };
+        let options = Options { alpn: names, ..Options::mesh_from(self.mesh_min_version, &[]) };
         let config = mesh_client(identity, trust, &Allowed::of(ids?), &options, &self.sessions)
             .map_err(|error| error.to_string())?;
         let name = match settings.sni.as_str() {

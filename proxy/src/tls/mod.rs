@@ -12,7 +12,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use dromon_auth::{Identity, Roots, Sessions, Trust, TrustDomain, alpn, options::Options, tls::server};
+use dromon_auth::options::{Options, Version};
+use dromon_auth::{Identity, Roots, Sessions, Trust, TrustDomain, alpn, tls::server};
 use dromon_core::config::model::{ClientTlsMode, Proxy};
 use dromon_core::config::table::Table;
 use rustls::ServerConfig;
@@ -29,6 +30,8 @@ pub struct TlsTable {
     sessions: Arc<Sessions>,
     /// Public roots, where a destination needs them.
     public_roots: Option<Result<Roots, String>>,
+    /// Oldest version spoken with other sidecars.
+    mesh_min_version: Version,
     /// For connections of other sidecars.
     mesh: Option<Arc<ServerConfig>>,
     /// Of gateway listeners, by name, in the order of their settings.
@@ -54,6 +57,7 @@ impl TlsTable {
             sessions: credentials.sessions.clone(),
             public_roots: needs_public_roots(table)
                 .then(|| before.public_roots.clone().unwrap_or_else(servers::public_roots)),
+            mesh_min_version: table.proxy.mesh_min_version.map_or_else(Version::default, servers::version),
             mesh: None,
             servers: HashMap::new(),
         };
@@ -61,7 +65,8 @@ impl TlsTable {
             made.identity_number = before.identity_number.wrapping_add(1);
         }
         made.mesh = made.identity.as_ref().zip(made.trust.as_ref()).and_then(|(identity, trust)| {
-            server::mesh_server(identity, trust, &Options::mesh(alpn::MESH_SERVER), &made.sessions).ok()
+            let options = Options::mesh_from(made.mesh_min_version, alpn::MESH_SERVER);
+            server::mesh_server(identity, trust, &options, &made.sessions).ok()
         });
         for listener in table.listeners.iter().filter(|it| !it.tls.is_empty()) {
             let old = before.servers.get(&listener.model.name).map_or(&[][..], Vec::as_slice);

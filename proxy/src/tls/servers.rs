@@ -119,7 +119,8 @@ pub(super) fn revoking(credential: &model::Credential) -> Result<Roots, String> 
         .map_err(|error| format!("credential {}: {error}", credential.name))
 }
 
-fn version(version: TlsVersion) -> Version {
+/// The version that a rule names.
+pub(super) fn version(version: TlsVersion) -> Version {
     match version {
         TlsVersion::V1_2 => Version::Tls12,
         TlsVersion::V1_3 => Version::Tls13,

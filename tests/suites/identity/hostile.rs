@@ -16,13 +16,15 @@ use dromon_tests::{eventually, free_port};
 use crate::forge::{Forge, Papers, id};
 use crate::openssl;
 
-const HOST: &str = "web.default.svc.cluster.local";
+/// The service that clients ask for.
+pub(crate) const HOST: &str = "web.default.svc.cluster.local";
 
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], free_port()))
 }
 
-fn sidecar(driver: &str, resources: &[Resource], papers: &Papers) -> Proxy {
+/// A sidecar with these papers.
+pub(crate) fn sidecar(driver: &str, resources: &[Resource], papers: &Papers) -> Proxy {
     let certs = papers.folder().display().to_string();
     Proxy::start("sidecar~app.default", driver, resources, &["--shards", "1", "--certs", &certs])
 }
@@ -160,7 +162,7 @@ pub fn broken_off(driver: &str) {
 }
 
 /// The resources of a client's sidecar whose service has one endpoint, of the account `web`.
-fn towards(front: SocketAddr, server: SocketAddr) -> Vec<Resource> {
+pub(crate) fn towards(front: SocketAddr, server: SocketAddr) -> Vec<Resource> {
     let kind = ListenerKind::Service { host: HOST.into(), port: 80, protocol: Protocol::Http };
     let mut resources = vec![proxy(Role::Sidecar, vec![listener("service/80", front, kind)])];
     for mut resource in destination(HOST, &[server]) {

@@ -5,6 +5,7 @@ mod forge;
 mod hostile;
 mod openssl;
 mod rotation;
+mod versions;
 
 use dromon_tests::proxy::DRIVERS;
 
@@ -27,6 +28,12 @@ fn servers_with_wrong_certificates_are_refused_with_the_reason() {
 #[test]
 fn older_versions_are_refused() {
     on_both_drivers(hostile::downgrades);
+}
+
+#[test]
+fn older_versions_are_spoken_where_the_mesh_allows_them() {
+    on_both_drivers(versions::clients);
+    on_both_drivers(versions::servers);
 }
 
 #[test]

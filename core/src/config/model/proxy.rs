@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConnectionPool, MtlsMode, Retries, ServerTls};
+use super::{ConnectionPool, MtlsMode, Retries, ServerTls, TlsVersion};
 
 /// What one proxy is and listens on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -31,6 +31,8 @@ pub struct Proxy {
     pub trust_domain: String,
     /// Domains whose ids count as this one's (a mesh that changes its domain, or trusts another's).
     pub trust_domain_aliases: Vec<String>,
+    /// Oldest TLS version spoken with other sidecars; 1.3 when absent.
+    pub mesh_min_version: Option<TlsVersion>,
 }
 
 /// Istio's default trust domain.

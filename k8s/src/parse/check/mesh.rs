@@ -1,6 +1,6 @@
 //! The mesh's settings and Telemetry.
 
-use crate::api::mesh_config::{LogEncoding, MeshConfig};
+use crate::api::mesh_config::{LogEncoding, MeshConfig, MeshTls};
 use crate::api::telemetry::Telemetry;
 
 use super::Report;
@@ -40,7 +40,6 @@ pub fn config(report: &mut Report, spec: &MeshConfig) {
         ("serviceSettings", spec.service_settings.is_some()),
         ("caCertificates", spec.ca_certificates.is_some()),
         ("certificates", spec.certificates.is_some()),
-        ("meshMTLS", spec.mesh_mtls.is_some()),
         ("tlsDefaults", spec.tls_defaults.is_some()),
         ("ingressService", spec.ingress_service.is_some()),
         ("ingressSelector", spec.ingress_selector.is_some()),
@@ -55,6 +54,9 @@ pub fn config(report: &mut Report, spec: &MeshConfig) {
         ("proxyHttpPort", spec.proxy_http_port.is_some_and(|it| it != 0)),
     ];
     report.not_yet_if("data.mesh", &not_yet);
+    if let Some(tls) = &spec.mesh_mtls {
+        mesh_tls(report, tls);
+    }
     for (at, provider) in spec.extension_providers.iter().enumerate() {
         if provider.envoy_file_access_log.is_none() {
             let message =
@@ -64,6 +66,17 @@ pub fn config(report: &mut Report, spec: &MeshConfig) {
     }
     let egress_proxy = spec.outbound_traffic_policy.as_ref().is_some_and(|it| it.egress_proxy.is_some());
     report.not_yet_if("data.mesh.outboundTrafficPolicy", &[("egressProxy", egress_proxy)]);
+}
+
+fn mesh_tls(report: &mut Report, tls: &MeshTls) {
+    let not_yet =
+        [("ecdhCurves", tls.ecdh_curves.is_some()), ("cipherSuites", tls.cipher_suites.is_some())];
+    report.not_yet_if("data.mesh.meshMTLS", &not_yet);
+    let version = tls.min_protocol_version.as_deref().unwrap_or("TLS_AUTO");
+    if !["TLS_AUTO", "TLSV1_2", "TLSV1_3"].contains(&version) {
+        let message = format!("`{version}` is not a version that is spoken between sidecars");
+        report.error("data.mesh.meshMTLS.minProtocolVersion", message, "TLSV1_2 or TLSV1_3");
+    }
 }
 
 /// Looks a Telemetry over.

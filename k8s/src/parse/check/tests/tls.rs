@@ -117,3 +117,19 @@ fn trust_domains() {
     mesh("trustDomain: Example.Org", true);
     mesh("trustDomainAliases: [old.local, a/b]", true);
 }
+
+#[test]
+fn versions_between_sidecars() {
+    let mesh = |text: &str, expected: &[&str]| {
+        let text = format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: dromon, namespace: istio-system}}\ndata: {{mesh: 'meshMTLS: {text}'}}\n"
+        );
+        let parsed = crate::parse::text("a.yaml", &text);
+        let fields: Vec<&str> = parsed.diagnostics.iter().map(|it| it.field.as_str()).collect();
+        assert_eq!(fields, expected, "{:?}", parsed.diagnostics);
+    };
+    mesh("{minProtocolVersion: TLSV1_2}", &[]);
+    mesh("{minProtocolVersion: TLS_AUTO}", &[]);
+    mesh("{minProtocolVersion: TLSV1_1}", &["data.mesh.meshMTLS.minProtocolVersion"]);
+    mesh("{ecdhCurves: [P-256]}", &["data.mesh.meshMTLS.ecdhCurves"]);
+}
