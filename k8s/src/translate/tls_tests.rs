@@ -80,7 +80,9 @@ fn without_automatic_mutual_tls_only_rules_ask_for_it() {
 fn the_oldest_version_between_sidecars_is_the_meshs_choice() {
     let chosen = |version: &str| {
         let settings = format!("meshMTLS: {{minProtocolVersion: {version}}}");
-        let map = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: dromon, namespace: istio-system}}\ndata: {{mesh: '{settings}'}}\n---\n");
+        let map = format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: dromon, namespace: istio-system}}\ndata: {{mesh: '{settings}'}}\n---\n"
+        );
         client(&[map]).proxy().mesh_min_version
     };
     assert_eq!(chosen("TLSV1_2"), Some(TlsVersion::V1_2));

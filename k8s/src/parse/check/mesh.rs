@@ -69,8 +69,7 @@ pub fn config(report: &mut Report, spec: &MeshConfig) {
 }
 
 fn mesh_tls(report: &mut Report, tls: &MeshTls) {
-    let not_yet =
-        [("ecdhCurves", tls.ecdh_curves.is_some()), ("cipherSuites", tls.cipher_suites.is_some())];
+    let not_yet = [("ecdhCurves", tls.ecdh_curves.is_some()), ("cipherSuites", tls.cipher_suites.is_some())];
     report.not_yet_if("data.mesh.meshMTLS", &not_yet);
     let version = tls.min_protocol_version.as_deref().unwrap_or("TLS_AUTO");
     if !["TLS_AUTO", "TLSV1_2", "TLSV1_3"].contains(&version) {
