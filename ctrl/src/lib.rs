@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod analyze;
+pub mod background;
 pub mod ca;
 pub mod cluster;
 pub mod controller;

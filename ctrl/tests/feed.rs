@@ -115,17 +115,17 @@ async fn each_proxy_gets_its_own_view_and_what_changes_in_it() {
     let mut one = Client::connect(&path, "sidecar~one.default", &[(Kind::Host, "*")]).await;
     let mut two = Client::connect(&path, "sidecar~two.default", &[(Kind::Host, "*")]).await;
     until("both are known", || server.wanted.lock().unwrap().len() == 2).await;
-    assert_eq!(server.hub.proxies(), ["sidecar~one.default", "sidecar~two.default"]);
+    assert_eq!(*server.hub.proxies(), ["sidecar~one.default", "sidecar~two.default"]);
 
-    server.hub.publish("sidecar~one.default", hosts(1, &["a", "b"]));
-    server.hub.publish("sidecar~two.default", hosts(1, &["b"]));
+    server.hub.publish("sidecar~one.default", hosts(1, &["a", "b"]), None);
+    server.hub.publish("sidecar~two.default", hosts(1, &["b"]), None);
     let first = one.next().await;
     assert_eq!(first.resources.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     assert_eq!(first.system_version_info, "1");
     assert_eq!(two.next().await.resources.len(), 1);
 
     one.answer(&first, None).await;
-    server.hub.publish("sidecar~one.default", hosts(2, &["b"]));
+    server.hub.publish("sidecar~one.default", hosts(2, &["b"]), None);
     let second = one.next().await;
     assert_eq!((second.resources.len(), second.removed_resources.as_slice()), (0, &["a".to_owned()][..]));
 }
@@ -137,7 +137,7 @@ async fn a_refusal_is_logged_by_name_and_kept_until_better_is_accepted() {
     let server = serve(&path);
     let mut client = Client::connect(&path, "gateway~g.default", &[(Kind::Host, "*")]).await;
     until("it is known", || !server.wanted.lock().unwrap().is_empty()).await;
-    server.hub.publish("gateway~g.default", hosts(3, &["good", "bad"]));
+    server.hub.publish("gateway~g.default", hosts(3, &["good", "bad"]), None);
     let response = client.next().await;
     client.answer(&response, Some("Host bad: address 10.0.0.999 is none")).await;
     until("the refusal arrived", || !server.hub.status()[0].nacks.is_empty()).await;
@@ -160,8 +160,8 @@ async fn a_proxy_that_reads_nothing_holds_nobody_back_and_gets_the_latest() {
     until("both are known", || server.wanted.lock().unwrap().len() == 2).await;
     for version in 1..=2_000u64 {
         let name = format!("host-{version}");
-        server.hub.publish("sidecar~slow.default", hosts(version, &[&name]));
-        server.hub.publish("sidecar~fast.default", hosts(version, &[&name]));
+        server.hub.publish("sidecar~slow.default", hosts(version, &[&name]), None);
+        server.hub.publish("sidecar~fast.default", hosts(version, &[&name]), None);
         if version % 100 == 0 {
             let mut last = fast.next().await;
             while last.system_version_info != version.to_string() {

@@ -88,11 +88,11 @@ impl Server {
         let publishing = hub.clone();
         tokio::spawn(async move {
             loop {
-                for proxy in publishing.proxies() {
+                for proxy in publishing.proxies().iter() {
                     let host = Host { name: format!("seen-by-{proxy}"), ..Host::default() };
                     let view =
                         View::build(1, &[Resource::Host(host)], None, &mut Pool::default()).expect("a view");
-                    publishing.publish(&proxy, Some(Arc::new(view)));
+                    publishing.publish(proxy, Some(Arc::new(view)), None);
                 }
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }

@@ -59,6 +59,11 @@ impl Live {
         self.lock().get(key).cloned()
     }
 
+    /// Whether there is such an object, and its status is another.
+    pub fn has_other(&self, key: &Key, status: &Value) -> bool {
+        self.lock().get(key).is_some_and(|it| it.status != *status)
+    }
+
     /// Told whenever the status of an object that was there changes.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use super::client;
 use super::events::Events;
 use super::live::{Live, LiveObject};
+use crate::background;
 use crate::feed::server::Log;
 use crate::store::oversee::Seen;
 
@@ -120,7 +121,13 @@ impl Writer {
     /// Writes what differs; true if all of it could be written.
     async fn round(&mut self, seen: Arc<Seen>, memory: &mut Memory) -> bool {
         let (compute, live) = (self.compute.clone(), self.live.clone());
-        let computed = tokio::task::spawn_blocking(move || compute(&seen, &live)).await;
+        // Thousands of objects have their statuses already: nobody is to wait while that is found.
+        let computed = background::compute("statuses", move || {
+            let mut writes = compute(&seen, &live);
+            writes.retain(|write| live.has_other(&write.key, &write.status));
+            writes
+        });
+        let computed = computed.await;
         let mut whole = true;
         for write in computed.unwrap_or_default() {
             if !*self.leads.borrow() {

@@ -182,7 +182,7 @@ fn metrics(summary: &Summary, hub: &Hub, certs: &CertsStatus) -> String {
         "Tries to issue that failed.",
         certs.failed,
     );
-    out
+    out + &hub.pushes().prometheus()
 }
 
 fn cluster_metrics(cluster: &Cluster) -> String {

@@ -23,8 +23,7 @@ use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 
-use super::hub::Hub;
-use super::session::Session;
+use super::hub::{self, Hub};
 use super::tcp::{Caller, Connection};
 
 /// How often a silent proxy is asked whether it is still there.
@@ -172,13 +171,13 @@ async fn converse(
         })
     };
     admitted()?;
-    let mut stream = hub.open(&proxy);
+    let stream = hub.open(&proxy);
     log(Severity::Info, format!("{proxy} connected"));
-    let mut session = Session::default();
     let mut queue: VecDeque<DeltaResponse> = VecDeque::new();
+    let mut pushing = None;
     let mut dirty = true;
     let mut turn = Turn::Waiting(feed.turns.clone());
-    let ended = take(&mut session, &stream, first, &proxy, log);
+    let ended = take(&stream, first, &proxy, log);
     let mut ended = ended.map(|()| false);
     while let Ok(false) = ended {
         // Only once the proxy has taken all of one version is the next computed, from the latest there is.
@@ -187,35 +186,34 @@ async fn converse(
                 ended = Err(refused);
                 break;
             }
-            let view = stream.views.borrow_and_update().clone();
             dirty = false;
-            // Mostly nothing of a version is for this proxy.
-            if let Some(view) = view.filter(|view| !session.is_at(view)) {
-                queue.extend(session.push(&view));
-            }
-            stream.note(&session, 0);
+            let (responses, since) = stream.next();
+            queue.extend(responses);
+            pushing = since;
         }
-        if queue.is_empty() && session.has_index() {
+        if queue.is_empty() && !turn.is_over() && stream.has_index() {
             turn = Turn::Over;
         }
         tokio::select! {
             biased;
-            () = turn.next(), if !matches!(turn, Turn::Over) => {}
+            () = turn.next(), if !turn.is_over() => {}
             permit = responses.reserve(), if !queue.is_empty() => match (permit, queue.pop_front()) {
-                (Ok(permit), Some(response)) => permit.send(Ok(response)),
+                (Ok(permit), Some(response)) => {
+                    permit.send(Ok(response));
+                    if let Some(since) = pushing.take_if(|_| queue.is_empty()) {
+                        stream.sent(since);
+                    }
+                }
                 _ => ended = Ok(true),
             },
             request = requests.message() => match request {
                 Ok(Some(request)) => {
                     dirty |= !request.resource_names_subscribe.is_empty();
-                    ended = take(&mut session, &stream, request, &proxy, log).map(|()| false);
+                    ended = take(&stream, request, &proxy, log).map(|()| false);
                 }
                 Ok(None) | Err(_) => ended = Ok(true),
             },
-            changed = stream.views.changed() => match changed {
-                Ok(()) => dirty = true,
-                Err(_) => ended = Ok(true),
-            },
+            () = stream.woken() => dirty = true,
         }
     }
     log(Severity::Info, format!("{proxy} disconnected"));
@@ -238,6 +236,10 @@ impl Turn {
         matches!(self, Turn::Waiting(_))
     }
 
+    fn is_over(&self) -> bool {
+        matches!(self, Turn::Over)
+    }
+
     /// Waits until it comes, or until it is over; may be waited for anew at any time.
     async fn next(&mut self) {
         match self {
@@ -257,19 +259,12 @@ impl Turn {
     }
 }
 
-fn take(
-    session: &mut Session,
-    stream: &super::hub::Stream,
-    request: DeltaRequest,
-    proxy: &str,
-    log: &Log,
-) -> Result<(), Status> {
+fn take(stream: &hub::Stream, request: DeltaRequest, proxy: &str, log: &Log) -> Result<(), Status> {
     let refused =
-        session.handle(request).map_err(|refused| Status::resource_exhausted(refused.to_string()))?;
+        stream.handle(request).map_err(|refused| Status::resource_exhausted(refused.to_string()))?;
     for nack in &refused {
         let line = format!("{proxy} refuses {:?} {}: {}", nack.kind, nack.name, nack.reason);
         log(Severity::Error, line);
     }
-    stream.note(session, refused.len());
     Ok(())
 }

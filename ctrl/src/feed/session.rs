@@ -203,6 +203,11 @@ impl Session {
         index.seen && !index.wildcard_anew && self.has.is_some() && self.in_flight.is_empty()
     }
 
+    /// Whether the proxy has answered for everything that it was sent.
+    pub fn is_answered(&self) -> bool {
+        self.in_flight.is_empty()
+    }
+
     /// The version of the store that the proxy has answered for in full, be it with ACKs or NACKs.
     pub fn synced(&self) -> Option<u64> {
         (self.in_flight.is_empty() && self.pushed > 0).then_some(self.pushed)

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use dromon_core::config::model::{Kind, Resource};
 use dromon_k8s::diagnostic::Diagnostic;
 use dromon_k8s::mesh::Mesh;
+use dromon_k8s::mesh::workloads::Workloads;
 use dromon_k8s::translate::shared::{Part, Seen};
 use dromon_k8s::translate::{self, ProxyIdentity, shared};
 
-use super::Moved;
+use super::{Moved, pods};
 use crate::feed::view::{Pool, View};
 
 /// What tells a class: its namespace, and its labels as far as rules ask for them.
-type Key = (String, BTreeMap<String, String>);
+pub(super) type Key = (String, BTreeMap<String, String>);
 
 /// A class, as a view of one of its sidecars needs it.
 #[derive(Clone, Debug)]
@@ -47,37 +48,85 @@ struct Held {
 /// All of them.
 #[derive(Debug, Default)]
 pub(super) struct Classes {
-    classes: HashMap<Key, Held>,
-    /// Who each proxy was when its view was made, and which addresses were taken.
-    identities: HashMap<String, (ProxyIdentity, Arc<HashSet<String>>)>,
+    classes: HashMap<Arc<Key>, Held>,
+    /// Who each proxy was when its view was made.
+    known: HashMap<String, Who>,
     next: u64,
     /// The labels by which rules choose, at a version.
     selecting: (u64, BTreeSet<String>),
+    /// How often these labels have changed.
+    selections: u64,
+    /// The workloads by which proxies were told last, and how often these have changed.
+    workloads: (u64, Option<Arc<Workloads>>),
+}
+
+/// Who a proxy was when its view was made.
+#[derive(Debug)]
+struct Who {
+    identity: Arc<ProxyIdentity>,
+    /// The addresses that were taken.
+    taken: Arc<HashSet<String>>,
+    /// Its class, by the labels that rules chose by then.
+    class: (u64, Arc<Key>),
+    /// It was the same by these workloads.
+    workloads: u64,
 }
 
 impl Classes {
-    /// The class of a sidecar at this version; none if it is no sidecar.
+    /// Who a proxy is; the same by address for as long as it does not change.
+    pub(super) fn identity(&mut self, proxy: &str, mesh: &Mesh) -> Option<Arc<ProxyIdentity>> {
+        let (number, workloads) = &mut self.workloads;
+        if !workloads.as_ref().is_some_and(|it| Arc::ptr_eq(it, &mesh.workloads)) {
+            *number += 1;
+            *workloads = Some(mesh.workloads.clone());
+        }
+        // A sidecar's identity is its pod's word and nothing else.
+        let known = self.known.get_mut(proxy);
+        if let Some(who) = known.as_ref().filter(|who| who.workloads == *number) {
+            return Some(who.identity.clone());
+        }
+        let identity = pods::identity(proxy, mesh)?;
+        match known.filter(|who| *who.identity == identity) {
+            Some(who) => {
+                who.workloads = *number;
+                Some(who.identity.clone())
+            }
+            None => Some(Arc::new(identity)),
+        }
+    }
+
+    /// The class of a sidecar at this version, and what it is known by; none if it is no sidecar.
     pub(super) fn of(
         &mut self,
-        identity: &ProxyIdentity,
-        mesh: &Mesh,
-        version: u64,
+        proxy: &str,
+        identity: &Arc<ProxyIdentity>,
+        (mesh, version): (&Mesh, u64),
         moved: &Moved,
         pool: &mut Pool,
-    ) -> Option<Class> {
+    ) -> Option<(Arc<Key>, Class)> {
         if self.selecting.0 == 0 || self.selecting.0 < moved.since.max(moved.rules_since) {
-            self.selecting.1 = shared::selecting_labels(mesh);
+            let now = shared::selecting_labels(mesh);
+            if now != self.selecting.1 {
+                self.selections += 1;
+                self.selecting.1 = now;
+            }
         }
         self.selecting.0 = version;
+        let known = self.known.get(proxy).filter(|who| Arc::ptr_eq(&who.identity, identity));
+        let key = match known.filter(|who| who.class.0 == self.selections) {
+            Some(who) => who.class.1.clone(),
+            None => Arc::new(key_of(&shared::class_of(identity, &self.selecting.1)?)),
+        };
+        let held = self.classes.get_mut(&key);
+        if let Some(held) = held.as_ref().filter(|held| held.checked == version) {
+            return Some((key, held.class.clone()));
+        }
         let of = shared::class_of(identity, &self.selecting.1)?;
-        let key = (of.namespace.clone(), of.labels.clone());
-        let known = self.classes.get_mut(&key);
-        let number = known.as_ref().map(|held| held.class.number);
-        let is_recent = |held: &&mut Held| held.checked >= moved.since;
-        if let Some(held) = known.filter(is_recent)
-            && (held.checked == version || held.patch(mesh, &of, version, moved, pool).is_some())
+        let number = held.as_ref().map(|held| held.class.number);
+        if let Some(held) = held.filter(|held| held.checked >= moved.since)
+            && held.patch(mesh, &of, version, moved, pool).is_some()
         {
-            return Some(held.class.clone());
+            return Some((key, held.class.clone()));
         }
         let number = number.unwrap_or_else(|| {
             self.next += 1;
@@ -86,8 +135,8 @@ impl Classes {
         let before = self.classes.get(&key).map(|held| held.class.view.as_ref());
         let held = Held::new(number, shared::whole(mesh, &of), before, version, pool)?;
         let class = held.class.clone();
-        self.classes.insert(key, held);
-        Some(class)
+        self.classes.insert(key.clone(), held);
+        Some((key, class))
     }
 
     /// What came up in all of them.
@@ -96,26 +145,41 @@ impl Classes {
     }
 
     /// Whether a proxy is who it was when its view was made, and sees the same addresses.
-    pub(super) fn is_same(&self, proxy: &str, identity: &ProxyIdentity, class: &Class) -> bool {
-        let same = |(who, taken): &(ProxyIdentity, Arc<HashSet<String>>)| {
-            who == identity && Arc::ptr_eq(taken, &class.taken)
-        };
-        self.identities.get(proxy).is_some_and(same)
+    pub(super) fn is_same(&self, proxy: &str, identity: &Arc<ProxyIdentity>, class: &Class) -> bool {
+        let same = |who: &Who| Arc::ptr_eq(&who.identity, identity) && Arc::ptr_eq(&who.taken, &class.taken);
+        self.known.get(proxy).is_some_and(same)
     }
 
-    /// A proxy's view was made for this identity.
-    pub(super) fn remember(&mut self, proxy: &str, identity: ProxyIdentity, class: &Class) {
-        if !self.is_same(proxy, &identity, class) {
-            self.identities.insert(proxy.to_owned(), (identity, class.taken.clone()));
+    /// A proxy's view was made for this identity, as one of this class.
+    pub(super) fn remember(
+        &mut self,
+        proxy: &str,
+        identity: Arc<ProxyIdentity>,
+        key: Arc<Key>,
+        class: &Class,
+    ) {
+        let taken = class.taken.clone();
+        let who = Who { identity, taken, class: (self.selections, key), workloads: self.workloads.0 };
+        match self.known.get_mut(proxy) {
+            Some(known) => *known = who,
+            None => drop(self.known.insert(proxy.to_owned(), who)),
         }
     }
 
-    /// Forgets proxies that are not among these, and classes of which nobody has asked for long.
-    pub(super) fn retain(&mut self, proxies: &BTreeSet<&String>) {
-        self.identities.retain(|proxy, _| proxies.contains(proxy));
+    /// Forgets proxies that are not among these.
+    pub(super) fn retain_proxies(&mut self, proxies: &BTreeSet<&String>) {
+        self.known.retain(|proxy, _| proxies.contains(proxy));
+    }
+
+    /// Forgets classes of which nobody has asked for long.
+    pub(super) fn retain(&mut self) {
         let latest = self.selecting.0;
         self.classes.retain(|_, held| held.checked + 1 >= latest);
     }
+}
+
+fn key_of(class: &ProxyIdentity) -> Key {
+    (class.namespace.clone(), class.labels.clone())
 }
 
 impl Held {

@@ -83,9 +83,9 @@ impl Moved {
         if hosts.is_empty() {
             return Vec::new();
         }
-        let host = |name: &str| split_destination_name(name).map(|(host, ..)| host.to_owned());
         let names = view.all(model::Kind::Destination).map(|(name, _)| name);
-        names.filter(|name| host(name).is_some_and(|host| hosts.contains(host.as_str()))).collect()
+        let moved = |name: &&str| split_destination_name(name).is_some_and(|(host, ..)| hosts.contains(host));
+        names.filter(moved).collect()
     }
 
     /// The hosts whose rules have changed since a version.
@@ -252,22 +252,27 @@ impl Store {
     /// The view of a pod's sidecar: what its class sees, and what is its own.
     fn view_of_pod(&mut self, proxy: &str) -> Option<Arc<View>> {
         let mesh = self.mesh.clone()?;
-        let identity = pods::identity(proxy, &mesh)?;
-        let class = self.classes.of(&identity, &mesh, self.version, &self.moved, &mut self.pool)?;
-        let previous = self.views.get(proxy);
-        let known = previous
-            .filter(|it| it.version >= self.moved.since && self.classes.is_same(proxy, &identity, &class));
+        let identity = self.classes.identity(proxy, &mesh)?;
+        let now = (mesh.as_ref(), self.version);
+        let (key, class) = self.classes.of(proxy, &identity, now, &self.moved, &mut self.pool)?;
+        let previous = self.views.get_mut(proxy);
+        let is_same = self.classes.is_same(proxy, &identity, &class);
+        let known = previous.as_ref().filter(|it| it.version >= self.moved.since && is_same);
         let own = match known {
             Some(previous) => previous.at(self.version),
             None => {
                 let (own, found) = translate::shared::own(&mesh, &identity, &class.taken);
                 self.view_diagnostics.insert(proxy.to_owned(), found);
-                View::build(self.version, &own, previous.map(Arc::as_ref), &mut self.pool).ok()?
+                let previous = previous.as_deref().map(Arc::as_ref);
+                View::build(self.version, &own, previous, &mut self.pool).ok()?
             }
         };
-        self.classes.remember(proxy, identity, &class);
+        self.classes.remember(proxy, identity, key, &class);
         let view = Arc::new(own.with(class.number, class.view));
-        self.views.insert(proxy.to_owned(), view.clone());
+        match previous {
+            Some(previous) => *previous = view.clone(),
+            None => drop(self.views.insert(proxy.to_owned(), view.clone())),
+        }
         Some(view)
     }
 
@@ -275,8 +280,13 @@ impl Store {
     pub fn retain_views(&mut self, proxies: &[String]) {
         let known: BTreeSet<&String> = proxies.iter().collect();
         self.views.retain(|proxy, _| known.contains(proxy));
-        self.classes.retain(&known);
+        self.classes.retain_proxies(&known);
         self.view_diagnostics.retain(|proxy, _| known.contains(proxy));
+    }
+
+    /// Forgets what proxies had in common of which nobody has asked for long.
+    pub fn retain_classes(&mut self) {
+        self.classes.retain();
     }
 
     /// What is wrong with rules where single proxies are to carry them out: a credential that is not there for one of them,

@@ -1,6 +1,7 @@
 //! Looks at versions in its own time, on a thread of its own: for what is wrong across objects, and for whoever else wants to
 //! know (statuses, accounts). Only the latest version counts; it is looked at once nothing has come for a moment, and after a
-//! second whatever comes, so that a mesh which changes all the time is looked at too.
+//! second whatever comes, so that a mesh which changes all the time is looked at too. A look at a large mesh takes long, and
+//! nobody waits for it: it yields to the threads that feed proxies, and takes a tenth of a processor's time at most.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
@@ -8,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use dromon_k8s::analyze::analyze;
+use dromon_k8s::analyze::{analyze, analyze_indexed};
 use dromon_k8s::diagnostic::{Diagnostic, Severity};
 use dromon_k8s::mesh::Mesh;
 use dromon_k8s::objects::{Key, ObjectSet};
@@ -16,12 +17,15 @@ use dromon_k8s::objects::{Key, ObjectSet};
 use super::Store;
 use super::hold::Kept;
 use super::worker::Shared;
+use crate::background;
 use crate::feed::server::Log;
 
 /// Nothing came for so long: time to look.
 const QUIET: Duration = Duration::from_millis(200);
-/// A version waits no longer than this to be looked at.
+/// A version waits no longer than this to be looked at, …
 const BUSY: Duration = Duration::from_secs(1);
+/// … or so many times as long as the last look took.
+const REST: u32 = 10;
 
 /// A version as it is looked at.
 #[derive(Clone, Debug)]
@@ -80,7 +84,7 @@ impl Overseer {
     /// The thread cannot be started.
     pub fn start(log: Log, shared: Shared, observers: Vec<Observe>) -> io::Result<Overseer> {
         let (versions, seen) = channel();
-        let mut eyes = Eyes { log, shared, observers, told: HashSet::new() };
+        let mut eyes = Eyes { log, shared, observers, told: HashSet::new(), took: Duration::ZERO };
         std::thread::Builder::new().name("oversee".into()).spawn(move || eyes.run(&seen))?;
         Ok(Overseer(versions))
     }
@@ -98,12 +102,15 @@ struct Eyes {
     observers: Vec<Observe>,
     /// What was said about objects and still holds.
     told: HashSet<String>,
+    /// How long the last look took.
+    took: Duration,
 }
 
 impl Eyes {
     fn run(&mut self, versions: &Receiver<Seen>) {
+        background::yield_to_others();
         while let Ok(mut latest) = versions.recv() {
-            let until = Instant::now() + BUSY;
+            let until = Instant::now() + BUSY.max(self.took * REST);
             loop {
                 let left = until.saturating_duration_since(Instant::now());
                 match versions.recv_timeout(QUIET.min(left)) {
@@ -112,12 +119,17 @@ impl Eyes {
                     Err(RecvTimeoutError::Disconnected) => return,
                 }
             }
+            let began = Instant::now();
             self.look(&latest);
+            self.took = began.elapsed();
         }
     }
 
     fn look(&mut self, seen: &Seen) {
-        let mut across = analyze(&seen.set);
+        let mut across = match &seen.mesh {
+            Some(mesh) => analyze_indexed(&seen.set, mesh),
+            None => analyze(&seen.set),
+        };
         let of_views: Vec<_> =
             seen.of_views.iter().filter(|found| !across.contains(found)).cloned().collect();
         across.extend(of_views);

@@ -20,6 +20,7 @@ use super::oversee::{Overseer, Seen};
 use super::{Store, local_of};
 use crate::ca::members::Members;
 use crate::feed::hub::Hub;
+use crate::feed::pushes::Stage;
 use crate::feed::server::Log;
 use crate::local;
 use crate::source::folder::Batch;
@@ -98,7 +99,7 @@ pub fn start(setup: Setup, inputs: Receiver<Input>, folder: Batch, local: &Batch
     if let Some(local) = local_of(local) {
         store.apply_local(local);
     }
-    let mut worker = Worker { setup, store, saved, whole: true, since: None };
+    let mut worker = Worker { setup, store, saved, whole: true, since: None, proxies: Arc::default() };
     worker.say(&found);
     std::thread::Builder::new().name("store".into()).spawn(move || {
         worker.renew();
@@ -113,7 +114,8 @@ pub fn start(setup: Setup, inputs: Receiver<Input>, folder: Batch, local: &Batch
 /// The thread cannot be started.
 pub fn start_cluster(setup: Setup, inputs: Receiver<Input>, root_namespace: &str) -> io::Result<()> {
     let store = Store::of_cluster(root_namespace);
-    let mut worker = Worker { setup, store, saved: BTreeMap::new(), whole: false, since: None };
+    let saved = BTreeMap::new();
+    let mut worker = Worker { setup, store, saved, whole: false, since: None, proxies: Arc::default() };
     std::thread::Builder::new().name("store".into()).spawn(move || worker.run(&inputs))?;
     Ok(())
 }
@@ -127,6 +129,8 @@ struct Worker {
     whole: bool,
     /// When the first change was heard of that is in no version yet.
     since: Option<Instant>,
+    /// The proxies of which views are kept.
+    proxies: Arc<[String]>,
 }
 
 impl Worker {
@@ -164,6 +168,7 @@ impl Worker {
                     if changed {
                         self.since = self.since.or(batch.since);
                     }
+                    self.observe(Stage::Received, batch.since);
                 }
                 Input::Wanted(proxy) => wanted.push(proxy),
             }
@@ -171,7 +176,7 @@ impl Worker {
         if changed {
             self.renew();
         } else if self.whole {
-            self.publish(Some(&wanted));
+            self.publish(Some(wanted.as_slice()));
             if noted || (!wanted.is_empty() && !self.store.view_diagnostics().is_empty()) {
                 self.setup.overseer.see(Seen::of(&self.store));
             }
@@ -190,16 +195,21 @@ impl Worker {
     }
 
     /// Publishes views, to some or to all.
-    fn publish(&mut self, some: Option<&Vec<String>>) {
+    fn publish(&mut self, some: Option<&[String]>) {
         let proxies = self.setup.hub.proxies();
-        self.store.retain_views(&proxies);
+        if !Arc::ptr_eq(&proxies, &self.proxies) {
+            self.store.retain_views(&proxies);
+            self.proxies = proxies.clone();
+        }
         for proxy in some.unwrap_or(&proxies) {
             let view = self.store.view(proxy);
-            self.setup.hub.publish(proxy, view);
+            self.setup.hub.publish(proxy, view, self.since);
         }
         if some.is_some() {
             return;
         }
+        self.store.retain_classes();
+        self.observe(Stage::Translated, self.since);
         let texts = |map: &BTreeMap<Key, Vec<String>>| {
             map.iter().map(|(key, missing)| (key.to_string(), missing.clone())).collect()
         };
@@ -216,6 +226,13 @@ impl Worker {
         summary.kept = self.store.kept().iter().map(|kept| (kept.to_string(), routes(kept))).collect();
         drop(summary);
         self.save();
+    }
+
+    /// Notes how far what was heard of at a moment has come.
+    fn observe(&self, stage: Stage, since: Option<Instant>) {
+        if let Some(since) = since {
+            self.setup.hub.pushes().observe(stage, since.elapsed());
+        }
     }
 
     fn say(&self, found: &[Diagnostic]) {

@@ -29,8 +29,20 @@ mod virtual_services;
 /// Everything that is wrong or suspicious across a set, in order of severity, file and object.
 pub fn analyze(set: &ObjectSet) -> Vec<Diagnostic> {
     let set = with_processes(set);
-    let mesh = Mesh::new(&set);
-    let mut analysis = Analysis { set: &set, mesh: &mesh, findings: Vec::new() };
+    of(&set, &Mesh::new(&set))
+}
+
+/// As [`analyze`], of a set whose index is at hand.
+pub fn analyze_indexed(set: &ObjectSet, mesh: &Mesh) -> Vec<Diagnostic> {
+    match set.of_kind(Kind::Process).next() {
+        None => of(set, mesh),
+        // They are to be workloads first.
+        Some(_) => analyze(set),
+    }
+}
+
+fn of(set: &ObjectSet, mesh: &Mesh) -> Vec<Diagnostic> {
+    let mut analysis = Analysis { set, mesh, findings: Vec::new() };
     for (hidden, in_force) in set.hidden() {
         let message = format!("{} has this object too, and that one is in force", in_force.file);
         let diagnostic = Diagnostic::warning("", message).hint("keep it in one file");

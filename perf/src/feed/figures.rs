@@ -48,6 +48,60 @@ pub struct Figures {
     pub route_played: Spread,
     /// The same of an endpoint's.
     pub endpoint_played: Spread,
+    /// How far changes had come when, by the controller's own account.
+    pub stages: Vec<Stage>,
+}
+
+/// How long changes took to some stage of their way, as the controller's histogram has it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Stage {
+    /// Its name.
+    pub name: String,
+    /// How many came so far.
+    pub count: u64,
+    /// Mean, in milliseconds.
+    pub mean_ms: f64,
+    /// The end of the bucket that the 99th percentile is in, in milliseconds.
+    pub p99_at_most_ms: f64,
+}
+
+impl Stage {
+    /// What came between two looks at the controller's metrics.
+    pub fn between(before: &str, after: &str) -> Vec<Stage> {
+        let (before, after) = (lines(before), lines(after));
+        let since =
+            |key: &String| after.get(key).copied().unwrap_or(0.0) - before.get(key).copied().unwrap_or(0.0);
+        let mut stages = Vec::new();
+        for (key, total) in &after {
+            let Some(name) = key.strip_prefix("count{stage=\"").and_then(|it| it.strip_suffix("\"}")) else {
+                continue;
+            };
+            let count = total - before.get(key).copied().unwrap_or(0.0);
+            let ends = after.keys().filter_map(|key| {
+                let end =
+                    key.strip_prefix(&format!("bucket{{stage=\"{name}\",le=\""))?.strip_suffix("\"}")?;
+                Some((end.parse::<f64>().unwrap_or(f64::INFINITY), since(key)))
+            });
+            let reached = ends.filter(|(_, within)| *within >= 0.99 * count).map(|(end, _)| end);
+            stages.push(Stage {
+                name: name.to_owned(),
+                count: count as u64,
+                mean_ms: since(&format!("sum{{stage=\"{name}\"}}")) * 1000.0 / count.max(1.0),
+                p99_at_most_ms: reached.fold(f64::INFINITY, f64::min) * 1000.0,
+            });
+        }
+        stages.sort_by(|a, b| a.mean_ms.total_cmp(&b.mean_ms));
+        stages
+    }
+}
+
+/// The lines of the histogram, without its name.
+fn lines(page: &str) -> BTreeMap<String, f64> {
+    let line = |it: &str| {
+        let (key, value) = it.strip_prefix("dromon_controller_push_seconds_")?.rsplit_once(' ')?;
+        Some((key.to_owned(), value.parse().ok()?))
+    };
+    page.lines().filter_map(line).collect()
 }
 
 /// How times spread, in milliseconds.
@@ -156,6 +210,10 @@ impl fmt::Display for Figures {
         ];
         for (figure, limit, value) in rows {
             writeln!(f, "| {figure} | {limit} | {value} |")?;
+        }
+        for Stage { name, count, mean_ms, p99_at_most_ms } in &self.stages {
+            let value = format!("mean {mean_ms:.2} ms, p99 ≤ {p99_at_most_ms} ms, of {count}");
+            writeln!(f, "| controller: event → {name} | | {value} |")?;
         }
         let proxy = [self.proxy_empty_mib, self.proxy_mib, self.proxy_changed_mib];
         if let [Some(empty), Some(full), Some(after)] = proxy {

@@ -314,6 +314,7 @@ impl Run<'_> {
         let events = Events::watch(&self.server.admin(), world::WATCHED).await?;
         let tracker = Tracker::start(self.size, told);
         let before = controller.program.processor_s()?;
+        let stages_before = real::page(controller.status, "/metrics")?;
         let origins = real.as_ref().map(|(_, ports, ip)| (ports.clone(), *ip));
         let changes = Changes {
             api: &self.api,
@@ -325,6 +326,8 @@ impl Run<'_> {
         };
         changes.run(self.args.changes, self.args.rate, &mut self.figures).await?;
         let spent = controller.program.processor_s()? - before;
+        let stages = real::page(controller.status, "/metrics")?;
+        self.figures.stages = figures::Stage::between(&stages_before, &stages);
         self.figures.processor_ms_per_change = spent * 1000.0 / self.args.changes.max(1) as f64;
         self.figures.controller_peak_mib = controller.program.memory_mib("VmHWM:")?;
         self.figures.controller_changed_mib = controller.program.memory_mib("VmRSS:")?;

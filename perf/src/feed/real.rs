@@ -91,6 +91,14 @@ pub fn is_ready(address: SocketAddr, path: &str) -> bool {
     ask().is_ok_and(|answer| answer.status == 200)
 }
 
+/// What an address answers there.
+///
+/// # Errors
+/// Nobody listens, or the answer is none.
+pub fn page(address: SocketAddr, path: &str) -> Result<String> {
+    Ok(Client::to(address)?.send("localhost", path)?.body)
+}
+
 /// A connection that keeps requests coming.
 pub struct Client(BufReader<TcpStream>);
 

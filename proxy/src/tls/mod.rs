@@ -64,10 +64,17 @@ impl TlsTable {
         if !made.has_identity_of(before) {
             made.identity_number = before.identity_number.wrapping_add(1);
         }
-        made.mesh = made.identity.as_ref().zip(made.trust.as_ref()).and_then(|(identity, trust)| {
-            let options = Options::mesh_from(made.mesh_min_version, alpn::MESH_SERVER);
-            server::mesh_server(identity, trust, &options, &made.sessions).ok()
-        });
+        let is_same = made.identity_number == before.identity_number
+            && made.trust == before.trust
+            && made.mesh_min_version == before.mesh_min_version
+            && Arc::ptr_eq(&made.sessions, &before.sessions);
+        made.mesh = match &before.mesh {
+            Some(mesh) if is_same => Some(mesh.clone()),
+            _ => made.identity.as_ref().zip(made.trust.as_ref()).and_then(|(identity, trust)| {
+                let options = Options::mesh_from(made.mesh_min_version, alpn::MESH_SERVER);
+                server::mesh_server(identity, trust, &options, &made.sessions).ok()
+            }),
+        };
         for listener in table.listeners.iter().filter(|it| !it.tls.is_empty()) {
             let old = before.servers.get(&listener.model.name).map_or(&[][..], Vec::as_slice);
             let served =

@@ -45,6 +45,8 @@ pub struct Gather {
     homes: Vec<String>,
     live: Live,
     batch: Batch,
+    /// When what is being taken in was told.
+    heard: Option<Instant>,
 }
 
 impl Gather {
@@ -67,6 +69,7 @@ impl Gather {
             homes,
             live,
             batch: Batch::default(),
+            heard: None,
         }
     }
 
@@ -82,8 +85,9 @@ impl Gather {
         self.defined = true;
     }
 
-    /// Takes in what a watch tells.
-    pub fn take(&mut self, place: usize, told: Told) {
+    /// Takes in what a watch has told at that moment.
+    pub fn take(&mut self, place: usize, told: Told, at: Instant) {
+        self.heard = Some(at);
         let (Some(resource), Some(known)) = (ALL.get(place), self.kinds.get_mut(place)) else { return };
         match told {
             Told::Began => known.seen = Some(HashSet::new()),
@@ -110,6 +114,7 @@ impl Gather {
     /// A kind is not defined any more: its objects are gone.
     pub fn undefined(&mut self, place: usize) {
         let (Some(resource), Some(known)) = (ALL.get(place), self.kinds.get_mut(place)) else { return };
+        self.heard = Some(Instant::now());
         known.expected = false;
         known.listed = false;
         known.seen = None;
@@ -119,8 +124,9 @@ impl Gather {
         }
     }
 
-    /// Takes in what is told of a Secret or ConfigMap.
-    pub fn take_referenced(&mut self, told: referenced::Told) {
+    /// Takes in what was told of a Secret or ConfigMap at that moment.
+    pub fn take_referenced(&mut self, told: referenced::Told, at: Instant) {
+        self.heard = Some(at);
         match told {
             referenced::Told::Object(holder, name, trimmed) => {
                 // What was wanted a moment ago may not be any more.
@@ -254,7 +260,7 @@ impl Gather {
     }
 
     fn change(&mut self, key: Key, value: Option<Value>) {
-        self.batch.since.get_or_insert_with(Instant::now);
+        self.batch.since = self.batch.since.or(self.heard);
         self.batch.changes.push(Change { key, value });
     }
 }

@@ -3,7 +3,8 @@
 //! Each kind has a task that lists and watches it ([`watch`]); kinds of CustomResourceDefinitions come and go with these
 //! ([`definitions`]); of Secrets, only what rules name is read ([`referenced`]). All is trimmed to what the mesh reads
 //! ([`trim`]) and gathered into batches ([`gather`]): the first one that is whole comes when every kind was listed once,
-//! so that no proxy ever sees half a mesh, and what changes within a few milliseconds travels together.
+//! so that no proxy ever sees half a mesh. From then on a change is handed on at once, with whatever has come by then; what
+//! comes while the store is at work becomes one version there.
 //!
 //! While the API server is away, what was known stays.
 
@@ -39,11 +40,7 @@ use watch::{Told, Watched};
 
 /// Messages of watches that wait to be taken in.
 const MESSAGES: usize = 1_024;
-/// What comes within this time after another change travels with it, …
-const PAUSE: Duration = Duration::from_millis(1);
-/// … for this long at most, …
-const GATHER: Duration = Duration::from_millis(5);
-/// … and so many at most.
+/// Changes that are handed on together, at most.
 const CHANGES: usize = 4_096;
 /// How often is said what the first version still waits for.
 const REMIND: Duration = Duration::from_secs(10);
@@ -82,8 +79,8 @@ pub struct Setup {
 
 /// A message of one of the source's tasks.
 enum Message {
-    /// Of a kind's watch: its place in [`ALL`], the number of the watch.
-    Kind(usize, u64, Told),
+    /// Of a kind's watch: its place in [`ALL`], the number of the watch, and when it was told.
+    Kind(usize, u64, Told, Instant),
     Defined(definitions::Told),
     Referenced(referenced::Told),
 }
@@ -123,13 +120,9 @@ pub async fn run(setup: Setup, mut deliver: impl FnMut(Batch) -> bool) {
         };
         let Some(message) = message else { return };
         source.take(message);
-        let began = Instant::now();
-        while source.gather.pending() < CHANGES && began.elapsed() < GATHER {
-            match timeout(PAUSE, inbox.recv()).await {
-                Ok(Some(message)) => source.take(message),
-                Ok(None) => return,
-                Err(_) => break,
-            }
+        while source.gather.pending() < CHANGES {
+            let Ok(message) = inbox.try_recv() else { break };
+            source.take(message);
         }
         if let Some(wanted) = source.gather.take_wanted() {
             source.wanted.send_replace(wanted);
@@ -202,13 +195,15 @@ impl Source {
                         Found::Served(version) => break version,
                         Found::Absent => {
                             // The other end ends only with the process.
-                            let _ = messages.send(Message::Kind(place, number, Told::Unserved)).await;
+                            let _ = messages
+                                .send(Message::Kind(place, number, Told::Unserved, Instant::now()))
+                                .await;
                         }
                         Found::Unknown => {}
                     }
                 };
                 let watched = Watched { resource, version, system_namespace: system_namespace.clone() };
-                let wrap = move |told| Message::Kind(place, number, told);
+                let wrap = move |told| Message::Kind(place, number, told, Instant::now());
                 watch::watch(client.clone(), watched, log.clone(), messages.clone(), wrap).await;
                 if messages.is_closed() {
                     return;
@@ -220,12 +215,12 @@ impl Source {
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Kind(place, number, told) => {
+            Message::Kind(place, number, told, at) => {
                 if self.watches.get(&place).is_some_and(|(current, _)| *current == number) {
-                    self.gather.take(place, told);
+                    self.gather.take(place, told, at);
                 }
             }
-            Message::Referenced(told) => self.gather.take_referenced(told),
+            Message::Referenced(told) => self.gather.take_referenced(told, Instant::now()),
             Message::Defined(told) => self.take_defined(told),
         }
     }

@@ -9,6 +9,8 @@ pub mod session;
 pub mod target;
 pub mod uses;
 
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use dromon_core::config::wire::{DeltaRequest, DeltaResponse, STREAM_PATH};
@@ -32,8 +34,6 @@ use target::Target;
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// A ping goes out after this long without a word, and must be answered in the same time.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
-/// Responses that follow one another within this time are applied together.
-const QUIET: Duration = Duration::from_millis(2);
 /// Room for the frame around the largest object.
 const MESSAGE_BYTES_MAX: usize = 2 * RESOURCE_BYTES_MAX;
 /// HTTP/2 window, in bytes: a whole first answer in few round trips, and no more memory than that.
@@ -81,7 +81,7 @@ async fn stream(
     let mut responses = answer.into_inner();
     while let Some(first) = responses.message().await.map_err(|status| describe(&status))? {
         *answered = true;
-        let (batch, end) = gather(first, &mut responses).await;
+        let (batch, end) = gather(first, &mut responses);
         let event = Event::Feed(FeedEvent::Responses { stream: number, responses: batch });
         events.send(event).await.map_err(|_| "this proxy is ending".to_owned())?;
         if let Some(end) = end {
@@ -91,21 +91,30 @@ async fn stream(
     Ok(())
 }
 
-/// A response with those that follow it at once, and how the stream ended if it did.
-async fn gather(
+/// A response with those that have come with it, and how the stream ended if it did. Nothing is waited for: what comes while a
+/// table is made is in the next one.
+fn gather(
     first: DeltaResponse,
     responses: &mut Streaming<DeltaResponse>,
 ) -> (Vec<DeltaResponse>, Option<Result<(), String>>) {
     let mut batch = vec![first];
     while batch.len() < FEED_BATCH_MAX {
-        match timeout(QUIET, responses.message()).await {
-            Ok(Ok(Some(response))) => batch.push(response),
-            Ok(Ok(None)) => return (batch, Some(Ok(()))),
-            Ok(Err(status)) => return (batch, Some(Err(describe(&status)))),
-            Err(_) => break,
+        match now(responses.message()) {
+            Some(Ok(Some(response))) => batch.push(response),
+            Some(Ok(None)) => return (batch, Some(Ok(()))),
+            Some(Err(status)) => return (batch, Some(Err(describe(&status)))),
+            None => break,
         }
     }
     (batch, None)
+}
+
+/// What a future gives without waiting. It is polled once, and whoever polls the next one is woken.
+fn now<T>(future: impl Future<Output = T>) -> Option<T> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
+    }
 }
 
 type Channel = http2::SendRequest<tonic::body::Body>;
