@@ -87,11 +87,12 @@ impl Server {
         let hub = Hub::new(Box::new(|_| {}));
         let publishing = hub.clone();
         tokio::spawn(async move {
-            loop {
+            for version in 1.. {
                 for proxy in publishing.proxies().iter() {
-                    let host = Host { name: format!("seen-by-{proxy}"), ..Host::default() };
-                    let view =
-                        View::build(1, &[Resource::Host(host)], None, &mut Pool::default()).expect("a view");
+                    let domains = vec![format!("version-{version}")];
+                    let host = Host { name: format!("seen-by-{proxy}"), domains, ..Host::default() };
+                    let host = [Resource::Host(host)];
+                    let view = View::build(version, &host, None, &mut Pool::default()).expect("a view");
                     publishing.publish(proxy, Some(Arc::new(view)), None);
                 }
                 tokio::time::sleep(Duration::from_millis(10)).await;

@@ -283,3 +283,6 @@ impl Drop for Stream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -90,6 +90,8 @@ struct Control {
     give_back_at: Option<Instant>,
     save_at: Option<Instant>,
     saving: bool,
+    /// When the copy on disk was begun last.
+    saved_at: Option<Instant>,
     /// The objects in hand began with the copy on disk.
     from_copy: bool,
     access_log: AccessLog,
@@ -203,6 +205,7 @@ impl Control {
             give_back_at: None,
             save_at: None,
             saving: false,
+            saved_at: None,
             from_copy: false,
             access_log: AccessLog::new(log),
             scraping: reports::Scraping::default(),

@@ -34,6 +34,8 @@ const NEW_NAMES_MAX: Duration = Duration::from_millis(50);
 const SLOW_ROLLOUT: Duration = Duration::from_secs(5);
 /// How long changes are gathered before the copy on disk is replaced.
 const SAVE_DELAY: Duration = Duration::from_millis(300);
+/// Least time between two copies: each is of everything, and rules may change many times a second.
+const SAVE_PAUSE: Duration = Duration::from_secs(2);
 /// How long a port that is taken is waited for before it is called taken: the kernel closes the sockets of an io_uring a
 /// moment after its process has ended, so a proxy that is started again at once still finds its predecessor's.
 const PREDECESSOR_MAX: Duration = Duration::from_millis(500);
@@ -300,7 +302,9 @@ impl Control {
     pub(super) fn save_soon(&mut self) {
         let settings = &self.handle.settings;
         if settings.state_dir.is_some() && matches!(settings.source, Source::Feed(_)) {
-            self.save_at.get_or_insert(Instant::now() + SAVE_DELAY);
+            let soon = Instant::now() + SAVE_DELAY;
+            let due = self.saved_at.map_or(soon, |last| soon.max(last + SAVE_PAUSE));
+            self.save_at.get_or_insert(due);
         }
     }
 
@@ -309,6 +313,7 @@ impl Control {
             return;
         }
         self.save_at = None;
+        self.saved_at = Some(Instant::now());
         let settings = &self.handle.settings;
         let Some(dir) = settings.state_dir.clone() else { return };
         let (id, in_use) = (settings.id.clone(), self.in_use.clone());
