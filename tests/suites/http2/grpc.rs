@@ -74,6 +74,12 @@ pub fn local_errors(driver: &str) {
     call(front, "timeout");
     // The service is told how much time is left, so it may be the one that says so first.
     counted(driver, &proxy, &["grpc_response_status=\"4\""]);
+    // One that never says anything cannot.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = silent.local_addr().expect("it is bound");
+    let (proxy, front) = start(driver, address, Protocol::Grpc, |rule| rule.timeout_ms = Some(300));
+    call(front, "silence");
+    counted(driver, &proxy, &["grpc_response_status=\"4\"", "response_flags=\"UT\""]);
 }
 
 /// The service fails twice with the status that it is asked for; Trailers-Only answers are tried again.

@@ -83,6 +83,11 @@ def timeout():
     assert 0 < left <= 0.4, left
 
 
+def silence():
+    code, _ = failure(lambda: unary("Echo")(b"", timeout=30))
+    assert code == grpc.StatusCode.DEADLINE_EXCEEDED, code
+
+
 def retries():
     for status in (1, 4, 8, 13, 14):
         assert unary("Flaky")(b"%d" % status, timeout=30) == b"done", status
