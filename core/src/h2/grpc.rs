@@ -56,7 +56,10 @@ pub fn message(text: &str) -> String {
 
 /// The status that headers or trailers tell; none where there is none or it is no number of gRPC's.
 pub fn status(fields: &HeaderMap) -> Option<u8> {
-    match fields.get(STATUS_FIELD)?.as_bytes() {
+    // Most heads have none: to look at the lengths of a few names costs less than to ask the map.
+    let (_, value) =
+        fields.iter().find(|(name, _)| name.as_str().len() == STATUS.len() && **name == STATUS_FIELD)?;
+    match value.as_bytes() {
         [digit @ b'0'..=b'9'] => Some(digit - b'0'),
         [b'1', digit @ b'0'..=b'6'] => Some(10 + digit - b'0'),
         _ => None,

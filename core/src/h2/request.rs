@@ -6,7 +6,7 @@
 use std::io::Write as _;
 use std::net::IpAddr;
 
-use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderName, HeaderValue, TE};
+use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, Entry, HOST, HeaderName, HeaderValue, TE};
 use http::request::Parts;
 use http::{HeaderMap, Method};
 
@@ -162,7 +162,8 @@ pub const ATTEMPT_COUNT: HeaderName = HeaderName::from_static("x-envoy-attempt-c
 /// The fields of a request as they go on: without Host, whose place the authority takes.
 pub fn fields(parts: &Parts, onward: &Onward<'_>) -> HeaderMap {
     let mut fields = parts.headers.clone();
-    if fields.contains_key(HOST) {
+    // One pass over the names costs less than to ask the map for one of them.
+    if fields.keys().any(|name| *name == HOST) {
         fields.remove(HOST);
     }
     forwarding(&mut fields, onward.forwarded, onward.client);
@@ -216,27 +217,31 @@ pub(super) fn forwarding(fields: &mut HeaderMap, forwarded: Forwarded, ready: Op
         Forwarded::Append { client, secure } => (client, secure, true),
         Forwarded::Overwrite { client, secure } => (client, secure, false),
     };
-    let mut value = Vec::new();
-    if keep {
-        for before in fields.get_all(FOR) {
-            value.extend_from_slice(before.as_bytes());
-            value.extend_from_slice(b", ");
-        }
-    } else {
+    if !keep {
         for name in ["x-forwarded-host", "x-forwarded-port", "forwarded"] {
             fields.remove(name);
         }
     }
-    let told = match ready.filter(|_| value.is_empty()) {
-        Some(ready) => Some(ready.clone()),
-        None => {
-            // Writing to a vector cannot fail.
-            let _ = write!(value, "{client}");
-            HeaderValue::from_bytes(&value).ok()
+    match fields.try_entry(FOR) {
+        Ok(Entry::Vacant(place)) => {
+            if let Some(told) = ready.cloned().or_else(|| client_value(client)) {
+                // A head at the limit of the map keeps what it has.
+                let _ = place.try_insert(told);
+            }
         }
-    };
-    if let Some(told) = told {
-        fields.insert(FOR, told);
+        Ok(Entry::Occupied(mut place)) => {
+            let mut told = Vec::new();
+            for before in place.iter().filter(|_| keep) {
+                told.extend_from_slice(before.as_bytes());
+                told.extend_from_slice(b", ");
+            }
+            // Writing to a vector cannot fail.
+            let _ = write!(told, "{client}");
+            if let Ok(told) = HeaderValue::from_bytes(&told) {
+                place.insert(told);
+            }
+        }
+        Err(_) => {}
     }
     fields.insert(PROTO, HeaderValue::from_static(if secure { "https" } else { "http" }));
 }

@@ -94,7 +94,7 @@ impl Call {
             self.web = Web::of_fields(fields);
         }
         self.grpc = self.web.is_some() || grpc::is_grpc(content_type);
-        let timeout = fields.get(grpc::TIMEOUT_FIELD).filter(|_| self.grpc);
+        let timeout = if self.grpc { fields.get(grpc::TIMEOUT_FIELD) } else { None };
         if let Some(timeout) = timeout.and_then(|value| grpc::timeout(value.as_bytes())) {
             let ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
             self.deadline = self.arrived.plus_millis(ms);

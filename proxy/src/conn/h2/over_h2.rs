@@ -154,7 +154,9 @@ fn request(call: &Call, exchange: &Exchange, outgoing: Outgoing<'_>) -> Option<R
     *request.uri_mut() = Uri::from_parts(uri).ok()?;
     *request.version_mut() = http::Version::HTTP_2;
     *request.headers_mut() = outgoing.fields;
-    request.headers_mut().remove(EXPECT);
+    if request.headers().keys().any(|name| *name == EXPECT) {
+        request.headers_mut().remove(EXPECT);
+    }
     if let Some(web) = call.web {
         web.request(request.headers_mut());
     }
@@ -364,13 +366,10 @@ async fn forward(
     // What is no gRPC, an error page say, passes as it is.
     let web = call.web.filter(|web| web.response(&mut parts.headers));
     let changes: SmallVec<[&Changes; 2]> = exchange.response_changes().into_iter().rev().flatten().collect();
-    let mut head = Response::new(());
-    *head.status_mut() = parts.status;
-    *head.headers_mut() = parts.headers;
-    end_here(head.headers_mut());
-    edit(head.headers_mut(), &changes);
+    end_here(&mut parts.headers);
+    edit(&mut parts.headers, &changes);
     let end = from.is_end_stream();
-    if let Err(cut) = reply.head(head, end) {
+    if let Err(cut) = reply.head(Response::from_parts(parts, ()), end) {
         return Received::Cut(cut);
     }
     if end {
