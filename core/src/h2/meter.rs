@@ -132,6 +132,11 @@ impl Meter {
         self.greeted
     }
 
+    /// Header blocks that have begun: requests, and trailers.
+    pub fn blocks(&self) -> u64 {
+        self.streams
+    }
+
     /// Looks at bytes as they come. How many of them may be acted on, and the budget that the frame behind them spent.
     pub fn inspect(&mut self, bytes: &[u8], now: Tick) -> (usize, Result<(), Trip>) {
         let mut rest = skip(bytes, &mut self.preface_left);

@@ -180,6 +180,7 @@ struct Server {
     draining: bool,
     /// It was told to stop at once.
     stopped: bool,
+    /// Taken with the first ping: once it is, `h2` arms a waker of its own with every frame.
     pinger: Option<PingPong>,
     pinged: Option<Tick>,
     /// Its place among the tasks that are woken for a drain.
@@ -286,13 +287,25 @@ impl Server {
                 false
             }
             (Some(since), _) => quiet && unanswered(since),
-            (None, Some(pinger)) if quiet => {
-                let _ = pinger.send_ping(Ping::opaque());
+            (None, pinger) if quiet => {
+                if let (State::Open(connection), None) = (&mut self.state, &pinger) {
+                    *pinger = connection.ping_pong();
+                }
+                if let Some(pinger) = pinger {
+                    let _ = pinger.send_ping(Ping::opaque());
+                }
                 self.pinged = Some(now);
+                // The connection is to be polled again: it has something to write.
+                context.waker().wake_by_ref();
                 false
             }
             (None, _) => false,
         }
+    }
+
+    /// Every header block that has come so far was a request's, and was taken.
+    fn has_all(&self) -> bool {
+        self.accepted == self.conn.meter.borrow().blocks()
     }
 
     fn take(&mut self, request: http::Request<h2::RecvStream>, respond: h2::server::SendResponse<Bytes>) {
@@ -339,10 +352,7 @@ impl Engine for Server {
         self.conn.judge(in_time);
         if let State::Handshake(handshake) = &mut self.state {
             match Pin::new(handshake).poll(context) {
-                Poll::Ready(Ok(mut connection)) => {
-                    self.pinger = connection.ping_pong();
-                    self.state = State::Open(connection);
-                }
+                Poll::Ready(Ok(connection)) => self.state = State::Open(connection),
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 Poll::Pending if self.conn.trip.get().is_some() => return Poll::Ready(()),
                 Poll::Pending => return Poll::Pending,
@@ -352,7 +362,13 @@ impl Engine for Server {
         loop {
             let State::Open(connection) = &mut self.state else { return Poll::Ready(()) };
             match connection.poll_accept(context) {
-                Poll::Ready(Some(Ok((request, respond)))) => self.take(request, respond),
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    self.take(request, respond);
+                    // To ask once more costs as much as to poll the connection.
+                    if self.has_all() && !self.steer(now) {
+                        return Poll::Pending;
+                    }
+                }
                 Poll::Ready(Some(Err(error))) => {
                     // The crate has limits of its own, on resets above all.
                     if error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM) && !error.is_remote() {

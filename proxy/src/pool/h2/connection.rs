@@ -34,6 +34,8 @@ use crate::sys::clock;
 pub(super) struct Connection {
     /// Gone once the connection takes no more requests. The `h2` crate then closes it after the last stream.
     send: RefCell<Option<SendRequest<Bytes>>>,
+    /// Streams that the server allows; none since the engine was polled, which may have changed it.
+    allowed: Cell<Option<usize>>,
     lane: Rc<Lane>,
     queue: Option<Rc<Queue>>,
     limits: Limits,
@@ -82,19 +84,15 @@ impl Limits {
 impl Connection {
     /// A place for one more stream, where the connection has one to give.
     pub(super) fn open(self: &Rc<Connection>, now: Tick) -> Option<H2Call> {
-        let mut send = self.send.borrow().clone()?;
-        // With nothing pending on this handle it is ready, or it says that the connection is ending.
-        let ready = send.poll_ready(&mut Context::from_waker(Waker::noop()));
-        if matches!(ready, Poll::Ready(Err(_))) || now >= self.limits.retire_at {
+        let allowed = self.allowed.get().or_else(|| self.ask());
+        let Some(allowed) = allowed.filter(|_| now < self.limits.retire_at) else {
             self.retire();
             return None;
-        }
-        let allowed = send.current_max_send_streams();
-        self.lane.learn_streams(allowed);
-        let room = allowed.min(self.limits.streams_max as usize);
-        if self.active.get() as usize >= room {
+        };
+        if self.active.get() as usize >= allowed.min(self.limits.streams_max as usize) {
             return None;
         }
+        let send = self.send.borrow().clone()?;
         let reused = self.served.replace(self.served.get() + 1) > 0;
         self.active.set(self.active.get() + 1);
         self.used.set(now);
@@ -102,6 +100,25 @@ impl Connection {
             self.retire();
         }
         Some(H2Call { send, reused, place: StreamPlace { connection: self.clone() } })
+    }
+
+    /// Asks `h2` how many streams the server allows; none once the connection is ending.
+    fn ask(&self) -> Option<usize> {
+        let mut send = self.send.borrow_mut();
+        let send = send.as_mut()?;
+        // With nothing pending on this handle it is ready, or it says that the connection is ending.
+        if let Poll::Ready(Err(_)) = send.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            return None;
+        }
+        let allowed = send.current_max_send_streams();
+        self.lane.learn_streams(allowed);
+        self.allowed.set(Some(allowed));
+        Some(allowed)
+    }
+
+    /// The engine was polled: what the server allows may be another number, and the connection may be ending.
+    pub(super) fn polled(&self) {
+        self.allowed.set(None);
     }
 
     /// It still takes requests.
@@ -347,6 +364,7 @@ async fn run(
     }
     let connection = Rc::new(Connection {
         send: RefCell::new(Some(send)),
+        allowed: Cell::new(None),
         lane: lane.clone(),
         queue,
         limits,

@@ -24,6 +24,7 @@ use crate::sys::clock;
 /// The client's side of an HTTP/2 connection.
 pub(super) struct Client {
     h2: client::Connection<Io, Bytes>,
+    /// Taken with the first ping: once it is, `h2` arms a waker of its own with every frame.
     ping: Option<PingPong>,
     connection: Rc<Connection>,
     keepalive: Keepalive,
@@ -35,12 +36,11 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(
-        mut h2: client::Connection<Io, Bytes>,
+        h2: client::Connection<Io, Bytes>,
         connection: Rc<Connection>,
         keepalive: Keepalive,
     ) -> Client {
-        let ping = h2.ping_pong();
-        Client { h2, ping, connection, keepalive, abused: false, heard: false }
+        Client { h2, ping: None, connection, keepalive, abused: false, heard: false }
     }
 
     /// Whether the server has ever said anything.
@@ -57,17 +57,25 @@ impl Client {
 
     /// False once the peer has left a ping unanswered for too long.
     fn poll_ping(&mut self, context: &mut Context<'_>, now: Tick) -> bool {
-        let Some(ping) = &mut self.ping else { return true };
-        if self.keepalive.waits() && ping.poll_pong(context).is_ready() {
+        if self.keepalive.waits() && self.ping.as_mut().is_some_and(|ping| ping.poll_pong(context).is_ready())
+        {
             self.keepalive.answered();
         }
         let quiet_since = self.connection.used();
         if (self.connection.active() > 0 || self.keepalive.always) && self.keepalive.due(quiet_since, now) {
+            if self.ping.is_none() {
+                self.ping = self.h2.ping_pong();
+            }
             // A ping that cannot be sent says that the connection is ending by itself.
-            match ping.send_ping(Ping::opaque()).is_ok() && ping.poll_pong(context).is_pending() {
+            let sent = |ping: &mut PingPong| {
+                ping.send_ping(Ping::opaque()).is_ok() && ping.poll_pong(context).is_pending()
+            };
+            match self.ping.as_mut().is_some_and(sent) {
                 true => self.keepalive.sent(now),
                 false => self.keepalive.postponed(now),
             }
+            // The connection is to be polled again: it has something to write.
+            context.waker().wake_by_ref();
         }
         !self.keepalive.is_lost(now)
     }
@@ -101,6 +109,7 @@ impl Engine for Client {
             self.connection.retire();
             return Poll::Ready(());
         }
+        self.connection.polled();
         // Polled first: what it says to the streams wakes them within the same turn.
         if Pin::new(&mut self.h2).poll(context).is_ready() || !self.poll_ping(context, now) {
             self.connection.retire();
