@@ -18,7 +18,7 @@ use h2::{Ping, PingPong};
 use http::HeaderValue;
 
 use super::memio::{self, Engine, Io};
-use super::workers::Job;
+use super::stream::Work;
 use crate::conn::admission::tell_of_end;
 use crate::conn::client::Client;
 use crate::sys::buffer::Buffer;
@@ -312,7 +312,8 @@ impl Server {
         let conn = &self.conn;
         self.accepted += 1;
         conn.client.requests.set(conn.client.requests.get() + 1);
-        conn.client.shard.h2_workers.serve(Job { open: Open::new(conn.clone()), request, respond });
+        let begin = || Work::new(Open::new(conn.clone()), request, respond);
+        conn.client.shard.h2_workers.serve(begin);
     }
 }
 

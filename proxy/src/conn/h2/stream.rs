@@ -40,19 +40,13 @@ pub(super) struct Work {
 }
 
 /// Serves one stream.
-pub(super) async fn serve(open: Open, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
-    let shard = open.0.client.shard.clone();
-    let (parts, recv) = request.into_parts();
-    let source = Source::new(recv);
-    let reply = Reply::new(open.0.clone(), respond);
-    let call = Call::new(open, parts, source.is_ended());
-    let mut work = Work { call, source, reply };
+pub(super) async fn serve(work: &mut Work) {
     match work.call.prepare() {
-        Ok(()) => carry_out(&mut work).await,
-        Err(reject) => refuse(&mut work, &reject).await,
+        Ok(()) => carry_out(work).await,
+        Err(reject) => refuse(work, &reject).await,
     }
     if !work.source.is_ended() {
-        let until = shard.now().plus_millis(EARLY_ANSWER_WAIT_MS);
+        let until = work.call.conn().client.shard.now().plus_millis(EARLY_ANSWER_WAIT_MS);
         // Boxed: few streams are answered before their request has come.
         let _ = work.call.alarm.within(until, Box::pin(work.source.drain())).await;
     }
@@ -203,6 +197,15 @@ async fn fetch(work: &mut Work, kind: Kind, name: Arc<str>, until: Tick) -> Inpu
 }
 
 impl Work {
+    /// A stream that has begun.
+    pub(super) fn new(open: Open, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) -> Work {
+        let (parts, recv) = request.into_parts();
+        let source = Source::new(recv);
+        let reply = Reply::new(open.0.clone(), respond);
+        let call = Call::new(open, parts, source.is_ended());
+        Work { call, source, reply }
+    }
+
     /// The try has failed before its answer; the exchange says how to go on.
     pub(super) fn failed(
         &self,

@@ -6,35 +6,30 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use bytes::Bytes;
 use dromon_core::limits::H2_SPARE_WORKERS_MAX;
-use h2::RecvStream;
-use h2::server::SendResponse;
 
-use super::server::Open;
-use super::stream;
+use super::stream::{self, Work};
 
-/// A stream to be served.
-pub(super) struct Job {
-    pub(super) open: Open,
-    pub(super) request: http::Request<RecvStream>,
-    pub(super) respond: SendResponse<Bytes>,
-}
+/// Where the stream lies that a task serves, or will serve next: made once for each task, since a stream's state is large and
+/// was copied a dozen times on its way.
+type Desk = Box<Option<Work>>;
 
-/// A task's place of work: what it is to do next.
+/// A task's place of work.
 #[derive(Default)]
 struct Bench {
-    job: RefCell<Option<Job>>,
+    /// Empty while the task waits, gone while it works.
+    desk: Cell<Option<Desk>>,
     waker: RefCell<Option<Waker>>,
     dismissed: Cell<bool>,
 }
 
 impl Bench {
     /// The next stream to serve; none when the task is to end.
-    async fn next(&self) -> Option<Job> {
+    async fn next(&self) -> Option<Desk> {
         poll_fn(|context| {
-            if let Some(job) = self.job.take() {
-                return Poll::Ready(Some(job));
+            match self.desk.take() {
+                Some(desk) if desk.is_some() => return Poll::Ready(Some(desk)),
+                empty => self.desk.set(empty),
             }
             if self.dismissed.get() {
                 return Poll::Ready(None);
@@ -62,16 +57,18 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Has a stream served.
-    pub(super) fn serve(&self, job: Job) {
+    /// Has a stream served; `begin` makes its state where it will lie.
+    pub(super) fn serve(&self, begin: impl FnOnce() -> Work) {
         let spare = self.spare.borrow_mut().pop();
         match spare {
             Some(bench) => {
-                bench.job.replace(Some(job));
+                let mut desk = bench.desk.take().unwrap_or_default();
+                *desk = Some(begin());
+                bench.desk.set(Some(desk));
                 bench.wake();
             }
             None => {
-                monoio::spawn(work(job));
+                monoio::spawn(work(Box::new(Some(begin()))));
             }
         }
     }
@@ -97,15 +94,20 @@ impl Workers {
     }
 }
 
-async fn work(first: Job) {
+async fn work(first: Desk) {
     let bench = Rc::new(Bench::default());
     let mut next = Some(first);
-    while let Some(Job { open, request, respond }) = next {
-        let shard = open.0.client.shard.clone();
-        stream::serve(open, request, respond).await;
+    while let Some(mut desk) = next.take() {
+        let Some(work) = &mut *desk else { return };
+        let shard = work.call.conn().client.shard.clone();
+        stream::serve(work).await;
+        *desk = None;
+        bench.desk.set(Some(desk));
         let kept = shard.h2_workers.keep(&bench);
         // A task that waits must not hold its shard, which holds it.
         drop(shard);
-        next = if kept { bench.next().await } else { None };
+        if kept {
+            next = bench.next().await;
+        }
     }
 }
