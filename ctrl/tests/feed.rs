@@ -211,3 +211,61 @@ async fn a_dead_controllers_socket_is_replaced_and_a_living_ones_is_not() {
     assert_eq!(mode(&open), 0o755, "what was there is left as it is");
     server.stop.send(()).expect("it runs");
 }
+
+/// Types and names as proxies of other versions have them: what both ends know travels, of the rest nothing is said.
+#[tokio::test]
+async fn proxies_of_newer_and_older_versions_get_what_they_know() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("feed.sock");
+    let server = serve(&path);
+    // A newer one: it says who it is with a type that nobody knows here, and has versions of a form that we never gave.
+    let mut newer = Client::connect(&path, "sidecar~newer.default", &[]).await;
+    let node = Some(Node { id: "sidecar~newer.default".into(), cluster: String::new() });
+    let weather = DeltaRequest {
+        node,
+        type_url: "type.dromon.io/v3.Weather".into(),
+        resource_names_subscribe: vec!["*".into()],
+        ..DeltaRequest::default()
+    };
+    newer.requests.send(weather).await.unwrap();
+    let held = [("a".to_owned(), "v3:7f".to_owned()), ("gone".to_owned(), "v3:80".to_owned())];
+    let index = DeltaRequest { initial_resource_versions: held.into(), ..subscription(Kind::Host, "*") };
+    newer.requests.send(index).await.unwrap();
+    // An older one: it asks for two of our types, and never for the others.
+    let subscribed = [(Kind::Proxy, "*"), (Kind::Host, "*")];
+    let mut older = Client::connect(&path, "sidecar~older.default", &subscribed).await;
+    until("both are known", || server.wanted.lock().unwrap().len() == 2).await;
+    for proxy in server.hub.proxies().iter() {
+        server.hub.publish(proxy, hosts(1, &["a"]), None);
+    }
+    let first = newer.next().await;
+    assert_eq!(first.type_url, Kind::Host.type_url());
+    assert_eq!(first.resources.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["a"]);
+    newer.answer(&first, None).await;
+    let removed = newer.next().await;
+    assert_eq!(removed.removed_resources, ["gone"], "what it had and is not there any more");
+    newer.answer(&removed, None).await;
+    // It refuses what was never sent, of a type that nobody knows: no reason to end.
+    let stray =
+        DeltaResponse { type_url: "type.dromon.io/v3.Weather".into(), nonce: "n".into(), ..first.clone() };
+    newer.answer(&stray, Some("type.dromon.io/v3.Weather a: no")).await;
+
+    let mut types = Vec::new();
+    for _ in 0..2 {
+        let response = older.next().await;
+        older.answer(&response, None).await;
+        types.push(response.type_url);
+    }
+    types.sort();
+    assert_eq!(types, [Kind::Host.type_url(), Kind::Proxy.type_url()]);
+    for proxy in server.hub.proxies().iter() {
+        server.hub.publish(proxy, hosts(2, &["a", "b"]), None);
+    }
+    for client in [&mut newer, &mut older] {
+        let next = client.next().await;
+        assert_eq!(next.resources.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["b"]);
+        client.answer(&next, None).await;
+    }
+    until("both have it", || server.hub.status().iter().all(|it| it.synced == Some(2))).await;
+    assert!(server.hub.status().iter().all(|it| it.nacks.is_empty()), "{:?}", server.hub.status());
+}

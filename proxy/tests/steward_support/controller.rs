@@ -137,8 +137,13 @@ impl Link {
             nonce: nonce.clone(),
             removed_resources: removed.iter().map(|name| (*name).to_owned()).collect(),
         };
-        self.responses.send(Ok(response)).expect("the stream stands");
+        self.send_response(response);
         nonce
+    }
+
+    /// Sends whatever it is.
+    pub fn send_response(&mut self, response: DeltaResponse) {
+        self.responses.send(Ok(response)).expect("the stream stands");
     }
 
     /// Sends these kinds without any object: that is all there is of them.
