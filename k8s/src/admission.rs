@@ -20,6 +20,8 @@ pub struct Verdict {
     pub errors: Vec<Diagnostic>,
     /// What is odd about it, and what depends on other objects.
     pub warnings: Vec<Diagnostic>,
+    /// Some warnings are of how the object and others go together, so they may be over once another has come.
+    pub waits: bool,
 }
 
 impl Verdict {
@@ -63,9 +65,15 @@ pub fn review(object: Value, others: &ObjectSet) -> Verdict {
     let names: Vec<String> = parsed.objects.iter().map(|it| it.key.to_string()).collect();
     parsed.objects.into_iter().for_each(|it| set.insert(it));
     let across = analyze::analyze(&set);
-    let is_told = |it: &Diagnostic| names.contains(&it.object) && it.severity != Severity::Info;
+    // Who is to use an object comes after it.
+    let is_told = |it: &Diagnostic| {
+        names.contains(&it.object)
+            && it.severity != Severity::Info
+            && !it.message.starts_with(analyze::UNBOUND)
+    };
+    verdict.waits = across.iter().any(is_told);
     // A reference that leads nowhere is an error where files are analyzed as a whole. Here the rest may be still to come.
     let lenient = |it: Diagnostic| Diagnostic { severity: Severity::Warning, ..it };
-    verdict.warnings.extend(across.into_iter().filter(is_told).map(lenient));
+    verdict.warnings.extend(across.into_iter().filter(|it| is_told(it)).map(lenient));
     verdict
 }

@@ -1,10 +1,12 @@
 //! Installation and injection against a real API server: `dromonctl install`, upgrade and `uninstall`, and the webhooks as it
 //! calls them, the controller having the rights that an installation gives it and no more.
 
+use std::process::Command;
+
 use dromon_tests::kube::api_server::{ApiServer, Setup};
 use dromon_tests::kube::controller::{self, Controller, SYSTEM};
 use dromon_tests::kube::kubectl::Kubectl;
-use dromon_tests::{certs, eventually};
+use dromon_tests::{bin, certs, eventually};
 use serde_json::{Value, json};
 
 fn dromonctl(kube: &ApiServer, arguments: &[&str]) -> String {
@@ -205,6 +207,123 @@ fn rules(kubectl: &Kubectl) {
     let told = "Warning: VirtualService/shop/web spec.http[0].route[0].destination";
     assert!(early.ok && early.err.contains(told), "{early:?}");
     kubectl.apply(RULE);
+    one_after_another(kubectl);
+    for (kind, spec) in WRONG {
+        refused_as_analyzed(kubectl, kind, spec);
+    }
+}
+
+/// Rules of one file of which each names the one before are applied without a word, when they are new and when they change.
+fn one_after_another(kubectl: &Kubectl) {
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: front, namespace: shop}\nspec: {ports: [{name: http, port: 80}]}\n";
+    kubectl.apply(service);
+    let rules = |name: &str, subset: &str| {
+        format!(
+            "apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {{name: {name}, namespace: shop}}
+spec: {{selector: {{app: dromon-gateway}}, servers: [{{port: {{number: 80, name: http, protocol: HTTP}}, hosts: [{name}.example]}}]}}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: {name}, namespace: shop}}
+spec: {{host: front, subsets: [{{name: {subset}, labels: {{version: {subset}}}}}]}}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: {name}, namespace: shop}}
+spec:
+  hosts: [{name}.example]
+  gateways: [{name}]
+  http: [{{route: [{{destination: {{host: front, subset: {subset}}}}}]}}]
+"
+        )
+    };
+    // The Service is heard of by its watch alone.
+    eventually("the Service to be known", || {
+        let said = kubectl.call(&["apply", "--dry-run=server", "-f", "-"], &rules("front", "v1"));
+        (said.ok && !said.err.contains("no service has the host")).then_some(())
+    });
+    for (name, subset) in [("front", "v1"), ("front", "v2"), ("other", "v1")] {
+        let told = kubectl.apply(&rules(name, subset));
+        let is_missing = |line: &&str| {
+            ["there is no", "no service", "no subset", "no DestinationRule"]
+                .iter()
+                .any(|it| line.contains(it))
+        };
+        assert_eq!(told.lines().find(is_missing), None, "{name} {subset}: {told}");
+    }
+    kubectl.run(&[
+        "delete",
+        "gateway.networking.istio.io,destinationrule,virtualservice",
+        "--all",
+        "-n",
+        "shop",
+    ]);
+    kubectl.apply(RULE);
+}
+
+/// Objects of every kind that are wrong in themselves. The installed definitions keep every field, so it is the webhook that refuses.
+const WRONG: [(&str, &str); 17] = [
+    (
+        "networking.istio.io/v1 VirtualService",
+        "{hosts: ['a:80', b], http: [{}, {timeout: '5', route: [{destination: {host: a}}]}]}",
+    ),
+    ("networking.istio.io/v1 DestinationRule", "{host: a, subsets: [{name: v1}, {name: v1}]}"),
+    (
+        "networking.istio.io/v1 Gateway",
+        "{servers: [{port: {number: 80, name: a, protocol: HTPP}, hosts: []}]}",
+    ),
+    ("networking.istio.io/v1 ServiceEntry", "{hosts: ['a:80'], ports: [{number: 0, name: a}]}"),
+    ("networking.istio.io/v1 WorkloadEntry", "{address: 192.0.2.1, ports: {http: many}}"),
+    ("networking.istio.io/v1 Sidecar", "{egress: [{hosts: []}, {hosts: [a]}]}"),
+    ("security.istio.io/v1 PeerAuthentication", "{mtls: {mode: SOMETIMES}}"),
+    ("telemetry.istio.io/v1 Telemetry", "{accessLogging: [{disabled: perhaps}]}"),
+    (
+        "policy.dromon.io/v1 RateLimit",
+        "{direction: Outbound, limits: [{requests: 1, unit: Second, when: {path: {regex: '('}}}]}",
+    ),
+    ("gateway.networking.k8s.io/v1 GatewayClass", "{controllerName: ''}"),
+    ("gateway.networking.k8s.io/v1 Gateway", "{gatewayClassName: dromon, listeners: []}"),
+    (
+        "gateway.networking.k8s.io/v1 HTTPRoute",
+        "{parentRefs: [{name: a}], rules: [{matches: [{path: {type: Exact, value: a}}], filters: [{type: Nothing}]}]}",
+    ),
+    (
+        "gateway.networking.k8s.io/v1 GRPCRoute",
+        "{parentRefs: [{name: a}], rules: [{matches: [{method: {type: RegularExpression, service: '('}}]}]}",
+    ),
+    ("gateway.networking.k8s.io/v1 TLSRoute", "{parentRefs: [{name: a}], rules: []}"),
+    ("gateway.networking.k8s.io/v1 TCPRoute", "{parentRefs: [{name: a}], rules: []}"),
+    ("gateway.networking.k8s.io/v1beta1 ReferenceGrant", "{from: nobody, to: [{kind: Service}]}"),
+    ("gateway.networking.k8s.io/v1 BackendTLSPolicy", "{targetRefs: [], validation: {hostname: ''}}"),
+];
+
+/// What the API server says is what `dromonctl analyze` says of the same file, but for the file and its line.
+fn refused_as_analyzed(kubectl: &Kubectl, kind: &str, spec: &str) {
+    let (api, kind) = kind.split_once(' ').expect("version and kind");
+    let served = kubectl.run(&["api-resources", "--no-headers", "-o", "wide"]);
+    let is_it = |line: &&str| {
+        line.split_whitespace().any(|it| it == kind)
+            && line.contains(api.split('/').next().unwrap_or_default())
+    };
+    let line = served.lines().find(is_it).unwrap_or_else(|| panic!("{kind} is not served:\n{served}"));
+    let api = line.split_whitespace().find(|it| it.contains('/')).expect("a version");
+    let text = format!("apiVersion: {api}\nkind: {kind}\nmetadata: {{name: wrong}}\nspec: {spec}\n");
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("wrong.yaml"), &text).expect("written");
+    let analyzed =
+        Command::new(bin("dromonctl")).arg("analyze").arg(folder.path()).output().expect("it runs");
+    assert_eq!(analyzed.status.code(), Some(1), "{kind}: {analyzed:?}");
+    let analyzed = String::from_utf8_lossy(&analyzed.stdout).into_owned();
+    let errors = analyzed.lines().filter_map(|line| line.strip_prefix("error: wrong.yaml"));
+    let errors: Vec<String> = errors
+        .map(|rest| format!("error: {}", rest.split_once(": ").expect("a place, then words").1))
+        .collect();
+    let refusal = kubectl.refused(&text);
+    let said = refusal.split_once("denied the request: ").unwrap_or_else(|| panic!("{kind}: {refusal}")).1;
+    assert_eq!(said.trim_end(), errors.join("\n"), "{kind}");
+    assert!(!errors.is_empty(), "{kind}: {analyzed}");
 }
 
 /// A CA that somebody else keeps, as cert-manager does, then another of theirs: a change of root of three steps.

@@ -44,6 +44,8 @@ struct Hooks {
     keeper: Keeper,
     values: Values,
     objects: watch::Receiver<Arc<ObjectSet>>,
+    /// Rules that were admitted just now, which may not be in force yet.
+    admitted: validate::Admitted,
     /// The oldest kubelet's version, once it is known.
     kubelets: watch::Receiver<Option<dromon_k8s::inject::KubernetesVersion>>,
     log: Log,
@@ -57,6 +59,7 @@ pub async fn run(setup: Setup, listener: TcpListener) {
     tokio::spawn(bundle::keep(setup.client.clone(), states.clone(), setup.log.clone()));
     let configs = certificate::keep(states, setup.log.clone());
     let Setup { client, keeper, values, objects, log } = setup;
-    let hooks = Hooks { client, keeper, values, objects, kubelets, log };
+    let admitted = validate::Admitted::default();
+    let hooks = Hooks { client, keeper, values, objects, admitted, kubelets, log };
     serve::serve(listener, configs, Arc::new(hooks)).await;
 }

@@ -91,7 +91,7 @@ async fn answer(hooks: &Hooks, request: Request<Incoming>) -> Response<Full<Byte
     let request = review.request;
     let answer = match path.as_str() {
         "/inject" => inject::answer(hooks, &request).await,
-        "/validate" => validate::answer(hooks, &request),
+        "/validate" => validate::answer(hooks, &request).await,
         _ => return text(StatusCode::NOT_FOUND, "/inject and /validate are here\n"),
     };
     let mut response = Response::new(Full::new(Bytes::from(answer.json(&request.uid).to_string())));

@@ -1,7 +1,11 @@
+use std::time::{Duration, Instant};
+
+use dromon_k8s::objects::ObjectSet;
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 
 use super::review::{Answer, Review};
+use super::validate::Admitted;
 
 #[test]
 fn reviews_are_read_and_answered_as_the_api_server_wants() {
@@ -24,4 +28,26 @@ fn reviews_are_read_and_answered_as_the_api_server_wants() {
     assert_eq!(refused["response"]["allowed"], false);
     assert_eq!(refused["response"]["status"]["message"], "no");
     assert!(refused["response"]["patch"].is_null());
+}
+
+#[test]
+fn what_was_admitted_counts_for_a_moment_and_not_without_end() {
+    let admitted = Admitted::default();
+    let gateway = |name: &str| {
+        json!({"apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": {"name": name, "namespace": "default"},
+            "spec": {"servers": [{"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}]}})
+    };
+    let begun = Instant::now();
+    let seen = |after: u64| {
+        let mut set = ObjectSet::new();
+        admitted.lay_over(&mut set, begun + Duration::from_secs(after));
+        set.len()
+    };
+    admitted.remember(&gateway("one"), begun);
+    admitted.remember(&gateway("one"), begun);
+    assert_eq!((seen(0), seen(1), seen(4)), (1, 1, 0));
+    for number in 0..1_000 {
+        admitted.remember(&gateway(&format!("of-many-{number}")), begun);
+    }
+    assert_eq!(seen(0), 256);
 }

@@ -26,7 +26,7 @@ fn what_is_wrong_in_itself_is_refused_with_the_text_of_analyze() {
 fn what_depends_on_others_is_a_warning() {
     let object = route(json!([{"route": [{"destination": {"host": "reviews", "subset": "v2"}}]}]));
     let verdict = review(object, &set(REVIEWS));
-    assert!(verdict.is_allowed(), "{verdict:#?}");
+    assert!(verdict.is_allowed() && verdict.waits, "{verdict:#?}");
     let told = verdict.warning_texts().join("\n");
     assert!(
         told.starts_with("VirtualService/default/reviews spec.http[0].route[0].destination.subset"),
@@ -41,4 +41,13 @@ fn a_sound_object_and_a_kind_of_no_concern_are_let_in_without_a_word() {
     let foreign =
         json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"}, "spec": {}});
     assert!(review(foreign, &set(REVIEWS)).is_allowed());
+}
+
+#[test]
+fn that_nobody_uses_it_yet_is_not_held_against_a_new_object() {
+    let gateway = json!({"apiVersion": "networking.istio.io/v1", "kind": "Gateway",
+        "metadata": {"name": "a", "namespace": "default"},
+        "spec": {"selector": {"app": "dromon-gateway"},
+            "servers": [{"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}]}});
+    assert_eq!(review(gateway, &set(REVIEWS)), Verdict::default());
 }

@@ -13,6 +13,9 @@ use crate::translate::{
 
 use super::Analysis;
 
+/// How a finding begins that a server has nobody yet who uses it.
+pub(crate) const UNBOUND: &str = "no VirtualService has";
+
 /// Looks at all Gateways.
 pub fn analyze(analysis: &mut Analysis<'_>) {
     let mesh = analysis.mesh;
@@ -77,7 +80,7 @@ fn leads_somewhere(analysis: &mut Analysis<'_>, held: &Held<Gateway>, at: usize,
         Carried::Tls => ("tls", "every connection is closed"),
         Carried::Tcp | Carried::Anything => ("tcp", "every connection is closed"),
     };
-    let message = format!("no VirtualService has {routes} routes for port {number}: {then}");
+    let message = format!("{UNBOUND} {routes} routes for port {number}: {then}");
     let hint = format!("bind one with `gateways: [{name}]`");
     analysis.report(&held.key, Diagnostic::warning(format!("spec.servers[{at}]"), message).hint(hint));
 }

@@ -26,6 +26,8 @@ mod services;
 mod tests;
 mod virtual_services;
 
+pub(crate) use gateways::UNBOUND;
+
 /// Everything that is wrong or suspicious across a set, in order of severity, file and object.
 pub fn analyze(set: &ObjectSet) -> Vec<Diagnostic> {
     let set = with_processes(set);
