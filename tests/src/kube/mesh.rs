@@ -158,6 +158,52 @@ impl Mesh {
         (code, text)
     }
 
+    /// A pod that waits for [`Mesh::ask`], with a sidecar where its namespace has them.
+    pub fn asker(&self, namespace: &str, name: &str) {
+        // It tries what is refused, with long pauses.
+        let arguments = [
+            "--silent",
+            "--retry",
+            "100000",
+            "--retry-delay",
+            "30",
+            "--retry-all-errors",
+            "http://127.0.0.1:9",
+        ];
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+            "spec": {"terminationGracePeriodSeconds": 1, "containers": [{
+                "name": "curl", "image": CURL, "imagePullPolicy": "Never", "args": arguments,
+            }]},
+        });
+        self.apply(namespace, &pod.to_string());
+        let wait = ["wait", "--for=condition=Ready", "--timeout=60s", "pod", name, "-n", namespace];
+        let said = self.kubectl().call(&wait, "");
+        assert!(said.ok, "{}\n{}", said.err, self.state(namespace));
+    }
+
+    /// Runs curl in a pod of [`Mesh::asker`]: the answer with its head, and its status; 0 where there is none.
+    pub fn ask(&self, namespace: &str, pod: &str, arguments: &[&str]) -> (u16, String) {
+        let fixed = [
+            "exec",
+            "-n",
+            namespace,
+            pod,
+            "-c",
+            "curl",
+            "--",
+            "/curl",
+            "--silent",
+            "--include",
+            "--max-time",
+            "10",
+        ];
+        let said =
+            self.kubectl().call(&[&fixed[..], &["--write-out", "\n%{http_code}"], arguments].concat(), "");
+        let (text, status) = said.out.rsplit_once('\n').unwrap_or_default();
+        (status.parse().unwrap_or_default(), format!("{text}{}", said.err))
+    }
+
     /// Waits until Deployments are rolled out.
     ///
     /// # Panics

@@ -5,12 +5,17 @@
 
 mod bookinfo;
 mod drivers;
+mod egress;
 mod jobs;
 mod rollout;
 mod strict;
 
+use std::process::Command;
+
 use dromon_tests::http::get;
 use dromon_tests::kube::mesh::{Mesh, told};
+use dromon_tests::kube::node::Node;
+use dromon_tests::{bin, root};
 
 /// Kinds of objects of the whole cluster that an installation brings.
 const KINDS: &str = "namespaces,clusterroles,clusterrolebindings,ingressclasses,mutatingwebhookconfigurations,\
@@ -20,11 +25,12 @@ const KINDS: &str = "namespaces,clusterroles,clusterrolebindings,ingressclasses,
 fn the_mesh_is_installed_carries_workloads_and_goes_without_a_trace() {
     let Some(mesh) = Mesh::start("kube_cluster_mesh") else { return };
     let before = mesh.kubectl().run(&["get", KINDS, "-o", "name"]);
-    let said = mesh.install(&[]);
+    let said = mesh.install(&["--set", "egress.enabled=true"]);
     assert!(said.contains("is installed and healthy"), "{said}");
     chapter("bookinfo", || bookinfo::run(&mesh));
     chapter("strict", || strict::run(&mesh));
     chapter("jobs", || jobs::run(&mesh));
+    chapter("egress", || egress::run(&mesh));
     chapter("rollout", || rollout::run(&mesh));
     chapter("drivers", || drivers::run(&mesh));
     rollout::no_hook_has_failed(&mesh);
@@ -41,12 +47,40 @@ fn uninstall(mesh: &Mesh, before: &str) {
     let page = mesh.node.inside(|| get(page, "/productpage", &[])).expect("an answer");
     assert!(page.status == 200 && page.text().contains("Reviewer"), "{page:?}");
     kubectl.run(&["label", "namespace", "default", "dromon.io/inject-"]);
-    kubectl.run(&["delete", "namespace", "strict", "jobs", drivers::NAMESPACE]);
+    kubectl.run(&["delete", "namespace", "strict", "jobs", egress::NAMESPACE, drivers::NAMESPACE]);
     drivers::is_gone(mesh);
     kubectl.wait_gone(&["namespace", "dromon-system"]);
     assert_eq!(before, kubectl.run(&["get", KINDS, "-o", "name"]), "{}", told(&said));
     let secrets = kubectl.run(&["get", "secrets", "--all-namespaces", "-o", "name"]);
     assert_eq!(secrets, "");
+}
+
+/// The same programs give the same archives, byte for byte, whenever and wherever they are packed.
+#[test]
+fn images_of_the_same_programs_are_the_same() {
+    if !Node::possible("kube_cluster_mesh") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let pack = |name: &str| {
+        let (programs, out) = (folder.path().join(name), folder.path().join(format!("{name}.out")));
+        std::fs::create_dir(&programs).expect("a folder");
+        for program in ["dromon-proxy", "dromon-controller", "dromonctl"] {
+            // Another file at another time; what is in it does not matter to how it is packed.
+            std::fs::copy(bin("dromon-bookinfo"), programs.join(program)).expect("copied");
+        }
+        let mut build = Command::new(root().join("k8s/images/build"));
+        build.arg("--relink").arg("--binaries").arg(&programs).arg("--out").arg(&out);
+        let output = build.output().expect("k8s/images/build can be started");
+        assert!(output.status.success(), "{}", told(&output));
+        ["dromon-proxy", "dromon-controller", "dromon-init"].map(|image| {
+            let archive = std::fs::read(out.join(format!("{image}.tar"))).expect("an archive");
+            assert!(!archive.is_empty());
+            archive
+        })
+    };
+    let (first, second) = (pack("first"), pack("second"));
+    assert!(first == second, "the archives differ");
 }
 
 /// Says where a failure is, and what took how long.

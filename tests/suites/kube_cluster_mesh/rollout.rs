@@ -1,5 +1,5 @@
-//! Pods come and go under load and no request is lost: workloads rolled over, the gateway, the controller upgraded in place, and
-//! one replica of it killed.
+//! Pods come and go under load and no request is lost: workloads rolled over, the gateway, the controller upgraded in place, one of
+//! its three replicas killed, and Secrets deleted by hand.
 
 use std::time::Duration;
 
@@ -29,14 +29,31 @@ pub fn run(mesh: &Mesh) {
         mesh.rolled_out("dromon-system", &["dromon-gateway"]);
         old_pods_end(mesh, "dromon-system", "app=dromon-gateway", 1);
     });
-    under_load(mesh, "the controller gets a second replica, and the first is killed", || {
-        mesh.install(&["--set", "controller.replicas=2"]);
+    under_load(mesh, "the controller gets two more replicas, and one is killed", || {
+        mesh.install(&["--set", "controller.replicas=3"]);
         let pods = mesh.pods("dromon-system", "app=dromon-controller");
         let name = pods.first().and_then(|pod| pod["metadata"]["name"].as_str()).expect("a controller");
         mesh.kubectl().run(&["delete", "pod", name, "-n", "dromon-system", "--grace-period=0", "--force"]);
         bookinfo::rules_follow(mesh);
         mesh.rolled_out("dromon-system", &["dromon-controller"]);
     });
+    under_load(mesh, "Secrets of accounts and of the CA are deleted", || secrets_deleted(mesh));
+}
+
+/// Certificates that are in force stay so until there are new ones.
+fn secrets_deleted(mesh: &Mesh) {
+    let secrets = [
+        ("default", "dromon.bookinfo-reviews"),
+        ("default", "dromon.bookinfo-productpage"),
+        ("dromon-system", "dromon-ca"),
+    ];
+    for (namespace, name) in secrets {
+        let uid = |it: &serde_json::Value| it["metadata"]["uid"].as_str().map(str::to_owned);
+        let before = mesh.kubectl().wait(&["secret", name, "-n", namespace], uid);
+        mesh.kubectl().run(&["delete", "secret", name, "-n", namespace]);
+        mesh.kubectl().wait(&["secret", name, "-n", namespace], |it| uid(it).filter(|now| *now != before));
+    }
+    bookinfo::rules_follow(mesh);
 }
 
 /// Asks for the page from several connections while something happens; none of them may see a failure of any service.
