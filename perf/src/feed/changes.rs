@@ -32,6 +32,8 @@ pub struct Changes<'a> {
     pub origins: Option<(Vec<[u16; 2]>, IpAddr)>,
     /// Held by who writes.
     pub writing: tokio::sync::Mutex<()>,
+    /// Held by who takes an origin away until it is seen to be gone, and by who brings it back.
+    pub taking: tokio::sync::Mutex<()>,
 }
 
 /// What one change showed, in milliseconds.
@@ -115,6 +117,8 @@ impl Changes<'_> {
         let service = self.used(change);
         let Some((ports, ip)) = &self.origins else { return self.endpoint(service, is_back).await };
         let port = ports.get(service).map(|pair| pair[1]).unwrap_or_default();
+        // Brought back before its rest was seen, it would never be seen to rest.
+        let _in_turn = self.taking.lock().await;
         let sign = Sign { text: format!(":{port},"), is_there: is_back, ..self.sign_of_endpoints(service) };
         let arrivals = self.tracker.expect(service, sign);
         let (host, endpoint) = (self.size.host(service), port.to_string());

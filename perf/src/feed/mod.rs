@@ -322,7 +322,8 @@ impl Run<'_> {
             events,
             tracker,
             origins,
-            writing: tokio::sync::Mutex::new(()),
+            writing: tokio::sync::Mutex::default(),
+            taking: tokio::sync::Mutex::default(),
         };
         changes.run(self.args.changes, self.args.rate, &mut self.figures).await?;
         let spent = controller.program.processor_s()? - before;
