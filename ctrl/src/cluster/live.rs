@@ -26,10 +26,31 @@ pub struct LiveObject {
     pub generation: i64,
 }
 
+/// An object as it is kept: thousands of statuses are small as texts, and large as trees.
+#[derive(Debug)]
+struct Kept {
+    /// Without its status.
+    object: LiveObject,
+    status: Box<str>,
+}
+
+impl Kept {
+    fn new(mut object: LiveObject) -> Kept {
+        let status = object.status.take().to_string().into_boxed_str();
+        Kept { object, status }
+    }
+
+    fn live(&self) -> LiveObject {
+        // It was written by us.
+        let status = serde_json::from_str(&self.status).unwrap_or_default();
+        LiveObject { status, ..self.object.clone() }
+    }
+}
+
 /// Statuses of all objects of which somebody writes one; cheap to share.
 #[derive(Clone, Debug)]
 pub struct Live {
-    objects: Arc<Mutex<HashMap<Key, LiveObject>>>,
+    objects: Arc<Mutex<HashMap<Key, Kept>>>,
     changes: Arc<watch::Sender<u64>>,
 }
 
@@ -42,9 +63,12 @@ impl Default for Live {
 impl Live {
     /// An object as it is.
     pub fn set(&self, key: Key, object: LiveObject) {
-        let status = object.status.clone();
-        let before = self.lock().insert(key, object);
-        if before.is_some_and(|before| before.status != status) {
+        let kept = Kept::new(object);
+        let mut objects = self.lock();
+        let is_other = objects.get(&key).is_some_and(|before| before.status != kept.status);
+        objects.insert(key, kept);
+        drop(objects);
+        if is_other {
             self.changes.send_modify(|count| *count += 1);
         }
     }
@@ -56,12 +80,12 @@ impl Live {
 
     /// An object, if there is one.
     pub fn get(&self, key: &Key) -> Option<LiveObject> {
-        self.lock().get(key).cloned()
+        self.lock().get(key).map(Kept::live)
     }
 
     /// Whether there is such an object, and its status is another.
     pub fn has_other(&self, key: &Key, status: &Value) -> bool {
-        self.lock().get(key).is_some_and(|it| it.status != *status)
+        self.get(key).is_some_and(|it| it.status != *status)
     }
 
     /// Told whenever the status of an object that was there changes.
@@ -69,7 +93,7 @@ impl Live {
         self.changes.subscribe()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, LiveObject>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Kept>> {
         // Every section leaves the map whole.
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,7 +1,7 @@
 //! The controller of a cluster: the API server in, the feed over mutual TLS out, Secrets kept, statuses written by the elected
 //! replica.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,11 +10,11 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args as ClapArgs;
 use dromon_auth::Identity;
+use dromon_k8s::api::pod::Pod;
 use dromon_k8s::api::{Kind, Object};
 use dromon_k8s::install::Values;
 use dromon_k8s::mesh::Mesh;
 use dromon_k8s::objects::ObjectSet;
-use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -320,16 +320,14 @@ fn users_of(seen: &Seen) -> Users {
     let mut users = Users::new();
     for sourced in seen.set.of_kind(Kind::Pod) {
         let Object::Pod(pod) = &sourced.object else { continue };
-        let ended = pod.status.as_ref().and_then(|it| it.phase.as_deref());
-        if matches!(ended, Some("Succeeded" | "Failed")) {
+        if pod.has_ended {
             continue;
         }
         let namespace = &sourced.key.namespace;
         for account in accounts_of(pod) {
             let name = format!("{}.{namespace}", sourced.key.name);
-            let ip = pod.status.as_ref().and_then(|it| it.pod_ip.as_deref()?.parse::<IpAddr>().ok());
             // One without an address has not started: it will mount what is there then.
-            let user = ip.map(|ip| (name, Some(SocketAddr::new(ip, METRICS_PORT))));
+            let user = pod.address.map(|ip| (name, Some(SocketAddr::new(ip, METRICS_PORT))));
             users.entry((namespace.clone(), account.to_owned())).or_default().extend(user);
         }
     }
@@ -338,7 +336,5 @@ fn users_of(seen: &Seen) -> Users {
 
 /// Accounts whose certificates a pod mounts: its own, if it has a sidecar or is a gateway.
 fn accounts_of(pod: &Pod) -> impl Iterator<Item = &str> {
-    let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_deref()).unwrap_or_default();
-    let secrets = volumes.iter().filter_map(|volume| volume.secret.as_ref()?.secret_name.as_deref());
-    secrets.filter_map(|name| name.strip_prefix(ACCOUNT_SECRET_PREFIX))
+    pod.secrets.iter().filter_map(|name| name.strip_prefix(ACCOUNT_SECRET_PREFIX))
 }

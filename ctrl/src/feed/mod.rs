@@ -5,6 +5,7 @@
 //! without I/O; the [`hub::Hub`] joins views and sessions and wakes the streams that a view concerns; [`server`] moves the bytes. The latest view wins: a proxy
 //! that reads slowly skips versions and holds nobody back.
 
+mod framing;
 pub mod hub;
 pub mod pushes;
 pub mod server;

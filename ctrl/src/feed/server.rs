@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::future::{Future, Ready, ready};
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,11 +18,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tonic::body::Body;
-use tonic::server::{Grpc, NamedService, StreamingService};
+use tonic::server::NamedService;
 use tonic::transport::server::Connected;
-use tonic::{Request, Response, Status, Streaming};
-use tonic_prost::ProstCodec;
+use tonic::{Status, Streaming};
 
+use super::framing;
 use super::hub::{self, Hub};
 use super::tcp::{Caller, Connection};
 
@@ -120,32 +120,26 @@ impl tower::Service<http::Request<Body>> for Feed {
             if request.uri().path() != STREAM_PATH {
                 return Ok(Status::unimplemented("only DeltaAggregatedResources").into_http());
             }
-            let mut grpc = Grpc::new(ProstCodec::<DeltaResponse, DeltaRequest>::default())
-                .max_encoding_message_size(2 * limits::RESOURCE_BYTES_MAX)
-                .max_decoding_message_size(limits::RESOURCE_BYTES_MAX);
-            Ok(grpc.streaming(service, request).await)
+            Ok(service.answer(request))
         })
     }
 }
 
-impl StreamingService<DeltaRequest> for Feed {
-    type Response = DeltaResponse;
-    type ResponseStream = ReceiverStream<Result<DeltaResponse, Status>>;
-    type Future = Ready<Result<Response<Self::ResponseStream>, Status>>;
-
-    fn call(&mut self, request: Request<Streaming<DeltaRequest>>) -> Self::Future {
+impl Feed {
+    /// Opens a stream.
+    fn answer(self, request: http::Request<Body>) -> http::Response<Body> {
         if self.hub.count() >= limits::FEED_PROXIES_MAX {
-            return ready(Err(Status::resource_exhausted("too many proxies")));
+            return Status::resource_exhausted("too many proxies").into_http();
         }
-        let (sender, receiver) = mpsc::channel(limits::FEED_RESPONSES_PENDING_MAX);
-        let feed = self.clone();
+        let (sender, messages) = mpsc::channel(limits::FEED_RESPONSES_PENDING_MAX);
         let caller = request.extensions().get::<Caller>().cloned();
+        let requests = framing::requests(request);
         tokio::spawn(async move {
-            if let Err(status) = converse(request.into_inner(), &sender, &feed, caller.as_ref()).await {
+            if let Err(status) = converse(requests, &sender, &self, caller.as_ref()).await {
                 let _ = sender.send(Err(status)).await;
             }
         });
-        ready(Ok(Response::new(ReceiverStream::new(receiver))))
+        framing::response(messages)
     }
 }
 

@@ -27,6 +27,7 @@ mod needs;
 pub mod objects;
 pub mod oversee;
 pub mod pods;
+mod shared;
 #[cfg(test)]
 mod tests;
 pub mod worker;

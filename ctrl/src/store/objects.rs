@@ -2,11 +2,15 @@
 //! force. Only its removal removes it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use dromon_k8s::api::Object;
 use dromon_k8s::diagnostic::{Diagnostic, Severity};
+use dromon_k8s::mesh::workloads::Labels;
 use dromon_k8s::objects::{Key, ObjectSet};
 use dromon_k8s::parse;
 
+use super::shared::Shared;
 use crate::source::kube::Change;
 
 /// Groups whose objects the API server itself has checked against its own types, which may be newer than ours.
@@ -21,6 +25,8 @@ pub struct Objects {
     refused: BTreeSet<Key>,
     /// The objects that are new, gone or others since they were last asked for.
     changed: BTreeSet<Key>,
+    /// Labels of pods: those of one Deployment mostly have the same.
+    labels: Shared<Labels>,
 }
 
 impl Objects {
@@ -44,6 +50,9 @@ impl Objects {
             match parsed.objects.into_iter().next() {
                 Some(mut object) => {
                     object.key = key.clone();
+                    if let Object::Pod(pod) = &mut object.object {
+                        self.labels.share(&mut Arc::make_mut(pod).labels);
+                    }
                     if set.get(&key).is_none_or(|before| before.object != object.object) {
                         self.changed.insert(key.clone());
                         set.insert(object);

@@ -8,6 +8,7 @@ pub mod gateway;
 pub mod gateway_api;
 pub mod mesh_config;
 pub mod peer_authentication;
+pub mod pod;
 pub mod process;
 pub mod rate_limit;
 pub mod scalar;

@@ -1,7 +1,7 @@
 //! One object of any kind that the mesh knows.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
@@ -13,6 +13,7 @@ use super::gateway::Gateway;
 use super::gateway_api as gwapi;
 use super::mesh_config::MeshConfig;
 use super::peer_authentication::PeerAuthentication;
+use super::pod::Pod;
 use super::process::Process;
 use super::rate_limit::RateLimit;
 use super::service_entry::{ServiceEntry, WorkloadEntry};
@@ -73,14 +74,24 @@ macro_rules! kinds {
                 }
             }
 
-            /// Its `metadata`.
+            /// Its `metadata`; nothing of a pod's is kept as such.
             pub fn meta(&self) -> &Meta {
                 match self { $(Object::$name(it) => it.meta_of(),)+ }
             }
 
-            /// Its `metadata`, to fill in what may be left out.
-            pub fn meta_mut(&mut self) -> &mut Meta {
-                match self { $(Object::$name(it) => Arc::make_mut(it).meta_of_mut(),)+ }
+            /// Its name; empty where it has none.
+            pub fn name(&self) -> &str {
+                match self { $(Object::$name(it) => it.name_of(),)+ }
+            }
+
+            /// Its namespace; empty where it has none.
+            pub fn namespace(&self) -> &str {
+                match self { $(Object::$name(it) => it.namespace_of(),)+ }
+            }
+
+            /// Gives it the namespace that was left out.
+            pub fn set_namespace(&mut self, namespace: Option<String>) {
+                match self { $(Object::$name(it) => Arc::make_mut(it).set_namespace_of(namespace),)+ }
             }
         }
     };
@@ -88,7 +99,15 @@ macro_rules! kinds {
 
 trait HasMeta {
     fn meta_of(&self) -> &Meta;
-    fn meta_of_mut(&mut self) -> &mut Meta;
+    fn set_namespace_of(&mut self, namespace: Option<String>);
+
+    fn name_of(&self) -> &str {
+        self.meta_of().name.as_deref().unwrap_or_default()
+    }
+
+    fn namespace_of(&self) -> &str {
+        self.meta_of().namespace.as_deref().unwrap_or_default()
+    }
 }
 
 impl<T> HasMeta for Rule<T> {
@@ -96,21 +115,39 @@ impl<T> HasMeta for Rule<T> {
         &self.meta
     }
 
-    fn meta_of_mut(&mut self) -> &mut Meta {
-        &mut self.meta
+    fn set_namespace_of(&mut self, namespace: Option<String>) {
+        self.meta.namespace = namespace;
+    }
+}
+
+impl HasMeta for Pod {
+    fn meta_of(&self) -> &Meta {
+        static NONE: LazyLock<Meta> = LazyLock::new(Meta::default);
+        &NONE
+    }
+
+    fn set_namespace_of(&mut self, namespace: Option<String>) {
+        self.namespace = namespace.unwrap_or_default();
+    }
+
+    fn name_of(&self) -> &str {
+        &self.name
+    }
+
+    fn namespace_of(&self) -> &str {
+        &self.namespace
     }
 }
 
 macro_rules! metas {
     ($($type:ty),+) => { $(impl HasMeta for $type {
         fn meta_of(&self) -> &Meta { &self.metadata }
-        fn meta_of_mut(&mut self) -> &mut Meta { &mut self.metadata }
+        fn set_namespace_of(&mut self, namespace: Option<String>) { self.metadata.namespace = namespace; }
     })+ };
 }
 metas!(
     core::Service,
     core::Endpoints,
-    core::Pod,
     core::Namespace,
     core::Node,
     core::Secret,
@@ -127,7 +164,7 @@ kinds! {
     Service(core::Service) = "", "Service";
     Endpoints(core::Endpoints) = "", "Endpoints";
     EndpointSlice(discovery::EndpointSlice) = "discovery.k8s.io", "EndpointSlice";
-    Pod(core::Pod) = "", "Pod";
+    Pod(Pod) = "", "Pod";
     Secret(core::Secret) = "", "Secret";
     ServiceAccount(core::ServiceAccount) = "", "ServiceAccount";
     MeshConfig(Rule<MeshConfig>) = "", "ConfigMap";

@@ -125,5 +125,6 @@ pub fn endpoint(workload: &Selectable, port: u16) -> Endpoint {
 pub fn in_order(mut endpoints: Vec<Endpoint>) -> Vec<Endpoint> {
     endpoints.sort_by(|a, b| (&a.model.address, a.model.port).cmp(&(&b.model.address, b.model.port)));
     endpoints.dedup_by(|a, b| a.model.address == b.model.address && a.model.port == b.model.port);
+    endpoints.shrink_to_fit();
     endpoints
 }

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use dromon_core::config::model;
-use k8s_openapi::api::core::v1::Pod;
 
+use crate::api::pod::Pod;
 use crate::api::service_entry::WorkloadEntry;
 use crate::api::{Kind, Meta, Object, Rule};
 use crate::mesh::protocol;
@@ -69,10 +69,9 @@ impl Workloads {
         for sourced in set.of_kind(Kind::Pod) {
             let Object::Pod(pod) = &sourced.object else { continue };
             let name = (sourced.key.namespace.clone(), sourced.key.name.clone());
-            if let (Some(workload), false) = (workload_of_pod(pod), workloads.by_name.contains_key(&name)) {
-                let node = pod.spec.as_ref().and_then(|it| it.node_name.as_deref()).unwrap_or_default();
-                let locality = localities.get(node).cloned().unwrap_or_default();
-                workloads.push(selectable(&Workload { locality, ..workload }), Some(name));
+            if let (Some(workload), false) = (selectable_pod(pod), workloads.by_name.contains_key(&name)) {
+                let locality = localities.get(pod.node.as_str()).cloned().unwrap_or_default();
+                workloads.push(Selectable { locality, ..workload }, Some(name));
             }
         }
         for sourced in set.of_kind(Kind::WorkloadEntry) {
@@ -81,6 +80,7 @@ impl Workloads {
                 workloads.push(selectable_entry(entry), None);
             }
         }
+        workloads.all.shrink_to_fit();
         workloads
     }
 
@@ -200,6 +200,25 @@ fn selectable(workload: &Workload) -> Selectable {
     }
 }
 
+/// A pod as what can be selected; none while it has no address, or once it has ended.
+fn selectable_pod(pod: &Pod) -> Option<Selectable> {
+    let address = pod.address.filter(|_| !pod.has_ended)?;
+    Some(Selectable {
+        name: pod.name.clone(),
+        namespace: pod.namespace.clone(),
+        labels: pod.labels.clone(),
+        address: address.to_string(),
+        other_addresses: pod.other_addresses.to_vec(),
+        ports: pod.ports.to_vec(),
+        ready: pod.is_ready,
+        weight: 1,
+        locality: String::new(),
+        facts: facts(&pod.owner, &pod.namespace, &pod.labels, &pod.service_account),
+        is_entry: false,
+        mtls: pod.has_sidecar,
+    })
+}
+
 fn selectable_entry(rule: &Rule<WorkloadEntry>) -> Selectable {
     let name = rule.meta.name.clone().unwrap_or_default();
     let namespace = rule.meta.namespace.clone().unwrap_or_default();
@@ -227,58 +246,4 @@ fn selectable_entry(rule: &Rule<WorkloadEntry>) -> Selectable {
         mtls,
         name,
     }
-}
-
-/// A pod as a workload; none while it has no address, or once it has ended.
-pub fn workload_of_pod(pod: &Pod) -> Option<Workload> {
-    let status = pod.status.as_ref()?;
-    let address = status.pod_ip.as_deref()?.parse().ok()?;
-    let all = status.pod_ips.iter().flatten().filter_map(|it| it.ip.parse().ok());
-    let other_addresses = all.filter(|other| *other != address).collect();
-    if matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
-        return None;
-    }
-    let conditions = status.conditions.as_deref().unwrap_or_default();
-    let is_ready = conditions.iter().any(|it| it.type_ == "Ready" && it.status == "True");
-    let spec = pod.spec.as_ref();
-    let containers = spec.map(|it| it.containers.as_slice()).unwrap_or_default();
-    let mut ports = Vec::new();
-    for port in containers.iter().flat_map(|it| it.ports.as_deref().unwrap_or_default()) {
-        let is_tcp = port.protocol.as_deref().is_none_or(|it| it == "TCP");
-        if let (true, Ok(number)) = (is_tcp, u16::try_from(port.container_port)) {
-            let name = port.name.clone().unwrap_or_default();
-            ports.push(WorkloadPort { protocol: protocol::of_port(&name, None, number), name, number });
-        }
-    }
-    let name = pod.metadata.name.clone().unwrap_or_default();
-    let labels = pod.metadata.labels.clone().unwrap_or_default();
-    Some(Workload {
-        namespace: pod.metadata.namespace.clone().unwrap_or_default(),
-        owner: owner(pod).unwrap_or_else(|| name.clone()),
-        name,
-        mtls: has_sidecar(&pod.metadata),
-        labels,
-        address,
-        other_addresses,
-        ports,
-        service_account: spec
-            .and_then(|it| it.service_account_name.clone())
-            .unwrap_or_else(|| "default".to_owned()),
-        ready: is_ready && pod.metadata.deletion_timestamp.is_none(),
-        locality: String::new(),
-    })
-}
-
-/// Name of what started a pod: its controller; a Deployment where that is a ReplicaSet named after one.
-fn owner(pod: &Pod) -> Option<String> {
-    let owners = pod.metadata.owner_references.as_deref()?;
-    let owner = owners.iter().find(|it| it.controller == Some(true)).or(owners.first())?;
-    let hash = pod.metadata.labels.as_ref().and_then(|it| it.get("pod-template-hash"));
-    let deployment = match (owner.kind.as_str(), hash) {
-        ("ReplicaSet", Some(hash)) => {
-            owner.name.strip_suffix(hash.as_str()).and_then(|it| it.strip_suffix('-'))
-        }
-        _ => None,
-    };
-    Some(deployment.unwrap_or(&owner.name).to_owned())
 }

@@ -60,12 +60,8 @@ impl Sourced {
 
     /// An object of a file.
     pub fn from_file(object: Object, file: Arc<str>, lines: Arc<Lines>) -> Sourced {
-        let meta = object.meta();
-        let key = Key {
-            kind: object.kind(),
-            namespace: meta.namespace.clone().unwrap_or_default(),
-            name: meta.name.clone().unwrap_or_default(),
-        };
+        let (namespace, name) = (object.namespace().to_owned(), object.name().to_owned());
+        let key = Key { kind: object.kind(), namespace, name };
         Sourced { key, object, file, lines }
     }
 
@@ -151,7 +147,9 @@ impl ObjectSet {
             of_kind.insert(sourced.key.namespace.clone(), Arc::default());
         }
         let Some(of_namespace) = of_kind.get_mut(&sourced.key.namespace) else { return };
-        let copies = Arc::make_mut(of_namespace).entry(sourced.key.clone()).or_default();
+        // Mostly one: room for more of them would be most of what the set takes.
+        let copies = Arc::make_mut(of_namespace).entry(sourced.key.clone());
+        let copies = copies.or_insert_with(|| Vec::with_capacity(1));
         match copies.binary_search_by(|copy| copy.file.cmp(&sourced.file)) {
             Ok(at) => copies[at] = sourced,
             Err(at) => copies.insert(at, sourced),

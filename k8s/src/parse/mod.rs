@@ -63,6 +63,24 @@ pub fn text(file: &str, text: &str) -> Parsed {
     parsed
 }
 
+/// The objects of a file's text as they stand there, Lists opened; documents that cannot be read are left out.
+pub fn values(text: &str) -> Vec<Value> {
+    let mut found = Vec::new();
+    let mut left: Vec<Value> = yaml::documents(text).into_iter().flatten().map(|it| it.value).rev().collect();
+    while let Some(value) = left.pop() {
+        match value {
+            Value::Object(mut list) if is_list(&list) => {
+                if let Some(Value::Array(items)) = list.remove("items") {
+                    left.extend(items.into_iter().rev());
+                }
+            }
+            Value::Object(_) => found.push(value),
+            _ => {}
+        }
+    }
+    found
+}
+
 /// Reads one object as an API server sends it.
 pub fn json(value: Value) -> Parsed {
     let mut parsed = Parsed::default();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -76,7 +77,7 @@ pub fn read(value: Value) -> Read {
     let mut object = object(kind, value, &mut diagnostics);
     if let Some(object) = &mut object {
         let namespace = (!kind.is_cluster_wide()).then(|| key.namespace.clone());
-        object.meta_mut().namespace = namespace;
+        object.set_namespace(namespace);
     }
     Read { object, key: Some(key), label, diagnostics }
 }
@@ -88,7 +89,7 @@ fn object(kind: Kind, value: Value, diagnostics: &mut Vec<Diagnostic>) -> Option
         Kind::Service => Object::Service(Arc::new(typed(value, diagnostics)?)),
         Kind::Endpoints => Object::Endpoints(Arc::new(typed(value, diagnostics)?)),
         Kind::EndpointSlice => Object::EndpointSlice(Arc::new(typed(value, diagnostics)?)),
-        Kind::Pod => Object::Pod(Arc::new(typed(value, diagnostics)?)),
+        Kind::Pod => Object::Pod(Arc::new(typed::<core::Pod>(value, diagnostics)?.into())),
         Kind::Secret => Object::Secret(Arc::new(typed(value, diagnostics)?)),
         Kind::ServiceAccount => Object::ServiceAccount(Arc::new(typed(value, diagnostics)?)),
         Kind::ConfigMap => Object::ConfigMap(Arc::new(typed(value, diagnostics)?)),

@@ -76,8 +76,8 @@ pub struct Seen {
 pub struct Part {
     /// Names of what is its own: entries of the index, and rules.
     pub own: Vec<(Kind, String)>,
-    /// Names of the destinations that it uses, whether they exist or not; others may use them too.
-    pub uses: BTreeSet<String>,
+    /// Names of the destinations that it uses, whether they exist or not, each once; others may use them too.
+    pub uses: Box<[String]>,
 }
 
 /// What a class sees of the whole mesh.
@@ -113,7 +113,10 @@ fn seen<'h>(
         let index = builder.hosts.iter().skip(index).map(|it| (Kind::Host, it.name.clone()));
         let rules = builder.virtual_hosts.iter().skip(rules).map(|it| (Kind::VirtualHost, it.name.clone()));
         let own = index.chain(rules).collect();
-        parts.insert(host.to_owned(), Part { own, uses: std::mem::take(&mut builder.uses) });
+        parts.insert(
+            host.to_owned(),
+            Part { own, uses: std::mem::take(&mut builder.uses).into_iter().collect() },
+        );
     }
     let diagnostics = builder.of_destinations.clone();
     let mut resources = builder.finish().resources;

@@ -194,18 +194,18 @@ impl Gather {
             && settled(Holder::ConfigMap)
     }
 
-    fn object(&mut self, place: usize, resource: &'static Resource, name: Name, trimmed: Trimmed) {
+    fn object(&mut self, place: usize, resource: &'static Resource, name: Name, mut trimmed: Trimmed) {
         let Some(key) = key(resource, &name) else { return };
         if keeps_status(resource) {
-            let Trimmed { status, resource_version, uid, value, .. } = &trimmed;
+            let Trimmed { status, resource_version, uid, value, version } = &mut trimmed;
             let generation =
                 value.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or_default();
             let live = LiveObject {
                 resource,
-                version: trimmed.version,
-                status: status.clone(),
-                resource_version: resource_version.clone(),
-                uid: uid.clone(),
+                version,
+                status: status.take(),
+                resource_version: std::mem::take(resource_version),
+                uid: std::mem::take(uid),
                 generation,
             };
             self.live.set(key.clone(), live);

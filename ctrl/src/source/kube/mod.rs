@@ -9,13 +9,14 @@
 //! While the API server is away, what was known stays.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dromon_k8s::diagnostic::Severity;
 use dromon_k8s::objects::Key;
 use kube::Client;
 use serde_json::Value;
-use tokio::sync::{mpsc, watch as channel};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch as channel};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -27,8 +28,6 @@ pub mod gather;
 pub mod referenced;
 pub mod references;
 pub mod resources;
-#[cfg(test)]
-mod tests;
 pub mod trim;
 pub mod watch;
 
@@ -38,10 +37,13 @@ use references::Holder;
 use resources::{ALL, Served};
 use watch::{Told, Watched};
 
-/// Messages of watches that wait to be taken in.
-const MESSAGES: usize = 1_024;
+/// Messages of watches that wait to be taken in. As trees, objects are many times as large as they are kept.
+const MESSAGES: usize = 256;
 /// Changes that are handed on together, at most.
-const CHANGES: usize = 4_096;
+const CHANGES: usize = 512;
+/// Changes that wait to be taken over by whoever keeps the objects: what a mesh is listed in, at its start, waits at the API
+/// server and not here.
+const WAITING: usize = 2 * CHANGES;
 /// How often is said what the first version still waits for.
 const REMIND: Duration = Duration::from_secs(10);
 
@@ -63,6 +65,8 @@ pub struct Batch {
     pub whole: bool,
     /// When the first change was heard of.
     pub since: Option<Instant>,
+    /// Its place among those that wait: it is free again once the batch is gone.
+    pub place: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 /// What a source needs.
@@ -106,6 +110,7 @@ pub async fn run(setup: Setup, mut deliver: impl FnMut(Batch) -> bool) {
     let mut source =
         Source { setup, messages, gather, watches: HashMap::new(), number: 0, defined: None, wanted };
     source.start().await;
+    let waiting = Arc::new(Semaphore::new(WAITING));
     let mut whole = false;
     loop {
         let message = match whole {
@@ -127,8 +132,11 @@ pub async fn run(setup: Setup, mut deliver: impl FnMut(Batch) -> bool) {
         if let Some(wanted) = source.gather.take_wanted() {
             source.wanted.send_replace(wanted);
         }
-        if let Some(batch) = source.gather.take_batch() {
+        if let Some(mut batch) = source.gather.take_batch() {
             whole |= batch.whole;
+            // A message may be many changes: of a kind that is not defined any more, say.
+            let size = u32::try_from(batch.changes.len().clamp(1, WAITING)).unwrap_or(1);
+            batch.place = waiting.clone().acquire_many_owned(size).await.ok().map(Arc::new);
             if !deliver(batch) {
                 return;
             }

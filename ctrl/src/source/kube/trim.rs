@@ -126,3 +126,6 @@ fn kept(value: &Value, fields: &[&str]) -> Value {
     let field = |name: &&str| Some(((*name).to_owned(), value.get(*name)?.clone()));
     Value::Object(fields.iter().filter_map(field).collect())
 }
+
+#[cfg(test)]
+mod tests;
