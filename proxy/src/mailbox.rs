@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -16,6 +16,7 @@ use dromon_core::telemetry::Interval;
 use dromon_core::time::Tick;
 use thiserror::Error;
 
+use crate::refusal::{Counts, Refusal};
 use crate::shard::stats::ShardStats;
 use crate::tls::TlsTable;
 
@@ -111,6 +112,8 @@ pub enum FromShard {
         stats: Box<ShardStats>,
         /// What it has counted about exchanges.
         exchanges: Box<Interval>,
+        /// Connections that it has turned away.
+        refusals: Counts,
     },
     /// A request came that needs this object of the feed, which the table does not have.
     Need {
@@ -130,8 +133,8 @@ pub enum FromShard {
     AccessLog(Vec<u8>),
     /// A table no longer in use by this shard, to be freed away from it.
     Dropped(Arc<Table>, Arc<TlsTable>),
-    /// A TLS handshake failed.
-    HandshakeFailed(Box<HandshakeFailed>),
+    /// A connection was turned away. Counted in [`FromShard::Stats`]; this is for the log.
+    Refused(Box<Refusal>),
     /// No exchange is open any more, or the deadline of [`ToShard::Drain`] has passed.
     Drained {
         /// Which.
@@ -142,41 +145,6 @@ pub enum FromShard {
         /// Which.
         shard: ShardId,
     },
-}
-
-/// Which end of this proxy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Side {
-    /// Towards clients.
-    Downstream,
-    /// Towards upstreams.
-    Upstream,
-}
-
-impl Side {
-    /// As a metric's label.
-    pub fn name(self) -> &'static str {
-        match self {
-            Side::Downstream => "downstream",
-            Side::Upstream => "upstream",
-        }
-    }
-}
-
-/// A handshake that failed.
-#[derive(Clone, Debug, Error)]
-#[error("{} {peer} ({at}): {reason}: {detail}", match side { Side::Downstream => "from", Side::Upstream => "to" })]
-pub struct HandshakeFailed {
-    /// Where.
-    pub side: Side,
-    /// With whom.
-    pub peer: SocketAddr,
-    /// The listener's or the destination's name.
-    pub at: Box<str>,
-    /// The kind, a metric's label.
-    pub reason: &'static str,
-    /// For an operator.
-    pub detail: String,
 }
 
 /// What a shard's runtime stands on.

@@ -7,6 +7,7 @@ mod hook;
 mod io;
 mod mailbox;
 mod pool;
+mod refusal;
 mod relay;
 mod shard;
 mod steward;

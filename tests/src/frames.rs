@@ -25,6 +25,10 @@ pub const END_HEADERS: u8 = 0x4;
 
 /// Error codes (RFC 9113, 7).
 pub const PROTOCOL_ERROR: u32 = 0x1;
+/// The code of streams that were not looked at.
+pub const REFUSED_STREAM: u32 = 0x7;
+/// The code of a header block that cannot be decoded.
+pub const COMPRESSION_ERROR: u32 = 0x9;
 /// The code that abuse is answered by.
 pub const ENHANCE_YOUR_CALM: u32 = 0xb;
 

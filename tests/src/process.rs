@@ -56,6 +56,18 @@ impl Process {
         })
     }
 
+    /// As [`Process::expect_stderr`], among lines that come after the first `seen` (see [`Process::stderr`]): one that an
+    /// earlier case has caused proves nothing about a later one.
+    ///
+    /// # Panics
+    /// After the deadline, or when the process has ended without it.
+    pub fn expect_stderr_after(&self, seen: usize, parts: &[&str]) -> String {
+        eventually(&format!("standard error to go on and say {parts:?}"), || {
+            let lines = self.stderr().into_iter().skip(seen);
+            lines.into_iter().find(|line| parts.iter().all(|part| line.contains(part)))
+        })
+    }
+
     /// Sends a signal by its number.
     pub fn signal(&self, signal: i32) {
         let number = signal.to_string();

@@ -59,6 +59,24 @@ pub enum Trip {
     Others,
 }
 
+impl Trip {
+    /// A stable name: a metric's label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Trip::RapidReset => "rapid_reset",
+            Trip::StreamErrors => "stream_errors",
+            Trip::Continuations => "continuations",
+            Trip::SlowHeaders => "slow_headers",
+            Trip::Settings => "settings",
+            Trip::Pings => "pings",
+            Trip::EmptyData => "empty_data",
+            Trip::Priorities => "priorities",
+            Trip::WindowUpdates => "window_updates",
+            Trip::Others => "unknown_frames",
+        }
+    }
+}
+
 /// A budget of a second.
 #[derive(Clone, Copy, Debug, Default)]
 struct Rate {

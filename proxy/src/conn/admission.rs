@@ -23,7 +23,7 @@ use super::exchange;
 use super::inspect::{self, Sorted};
 use crate::io::tls::{self, Opening, TlsStream};
 use crate::io::{Stream, within};
-use crate::mailbox::{FromShard, HandshakeFailed, Side};
+use crate::refusal::{Ground, Offence, Refusal, Side};
 use crate::shard::{ListenerHandle, Shard};
 use crate::sys::buffer::Buffer;
 use crate::sys::socket::Socket;
@@ -137,9 +137,8 @@ pub(super) fn tell_as(
     detail: String,
 ) {
     let at = (*listener.name).into();
-    let failed = HandshakeFailed { side: Side::Downstream, peer, at, reason, detail };
-    // A steward that is behind counts it not at all.
-    let _ = shard.outbox.try_send(FromShard::HandshakeFailed(Box::new(failed)));
+    let ground = Ground { offence: Offence::Handshake, side: Side::Downstream, reason };
+    shard.refused(Refusal { ground, peer, at, detail });
 }
 
 /// Takes the PROXY protocol header; false if there is none, which ends the connection.

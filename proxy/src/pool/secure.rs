@@ -10,7 +10,7 @@ use dromon_core::time::Tick;
 
 use super::Wanted;
 use crate::io::{Stream, tls, within};
-use crate::mailbox::{FromShard, HandshakeFailed, Side};
+use crate::refusal::{Ground, Offence, Refusal, Side};
 use crate::shard::Shard;
 use crate::sys::socket::Socket;
 
@@ -55,9 +55,8 @@ fn failed(shard: &Shard, wanted: &Wanted<'_>, reason: &'static str, detail: Stri
         *told.borrow_mut() = format!("{reason}: {detail}").into();
     }
     let at = wanted.destination.map_or("", |destination| destination.model.name.as_str()).into();
-    let failed = HandshakeFailed { side: Side::Upstream, peer: wanted.address, at, reason, detail };
-    // A steward that is behind counts it not at all; the access log tells it all the same.
-    let _ = shard.outbox.try_send(FromShard::HandshakeFailed(Box::new(failed)));
+    let ground = Ground { offence: Offence::Handshake, side: Side::Upstream, reason };
+    shard.refused(Refusal { ground, peer: wanted.address, at, detail });
     Reason::TlsFailed
 }
 

@@ -31,7 +31,8 @@ pub(super) async fn run(shard: Rc<Shard>, mut inbox: Receiver<ToShard>) {
             ToShard::Scrape => {
                 let stats = Box::new(shard.take_stats());
                 let exchanges = Box::new(shard.telemetry.take());
-                tell(&shard, FromShard::Stats { shard: shard.id, stats, exchanges }).await;
+                let refusals = shard.refusals.take();
+                tell(&shard, FromShard::Stats { shard: shard.id, stats, exchanges, refusals }).await;
             }
             ToShard::Drain { deadline } => {
                 shard.drain();

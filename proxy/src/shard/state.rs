@@ -22,6 +22,7 @@ use crate::conn::h2::Workers;
 use crate::io::tls::Scratch;
 use crate::mailbox::{FromShard, Sender, ShardId};
 use crate::pool::Pools;
+use crate::refusal::Refusals;
 use crate::sys::clock;
 use crate::sys::congestion::LocalHops;
 use crate::tls::{self, TlsTable};
@@ -40,6 +41,8 @@ pub struct Shard {
     pub local_hops: LocalHops,
     /// Counts of connections and exchanges.
     pub gauges: Gauges,
+    /// Connections that were turned away.
+    pub refusals: Refusals,
     /// Where messages for the steward go.
     pub outbox: Sender<FromShard>,
     /// Random numbers.
@@ -90,6 +93,7 @@ impl Shard {
             nonblocking,
             local_hops: LocalHops::probe(),
             gauges: Gauges::default(),
+            refusals: Refusals::default(),
             outbox,
             rng: RefCell::new(rng),
             telemetry: Telemetry::default(),

@@ -97,10 +97,6 @@ numbers! {
         downstream_connections_total,
         /// Client connections refused at the cap.
         downstream_connections_refused,
-        /// HTTP/2 connections closed because their client spent a budget on abuse.
-        downstream_http2_abuses,
-        /// HTTP/2 connections closed because their server spent a budget on abuse.
-        upstream_http2_abuses,
         /// Upstream connections made.
         upstream_connections_total,
         /// Upstream connections that could not be made.

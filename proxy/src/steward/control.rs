@@ -10,8 +10,8 @@ mod feeding;
 mod reports;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -37,8 +37,9 @@ use super::handle::{Handle, Shared};
 use super::log::Log;
 use super::status::{FeedStatus, ShardStatus, Status};
 use super::store::Store;
+use super::told::Told;
 use super::{Settings, Shards, Source, admin, certs, disk, feed, lifecycle, static_config};
-use crate::mailbox::{FromShard, Receiver, Sender, ShardId, Side, ToShard};
+use crate::mailbox::{FromShard, Receiver, Sender, ShardId, ToShard};
 use crate::sys::memory;
 use crate::tls::{Credentials, TlsTable};
 
@@ -72,8 +73,8 @@ struct Control {
     credentials: Credentials,
     /// The newest table was made with another certificate.
     credentials_changed: bool,
-    /// Failed handshakes that were told of lately.
-    told_handshakes: HashMap<(Side, &'static str, IpAddr), Instant>,
+    /// Refusals that were told of lately.
+    told: Told,
     /// The TLS side of the newest table.
     tls: Arc<TlsTable>,
     /// DNS may have other answers than the newest table was made of.
@@ -193,7 +194,7 @@ impl Control {
             versions: 0,
             credentials: Credentials::default(),
             credentials_changed: false,
-            told_handshakes: HashMap::new(),
+            told: Told::default(),
             tls: Arc::default(),
             names_changed: false,
             answers: Arc::default(),
@@ -276,15 +277,23 @@ impl Control {
         let later =
             [held, self.save_at, self.first_answers_due()].into_iter().flatten().filter(|due| *due > now);
         let uses = self.uses.due().filter(|_| self.stream.is_some());
-        let dues = [self.retry_listeners, self.give_back_at, self.scraping.due(), self.ending.due(), uses]
-            .into_iter()
-            .flatten();
+        let dues = [
+            self.retry_listeners,
+            self.give_back_at,
+            self.scraping.due(),
+            self.ending.due(),
+            self.told.due(),
+            uses,
+        ]
+        .into_iter()
+        .flatten();
         later.chain(dues).fold(now + SUPERVISION, Instant::min)
     }
 
     async fn time_passed(&mut self) {
         self.look_after_threads();
         self.scrape_timed_out();
+        self.sum_up_refusals();
         self.ending_timed_out().await;
         self.rollout_is_slow();
         self.forget_unused();

@@ -21,6 +21,7 @@ mod log;
 mod static_config;
 mod status;
 mod store;
+mod told;
 mod totals;
 
 use std::net::SocketAddr;

@@ -9,7 +9,7 @@ use dromon_auth::report::Report;
 use dromon_core::config::table::Table;
 use serde::Serialize;
 
-use crate::mailbox::{DriverReport, Side};
+use crate::mailbox::DriverReport;
 
 /// The state of everything, now.
 #[derive(Debug, Default)]
@@ -30,8 +30,6 @@ pub struct Status {
     pub pending: Option<String>,
     /// The proxy's own certificate.
     pub certificates: Report,
-    /// Handshakes that failed: at which end, why, how many.
-    pub handshakes_failed: BTreeMap<(Side, &'static str), u64>,
     /// Draining has begun.
     pub draining: bool,
     /// What is counted here.

@@ -1,30 +1,37 @@
 //! What is within the protocol and costs more than it is worth (see `core::h2`'s meter for the budgets).
 
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use dromon_core::config::model::Protocol;
+use dromon_core::config::model::{MtlsMode, Protocol};
+use dromon_core::limits::{H2_HEADER_TABLE_BYTES, H2_STREAMS_MAX, WRITE_STALL_MS};
+use dromon_tests::certs::MeshCa;
 use dromon_tests::frames::{
-    END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, Frame, Frames, block, frame, get, kind,
+    COMPRESSION_ERROR, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, Frame, Frames, PROTOCOL_ERROR,
+    REFUSED_STREAM, block, frame, get, kind,
 };
-use dromon_tests::http::get as fetch;
 use dromon_tests::origin::Origin;
+use dromon_tests::pair::{self, free_address, metric};
 use dromon_tests::proxy::Proxy;
 use dromon_tests::scripted::{Answer, Scripted};
+use dromon_tests::{DEADLINE, eventually};
 
 use crate::start;
+use crate::through::through_openssl;
 
 const HEAD: u8 = END_HEADERS | END_STREAM;
 
-/// Streams that the counter of abuses has seen.
-fn abuses(proxy: &Proxy) -> u64 {
-    let text = fetch(proxy.stats, "/stats/prometheus", &[]).expect("statistics").text();
-    let line = text.lines().find(|line| line.starts_with("dromon_downstream_http2_abuses_total"));
-    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).expect("the counter is there")
+/// Connections that abuse has ended, all of them (`reason` empty) or those that have spent this budget.
+fn abuses(proxy: &Proxy, reason: &str) -> f64 {
+    metric(proxy, &["dromon_downstream_http2_abuses_total{", &format!("reason=\"{reason}")])
 }
 
 /// Sends what `abuse` gives until the connection is over, and returns how it was ended.
-fn flood(front: std::net::SocketAddr, mut abuse: impl FnMut(u32) -> Vec<u8>) -> Option<u32> {
-    let mut frames = Frames::open(front);
+fn flood(front: SocketAddr, abuse: impl FnMut(u32) -> Vec<u8>) -> Option<u32> {
+    flood_on(Frames::open(front), abuse)
+}
+
+fn flood_on(mut frames: Frames, mut abuse: impl FnMut(u32) -> Vec<u8>) -> Option<u32> {
     let mut bytes = Vec::new();
     for turn in 0..600 {
         bytes.extend(abuse(turn));
@@ -34,52 +41,190 @@ fn flood(front: std::net::SocketAddr, mut abuse: impl FnMut(u32) -> Vec<u8>) -> 
     frames.goaway()
 }
 
-/// Each kind of flood ends its own connection and no other.
-pub fn floods(driver: &str) {
-    let silent = Scripted::start();
-    silent.answer(|_| Answer::keep(""));
-    let (proxy, front) = start(driver, silent.address, Protocol::Http, |_| {});
-    let mut bystander = Frames::open(front);
+type Flood = Box<dyn FnMut(u32) -> Vec<u8>>;
+
+/// Every kind of flood, and the budget that it spends.
+fn all_floods() -> Vec<(&'static str, Flood)> {
     let open = |turn: u32| frame(kind::HEADERS, HEAD, 1 + 2 * turn, &get("/"));
-    let first = |turn: u32, more: Vec<u8>| if turn == 0 { [open(0), more].concat() } else { more };
+    let first = move |turn: u32, more: Vec<u8>| if turn == 0 { [open(0), more].concat() } else { more };
     let post = |turn: u32, more: Vec<u8>| match turn {
         0 => [frame(kind::HEADERS, END_HEADERS, 1, &get("/")), more].concat(),
         _ => more,
     };
-    type Abuse<'a> = (&'a str, Box<dyn FnMut(u32) -> Vec<u8> + 'a>);
-    let all: Vec<Abuse<'_>> = vec![
+    vec![
         (
-            "rapid reset",
-            Box::new(|turn| {
+            "rapid_reset",
+            Box::new(move |turn| {
                 let reset = frame(kind::RST_STREAM, 0, 1 + 2 * turn, &8_u32.to_be_bytes());
                 [open(turn), reset].concat()
             }),
         ),
-        ("SETTINGS", Box::new(|_| frame(kind::SETTINGS, 0, 0, &[]))),
-        ("PING", Box::new(|_| frame(kind::PING, 0, 0, &[0; 8]))),
-        ("empty DATA", Box::new(|turn| post(turn, frame(kind::DATA, 0, 1, &[])))),
-        ("PRIORITY", Box::new(|turn| first(turn, frame(kind::PRIORITY, 0, 1, &[0, 0, 0, 3, 1])))),
+        ("settings", Box::new(|_| frame(kind::SETTINGS, 0, 0, &[]))),
+        ("pings", Box::new(|_| frame(kind::PING, 0, 0, &[0; 8]))),
+        ("empty_data", Box::new(move |turn| post(turn, frame(kind::DATA, 0, 1, &[])))),
+        ("priorities", Box::new(move |turn| first(turn, frame(kind::PRIORITY, 0, 1, &[0, 0, 0, 3, 1])))),
         (
-            "WINDOW_UPDATE",
-            Box::new(|turn| first(turn, frame(kind::WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes()))),
+            "window_updates",
+            Box::new(move |turn| first(turn, frame(kind::WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes()))),
         ),
         (
-            "CONTINUATION",
+            "continuations",
             Box::new(|turn| match turn {
                 0 => frame(kind::HEADERS, 0, 1, &get("/")),
                 _ => frame(kind::CONTINUATION, 0, 1, &[]),
             }),
         ),
-        ("unknown frames", Box::new(|_| frame(0x42, 0, 0, &[]))),
-    ];
-    let count = all.len() as u64;
-    for (name, abuse) in all {
-        assert_eq!(flood(front, abuse), Some(ENHANCE_YOUR_CALM), "{driver}: {name}");
+        ("unknown_frames", Box::new(|_| frame(0x42, 0, 0, &[]))),
+    ]
+}
+
+/// Connections that have spent this budget. The `h2` crate has limits of its own on resets, of either side's making, and
+/// may see them first.
+fn spent(proxy: &Proxy, reason: &str) -> f64 {
+    let of_library = matches!(reason, "rapid_reset" | "stream_errors");
+    abuses(proxy, reason) + if of_library { abuses(proxy, "h2_limit") } else { 0.0 }
+}
+
+/// Log and metric say which budget it was that a flood has spent, once; nothing but this has ended a connection.
+fn is_told(proxy: &Proxy, reason: &str, turn: usize, what: &str) {
+    eventually(&format!("{what} to be counted"), || (abuses(proxy, "") >= turn as f64).then_some(()));
+    assert_eq!(abuses(proxy, ""), turn as f64, "{what}: nothing else was counted");
+    assert_eq!(spent(proxy, reason), 1.0, "{what}");
+    let said = if abuses(proxy, reason) > 0.0 { reason } else { "h2_limit" };
+    proxy.process.expect_stderr_after(0, &["HTTP/2 abuse from 127.0.0.1:", &format!("): {said}: ")]);
+}
+
+/// Each kind of flood ends its own connection and no other, for the budget that it spends.
+pub fn floods(driver: &str) {
+    let silent = Scripted::start();
+    silent.answer(|_| Answer::keep(""));
+    let (proxy, front) = start(driver, silent.address, Protocol::Http, |_| {});
+    let mut bystander = Frames::open(front);
+    for (turn, (reason, abuse)) in all_floods().into_iter().enumerate() {
+        assert_eq!(flood(front, abuse), Some(ENHANCE_YOUR_CALM), "{driver}: {reason}");
+        is_told(&proxy, reason, turn + 1, &format!("{driver}: {reason}"));
     }
-    assert_eq!(abuses(&proxy), count, "{driver}: each was counted");
     bystander.send(kind::PING, 0, 0, &[7; 8]).expect("the bystander's connection is untouched");
     let answer = bystander.until(|frame| frame.kind == kind::PING).expect("an answer");
     assert_eq!((answer.flags, answer.payload), (1, vec![7; 8]));
+}
+
+/// The same inside mutual TLS, from a workload that may call.
+pub fn floods_in_tls(driver: &str) {
+    let silent = Scripted::start();
+    silent.answer(|_| Answer::keep(""));
+    let mesh = MeshCa::new();
+    let (own, friend) = (mesh.folder("web"), mesh.folder("friend"));
+    let inbound = free_address();
+    let resources = pair::server(inbound, silent.address, Protocol::Http, MtlsMode::Strict);
+    let proxy = pair::sidecar(driver, &resources, own.path());
+    for (turn, (reason, abuse)) in all_floods().into_iter().enumerate() {
+        let through = through_openssl(inbound, friend.path());
+        let code = flood_on(Frames::on(through, &[]), abuse);
+        // What openssl has not taken when the connection closes may cost it the answer.
+        assert!(matches!(code, Some(ENHANCE_YOUR_CALM) | None), "{driver}: {reason}: {code:?}");
+        is_told(&proxy, reason, turn + 1, &format!("{driver}, TLS: {reason}"));
+    }
+}
+
+/// More streams at a time than SETTINGS allow: those beyond are refused, the others are served.
+pub fn too_many_streams(driver: &str) {
+    let silent = Scripted::start();
+    silent.answer(|_| Answer::keep(""));
+    let (proxy, front) = start(driver, silent.address, Protocol::Http, |_| {});
+    let mut frames = Frames::open(front);
+    let settings = frames.until(|frame| frame.kind == kind::SETTINGS && frame.flags == 0).expect("SETTINGS");
+    let streams = settings.payload.chunks(6).find(|it| it[..2] == [0, 3]).expect("MAX_CONCURRENT_STREAMS");
+    assert_eq!(streams[2..], H2_STREAMS_MAX.to_be_bytes());
+    for turn in 0..=H2_STREAMS_MAX {
+        frames.send(kind::HEADERS, HEAD, 1 + 2 * turn, &get("/")).expect("open");
+    }
+    let refused = frames.until(|frame| matches!(frame.kind, kind::RST_STREAM | kind::GOAWAY));
+    let refused = refused.expect("a refusal");
+    let last = 1 + 2 * H2_STREAMS_MAX;
+    assert_eq!(
+        (refused.kind, refused.stream, refused.code()),
+        (kind::RST_STREAM, last, Some(REFUSED_STREAM))
+    );
+    frames.send(kind::PING, 0, 0, &[3; 8]).expect("the connection is as it was");
+    frames.until(|frame| frame.kind == kind::PING).expect("an answer");
+    assert_eq!(abuses(&proxy, ""), 0.0, "{driver}");
+}
+
+/// An encoder that wants a larger table than SETTINGS allow (RFC 7541, 4.2 and 6.3).
+pub fn large_table(driver: &str) {
+    let origin = Origin::start("up");
+    let (_proxy, front) = start(driver, origin.address, Protocol::Http, |_| {});
+    for (size, allowed) in [(H2_HEADER_TABLE_BYTES, true), (H2_HEADER_TABLE_BYTES + 1, false)] {
+        let mut frames = Frames::open(front);
+        // A size update has a prefix of five bits.
+        let mut block = vec![0x3F];
+        let mut rest = size - 31;
+        while rest >= 128 {
+            block.push((rest % 128) as u8 | 0x80);
+            rest /= 128;
+        }
+        block.push(rest as u8);
+        block.extend(get("/"));
+        frames.send(kind::HEADERS, HEAD, 1, &block).expect("open");
+        match allowed {
+            true => {
+                let ended = |frame: &Frame| frame.stream == 1 && frame.flags & END_STREAM != 0;
+                assert!(frames.until(ended).is_some(), "{driver}: {size} is allowed");
+            }
+            // The crate says PROTOCOL_ERROR where the RFC has a code of its own.
+            false => {
+                let code = frames.goaway();
+                let codes = [Some(COMPRESSION_ERROR), Some(PROTOCOL_ERROR)];
+                assert!(codes.contains(&code), "{driver}: {size} is not: {code:?}");
+            }
+        }
+    }
+    assert_eq!(origin.served(), 1);
+}
+
+/// A client that gives no window, for its stream or for the connection, has the time of a stalled reader, and answers pings
+/// meanwhile.
+pub fn stalled_window(driver: &str) {
+    let large = Scripted::start();
+    let body = vec![b'x'; 1024 * 1024];
+    let answer = [format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes(), body];
+    let answer = answer.concat();
+    large.answer(move |_| Answer::keep(answer.clone()));
+    let (_proxy, front) = start(driver, large.address, Protocol::Http, |_| {});
+    std::thread::scope(|scope| {
+        // SETTINGS_INITIAL_WINDOW_SIZE: nothing for a stream; more for a stream than the connection has.
+        for (what, window) in [("the stream's", 0_u32), ("the connection's", 1024 * 1024)] {
+            scope.spawn(move || {
+                let settings = [&[0, 4][..], &window.to_be_bytes()].concat();
+                let stream = TcpStream::connect(front).expect("the proxy listens");
+                let mut frames = Frames::on(stream, &settings);
+                let begin = Instant::now();
+                frames.send(kind::HEADERS, HEAD, 1, &get("/")).expect("open");
+                let reset = loop {
+                    // Nothing may come for as long as a read waits: the loop is bounded by the time below.
+                    match frames.read() {
+                        Some(frame) if frame.kind == kind::PING && frame.flags == 0 => {
+                            frames.send(kind::PING, 1, 0, &frame.payload).expect("open");
+                        }
+                        Some(frame) if frame.kind == kind::RST_STREAM => break frame,
+                        Some(_) => {}
+                        None => {
+                            assert!(begin.elapsed() < DEADLINE, "{driver}: {what} window stalls for ever")
+                        }
+                    }
+                };
+                assert_eq!(reset.stream, 1);
+                let stalled = begin.elapsed();
+                assert!(
+                    stalled >= Duration::from_millis(WRITE_STALL_MS - 2_000),
+                    "{driver}: {what}: {stalled:?}"
+                );
+                frames.send(kind::PING, 0, 0, &[9; 8]).expect("the connection goes on");
+                frames.until(|it| it.kind == kind::PING && it.payload == [9; 8]).expect("an answer");
+            });
+        }
+    });
 }
 
 /// A caller that gives up on some of its requests keeps its connection.
@@ -97,13 +242,13 @@ pub fn proper_resets(driver: &str) {
             assert!(frames.until(ended).is_some(), "{driver}: stream {stream} is answered");
         }
     }
-    assert_eq!(abuses(&proxy), 0);
+    assert_eq!(abuses(&proxy, ""), 0.0);
 }
 
 /// Five seconds for all of a header block, however its bytes trickle in.
 pub fn slow_headers(driver: &str) {
     let origin = Origin::start("up");
-    let (_proxy, front) = start(driver, origin.address, Protocol::Http, |_| {});
+    let (proxy, front) = start(driver, origin.address, Protocol::Http, |_| {});
     let begin = Instant::now();
     for whole in [true, false] {
         let mut frames = Frames::open(front);
@@ -113,6 +258,7 @@ pub fn slow_headers(driver: &str) {
         assert_eq!(frames.goaway(), Some(ENHANCE_YOUR_CALM), "{driver}: whole frame {whole}");
     }
     assert!(begin.elapsed() >= Duration::from_secs(8), "{driver}: both had their time");
+    assert_eq!((abuses(&proxy, "slow_headers"), abuses(&proxy, "")), (2.0, 2.0), "{driver}");
     assert_eq!(origin.served(), 0);
 }
 
@@ -174,11 +320,12 @@ pub fn zero_window(driver: &str) {
 /// Errors of streams that the proxy is made to send (CVE-2025-8671).
 pub fn made_you_reset(driver: &str) {
     let origin = Origin::start("up");
-    let (_proxy, front) = start(driver, origin.address, Protocol::Http, |_| {});
+    let (proxy, front) = start(driver, origin.address, Protocol::Http, |_| {});
     let bad =
         block(&[(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a"), ("a", " b")]);
     let code = flood(front, |turn| frame(kind::HEADERS, HEAD, 1 + 2 * turn, &bad));
     assert_eq!(code, Some(ENHANCE_YOUR_CALM), "{driver}: malformed by our rules");
+    is_told(&proxy, "stream_errors", 1, driver);
     // A window that overflows is an error of its stream by the protocol's.
     let code = flood(front, |turn| {
         let stream = 1 + 2 * turn;
@@ -186,5 +333,7 @@ pub fn made_you_reset(driver: &str) {
         [frame(kind::HEADERS, END_HEADERS, stream, &get("/")), update].concat()
     });
     assert_eq!(code, Some(ENHANCE_YOUR_CALM), "{driver}: malformed by the protocol's");
+    assert_eq!(spent(&proxy, "stream_errors"), 2.0, "{driver}: both for the same reason");
+    assert_eq!(abuses(&proxy, ""), 2.0, "{driver}");
     assert_eq!(origin.served(), 0);
 }

@@ -6,6 +6,7 @@ mod endings;
 mod grpc;
 mod requests;
 mod stalls;
+mod through;
 
 use std::net::SocketAddr;
 
@@ -76,6 +77,11 @@ fn a_preface_that_trickles_in_has_the_time_of_a_head() {
 }
 
 #[test]
+fn a_client_that_gives_no_window_has_its_time() {
+    on_both_drivers_at_once(abuse::stalled_window);
+}
+
+#[test]
 fn an_upstream_that_takes_no_more_of_a_body_has_its_time() {
     on_both_drivers_at_once(stalls::uploads);
 }
@@ -88,6 +94,9 @@ macro_rules! tests {
 
 tests! {
     floods_within_the_protocol_are_answered_enhance_your_calm = abuse::floods;
+    floods_inside_mutual_tls_end_as_well = abuse::floods_in_tls;
+    streams_beyond_the_allowed_are_refused = abuse::too_many_streams;
+    an_encoder_may_not_want_a_larger_table = abuse::large_table;
     resets_of_what_was_answered_are_no_abuse = abuse::proper_resets;
     a_header_block_must_end_in_time = abuse::slow_headers;
     large_heads_and_many_fields_are_refused = abuse::large_heads;

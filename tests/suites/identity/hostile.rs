@@ -5,19 +5,20 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use dromon_core::config::model::{
-    ClientTls, ClientTlsMode, Host, HostPort, ListenerKind, MtlsMode, Protocol, Resource, Role,
-};
-use dromon_tests::http::get;
+use dromon_core::config::model::{ListenerKind, MtlsMode, Protocol, Resource, Role};
+use dromon_tests::http::{Response, get};
 use dromon_tests::origin::Origin;
-use dromon_tests::proxy::{Proxy, destination, listener, proxy};
+pub(crate) use dromon_tests::pair::HOST;
+use dromon_tests::pair::{self, service};
+use dromon_tests::process::Process;
+use dromon_tests::proxy::{Proxy, listener, proxy};
 use dromon_tests::{eventually, free_port};
 
 use crate::forge::{Forge, Papers, id};
 use crate::openssl;
 
-/// The service that clients ask for.
-pub(crate) const HOST: &str = "web.default.svc.cluster.local";
+/// A service whose server is as it should be.
+const CALM: &str = "calm.default.svc.cluster.local";
 
 pub(crate) fn free_address() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], free_port()))
@@ -80,14 +81,21 @@ impl Strict {
         assert!(seen.contains("HTTP/1.1 200 OK"), "after {after}: {seen}");
     }
 
-    fn is_refused(&mut self, what: &str, papers: Option<&Papers>, reason: &str, more: &[&str], alert: &str) {
+    fn is_refused(&self, what: &str, papers: Option<&Papers>, reason: &str, more: &[&str], alert: &str) {
         let before = failed(&self.proxy, "downstream", reason);
+        let lines = self.proxy.process.stderr().len();
         let seen = openssl::ask(self.inbound, papers, more);
         assert!(!seen.contains("HTTP/1.1 200"), "{what} got in: {seen}");
         assert!(seen.contains(alert), "{what} is told {alert:?}: {seen}");
         counted(&self.proxy, "downstream", reason, before, what);
-        self.proxy.process.expect_stderr(&["TLS from 127.0.0.1", reason]);
+        self.tells(lines, reason);
         self.friend_is_served(what);
+    }
+
+    /// The log says it in a line behind the first `lines`.
+    fn tells(&self, lines: usize, reason: &str) {
+        let reason = format!("(inbound/80): {reason}: ");
+        self.proxy.process.expect_stderr_after(lines, &["TLS from 127.0.0.1", &reason]);
     }
 }
 
@@ -103,7 +111,7 @@ fn alert(reason: &str) -> &'static str {
 
 /// Clients with certificates that prove the wrong thing, or nothing.
 pub fn clients(driver: &str) {
-    let mut strict = Strict::start(driver);
+    let strict = Strict::start(driver);
     strict.friend_is_served("nothing");
     for (what, papers, reason) in strict.forge.wrong() {
         strict.is_refused(what, Some(&papers), reason, &[], alert(reason));
@@ -119,7 +127,7 @@ pub fn clients(driver: &str) {
 
 /// Clients that want less than TLS 1.3, and renegotiation, which TLS 1.3 does not have.
 pub fn downgrades(driver: &str) {
-    let mut strict = Strict::start(driver);
+    let strict = Strict::start(driver);
     let friend = strict.forge.papers("friend", |_| {});
     // Before TLS 1.2 the hello lacks what every later one must have, and is refused for that.
     let versions = [("-tls1", "alert"), ("-tls1_1", "alert"), ("-tls1_2", "alert protocol version")];
@@ -133,81 +141,149 @@ pub fn downgrades(driver: &str) {
 pub fn broken_off(driver: &str) {
     let strict = Strict::start(driver);
     let hello = openssl::hello();
+    let connect = || TcpStream::connect(strict.inbound).expect("the proxy listens");
     let late = failed(&strict.proxy, "downstream", "handshake_timeout");
-    let mut slow = TcpStream::connect(strict.inbound).expect("the proxy listens");
+    let lines = strict.proxy.process.stderr().len();
+    let mut slow = connect();
     slow.write_all(&hello[..hello.len() / 2]).expect("written");
-    for length in [1, 5, 6, hello.len() / 2, hello.len() - 1, hello.len()] {
+    // One whose hello was answered, and who says no more.
+    let mut mute = connect();
+    mute.write_all(&hello).expect("written");
+    for (turn, length) in [1, 5, 6, hello.len() / 2, hello.len() - 1, hello.len()].into_iter().enumerate() {
         let before = failed(&strict.proxy, "downstream", "truncated");
-        let mut stream = TcpStream::connect(strict.inbound).expect("the proxy listens");
+        let mut stream = connect();
         stream.write_all(&hello[..length]).expect("written");
         stream.shutdown(Shutdown::Write).expect("closed");
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time limit");
         let _ = stream.read_to_end(&mut Vec::new());
-        if length > 5 {
-            counted(&strict.proxy, "downstream", "truncated", before, &format!("a hello of {length} bytes"));
+        counted(&strict.proxy, "downstream", "truncated", before, &format!("a hello of {length} bytes"));
+        if turn == 0 {
+            strict.tells(lines, "truncated");
         }
         strict.friend_is_served("a handshake that was broken off");
     }
     let mut garbled = hello.clone();
     garbled[5] = 0xff;
     let before = failed(&strict.proxy, "downstream", "protocol");
-    let mut stream = TcpStream::connect(strict.inbound).expect("the proxy listens");
+    let mut stream = connect();
     stream.write_all(&garbled).expect("written");
     let _ = stream.read_to_end(&mut Vec::new());
     counted(&strict.proxy, "downstream", "protocol", before, "a garbled hello");
-    slow.set_read_timeout(Some(Duration::from_secs(60))).expect("a time limit");
-    let _ = slow.read_to_end(&mut Vec::new());
-    counted(&strict.proxy, "downstream", "handshake_timeout", late, "a slow handshake");
+    strict.tells(lines, "protocol");
+    // However small the parts that it comes in, a hello is one.
+    let mut dripping = connect();
+    dripping.set_nodelay(true).expect("a socket option");
+    for byte in &hello {
+        dripping.write_all(&[*byte]).expect("written");
+    }
+    let mut answer = [0; 6];
+    dripping.read_exact(&mut answer).expect("an answer");
+    assert_eq!((answer[0], answer[5]), (22, 2), "a handshake record with a ServerHello");
+    for (mut stream, turn) in [(slow, 1.0), (mute, 2.0)] {
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a time limit");
+        let _ = stream.read_to_end(&mut Vec::new());
+        counted(&strict.proxy, "downstream", "handshake_timeout", late + turn - 1.0, "a slow handshake");
+    }
+    strict.tells(lines, "handshake_timeout");
     strict.friend_is_served("a slow handshake");
 }
 
 /// The resources of a client's sidecar whose service has one endpoint, of the account `web`.
 pub(crate) fn towards(front: SocketAddr, server: SocketAddr) -> Vec<Resource> {
-    let kind = ListenerKind::Service { host: HOST.into(), port: 80, protocol: Protocol::Http };
-    let mut resources = vec![proxy(Role::Sidecar, vec![listener("service/80", front, kind)])];
-    for mut resource in destination(HOST, &[server]) {
-        match &mut resource {
-            Resource::Destination(it) => {
-                it.protocol = Protocol::Http;
-                let identities = vec![id("web")];
-                it.tls = Some(ClientTls { mode: ClientTlsMode::Auto, identities, ..ClientTls::default() });
-            }
-            Resource::Endpoints(it) => it.endpoints.iter_mut().for_each(|it| it.mtls = true),
-            _ => {}
-        }
-        resources.push(resource);
+    pair::client(front, server, Protocol::Http, &id("web"))
+}
+
+/// A client's sidecar for two services of the account `web`, each with one endpoint.
+struct Caller {
+    proxy: Proxy,
+    front: SocketAddr,
+    server: SocketAddr,
+    calm_front: SocketAddr,
+    _calm: Process,
+}
+
+impl Caller {
+    fn start(driver: &str, forge: &Forge, protocol: Protocol) -> Caller {
+        let [front, server, calm_front, calm_server] = [(); 4].map(|()| free_address());
+        let listens = [("service/80", front, HOST, protocol), ("calm/80", calm_front, CALM, Protocol::Http)]
+            .map(|(name, at, host, protocol)| {
+                listener(name, at, ListenerKind::Service { host: host.into(), port: 80, protocol })
+            });
+        let mut resources = vec![proxy(Role::Sidecar, listens.into())];
+        resources.extend(service(HOST, server, protocol, &id("web")));
+        resources.extend(service(CALM, calm_server, Protocol::Http, &id("web")));
+        let calm = openssl::serve(calm_server, &forge.papers("web", |_| {}), &["-alpn", "istio-http/1.1"]);
+        let proxy = sidecar(driver, &resources, &forge.papers("client", |_| {}));
+        Caller { proxy, front, server, calm_front, _calm: calm }
     }
-    let ports = vec![HostPort { number: 80, protocol: Protocol::Http }];
-    resources.push(Resource::Host(Host {
-        name: HOST.into(),
-        domains: vec![HOST.into()],
-        ports,
-        ..Host::default()
-    }));
-    resources
+
+    fn ask(&self) -> Response {
+        get(self.front, "/", &[("Host", HOST)]).expect("an answer")
+    }
+
+    /// The server was refused for this, in the log's lines behind the first `lines` and in the metric; others are called
+    /// as before.
+    fn has_refused(&self, what: &str, reason: &str, before: f64, lines: usize) {
+        counted(&self.proxy, "upstream", reason, before, what);
+        let (to, reason) = (format!("TLS to {}", self.server), format!("): {reason}: "));
+        self.proxy.process.expect_stderr_after(lines, &[&to, HOST, &reason]);
+        let answer = get(self.calm_front, "/", &[("Host", CALM)]).expect("an answer");
+        assert_eq!(answer.status, 200, "after {what} another service is called: {}", answer.text());
+    }
 }
 
 /// Servers that are not who the service's endpoints may be.
 pub fn servers(driver: &str) {
     let forge = Forge::new();
-    let [front, server] = [(); 2].map(|()| free_address());
-    let mut client = sidecar(driver, &towards(front, server), &forge.papers("client", |_| {}));
-    let ask = || get(front, "/", &[("Host", HOST)]).expect("an answer");
+    let client = Caller::start(driver, &forge, Protocol::Http);
     let mut wrong = forge.wrong();
     // Good in itself, but another service's.
     wrong.push(("another service's account", forge.papers("ratings", |_| {}), "wrong_identity"));
     for (what, papers, reason) in wrong {
-        let before = failed(&client, "upstream", reason);
-        let mut impostor = openssl::serve(server, &papers, &["-alpn", "istio-http/1.1"]);
-        let answer = ask();
+        let before = failed(&client.proxy, "upstream", reason);
+        let lines = client.proxy.process.stderr().len();
+        let mut impostor = openssl::serve(client.server, &papers, &["-alpn", "istio-http/1.1"]);
+        let answer = client.ask();
         assert_eq!(answer.status, 503, "{what}: {}", answer.text());
         assert_eq!(answer.header("x-dromon-reason"), Some("upstream_tls_failed"), "{what}");
-        counted(&client, "upstream", reason, before, what);
-        client.process.expect_stderr(&["TLS to 127.0.0.1", reason]);
+        client.has_refused(what, reason, before, lines);
         impostor.expect_stderr(&[alert(reason)]);
     }
     let good = forge.papers("web", |_| {});
-    let _server = openssl::serve(server, &good, &["-alpn", "istio-http/1.1"]);
-    let answer = eventually("the right server to be taken", || Some(ask()).filter(|it| it.status == 200));
+    let _server = openssl::serve(client.server, &good, &["-alpn", "istio-http/1.1"]);
+    let answer =
+        eventually("the right server to be taken", || Some(client.ask()).filter(|it| it.status == 200));
     assert!(answer.text().contains("s_server"), "{}", answer.text());
+}
+
+/// An impostor gets not one byte of what is meant for the service, whatever is spoken.
+pub fn servers_of_every_protocol(driver: &str) {
+    let forge = Forge::new();
+    for protocol in [Protocol::Http2, Protocol::Grpc, Protocol::Tcp] {
+        let client = Caller::start(driver, &forge, protocol);
+        let alpn = if protocol == Protocol::Tcp { "istio" } else { "istio-h2" };
+        for (papers, reason) in [
+            (forge.papers("ratings", |_| {}), "wrong_identity"),
+            (Forge::new().papers("web", |_| {}), "unknown_ca"),
+        ] {
+            let what = format!("{driver}, {protocol:?}: {reason}");
+            let before = failed(&client.proxy, "upstream", reason);
+            let lines = client.proxy.process.stderr().len();
+            let mut impostor = openssl::serve(client.server, &papers, &["-alpn", alpn]);
+            match protocol {
+                Protocol::Tcp => {
+                    // The impostor would answer it.
+                    let mut stream = TcpStream::connect(client.front).expect("the sidecar listens");
+                    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time limit");
+                    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("written");
+                    let mut answer = Vec::new();
+                    let _ = stream.read_to_end(&mut answer);
+                    assert!(answer.is_empty(), "{what}: {}", String::from_utf8_lossy(&answer));
+                }
+                _ => assert_eq!(client.ask().status, 503, "{what}"),
+            }
+            client.has_refused(&what, reason, before, lines);
+            impostor.expect_stderr(&[alert(reason)]);
+        }
+    }
 }

@@ -26,6 +26,11 @@ fn servers_with_wrong_certificates_are_refused_with_the_reason() {
 }
 
 #[test]
+fn whatever_is_spoken_impostors_are_told_nothing() {
+    on_both_drivers(hostile::servers_of_every_protocol);
+}
+
+#[test]
 fn older_versions_are_refused() {
     on_both_drivers(hostile::downgrades);
 }

@@ -67,8 +67,14 @@ pub fn certificates(driver: &str) {
         settings("a.example", TlsMode::Simple, "exact"),
         settings("*.wild.example", TlsMode::Simple, "wild"),
         settings("gone.example", TlsMode::Simple, "gone"),
+        settings("torn.example", TlsMode::Simple, "torn"),
     ];
-    let credentials = ["exact", "wild"].map(|name| Resource::Credential(ca.credential(name)));
+    let mut credentials = ["exact", "wild"].map(|name| ca.credential(name)).to_vec();
+    // The certificate of one key with another.
+    let torn =
+        Credential { name: "default/torn".into(), key: credentials[1].key.clone(), ..ca.credential("exact") };
+    credentials.push(torn);
+    let credentials = credentials.into_iter().map(Resource::Credential);
     let (mut proxy, front) = start(driver, origin.address, tls, credentials);
     for host in ["a.example", "x.wild.example"] {
         for (version, flag) in [("1.1", "--http1.1"), ("2", "--http2")] {
@@ -76,9 +82,10 @@ pub fn certificates(driver: &str) {
             assert_eq!(text(&answer), format!("application {version}"), "{host}");
         }
     }
-    for host in ["gone.example", "unknown.example"] {
-        assert!(!curl(front, &ca, host, &[]).status.success(), "{host}");
+    for host in ["gone.example", "torn.example", "unknown.example"] {
+        is_refused(&proxy, "no_credential", host, || text(&curl(front, &ca, host, &[])));
     }
+    proxy.process.expect_stderr(&["torn.example", "default/torn"]);
     proxy.process.expect_stderr(&["gone.example", "default/gone"]);
     proxy.process.expect_stderr(&["TLS from", "no_credential"]);
     assert!(metric(&proxy, &["dromon_tls_handshakes_failed_total", "no_credential"]) >= 1.0);
@@ -99,7 +106,7 @@ pub fn client_certificates(driver: &str) {
         settings("b.example", TlsMode::OptionalMutual, "server"),
     ];
     let credential = Resource::Credential(ca.credential("server"));
-    let (_proxy, front) = start(driver, origin.address, tls, [credential]);
+    let (proxy, front) = start(driver, origin.address, tls, [credential]);
     let shown = |of: &WebCa, name: &str| {
         ["--cert", "--key"]
             .into_iter()
@@ -114,12 +121,24 @@ pub fn client_certificates(driver: &str) {
         text(&curl(front, &ca, host, &[&arguments[..], &["--http1.1"]].concat()))
     };
     let (known, stranger) = (shown(&ca, "client"), shown(&other, "stranger"));
-    assert_eq!(ask("a.example", &known), "application 1.1");
-    assert!(!ask("a.example", &[]).contains("application"));
-    assert!(!ask("a.example", &stranger).contains("application"));
-    assert_eq!(ask("b.example", &known), "application 1.1");
+    let refused = |host: &str, shown: &[String], reason: &str| {
+        is_refused(&proxy, reason, &format!("{host}: {reason}"), || ask(host, shown));
+        assert_eq!(ask(host, &known), "application 1.1", "after {reason}");
+    };
+    refused("a.example", &[], "no_certificate");
+    refused("a.example", &stranger, "unknown_ca");
     assert_eq!(ask("b.example", &[]), "application 1.1");
-    assert!(!ask("b.example", &stranger).contains("application"));
+    refused("b.example", &stranger, "unknown_ca");
+}
+
+/// What `ask` gets is no answer, and the gateway says why in metric and log.
+fn is_refused(proxy: &Proxy, reason: &str, what: &str, ask: impl FnOnce() -> String) {
+    let failed = ["dromon_tls_handshakes_failed_total", "downstream", &format!("reason=\"{reason}\"")];
+    let (before, lines) = (metric(proxy, &failed), proxy.process.stderr().len());
+    let seen = ask();
+    assert!(!seen.contains("application"), "{what}: {seen}");
+    eventually(&format!("{what} to be counted"), || (metric(proxy, &failed) > before).then_some(()));
+    proxy.process.expect_stderr_after(lines, &["TLS from 127.0.0.1", &format!("): {reason}: ")]);
 }
 
 /// Oldest and newest version.
@@ -134,12 +153,16 @@ pub fn versions(driver: &str) {
     };
     let tls = vec![only("old.example", TlsVersion::V1_2), only("new.example", TlsVersion::V1_3)];
     let credential: Credential = ca.credential("server");
-    let (_proxy, front) = start(driver, origin.address, tls, [Resource::Credential(credential)]);
+    let (proxy, front) = start(driver, origin.address, tls, [Resource::Credential(credential)]);
     let ask = |host: &str, least: &str, most: &str| {
-        text(&curl(front, &ca, host, &["--http1.1", least, "--tls-max", most])).contains("application")
+        text(&curl(front, &ca, host, &["--http1.1", least, "--tls-max", most]))
     };
-    assert!(ask("old.example", "--tlsv1.2", "1.2") && !ask("old.example", "--tlsv1.3", "1.3"));
-    assert!(ask("new.example", "--tlsv1.3", "1.3") && !ask("new.example", "--tlsv1.2", "1.2"));
+    for (host, good, bad) in [("old.example", "1.2", "1.3"), ("new.example", "1.3", "1.2")] {
+        let only = |version: &str| ask(host, &format!("--tlsv{version}"), version);
+        assert_eq!(only(good), "application 1.1", "{host}");
+        is_refused(&proxy, "incompatible", &format!("{host} in {bad}"), || only(bad));
+        assert_eq!(only(good), "application 1.1", "{host}, after the refusal");
+    }
 }
 
 /// Raw bytes by SNI, beside a host whose TLS ends here.

@@ -6,6 +6,7 @@ mod gateway;
 mod mesh;
 mod origination;
 mod records;
+mod standing;
 
 use dromon_tests::proxy::DRIVERS;
 
@@ -53,6 +54,11 @@ fn a_client_of_another_ca_is_refused_with_the_reason_at_both_ends() {
 #[test]
 fn a_new_certificate_is_taken_without_an_error_and_a_broken_one_is_not() {
     on_both_drivers(mesh::rotation);
+}
+
+#[test]
+fn what_stands_goes_on_while_leaves_and_the_root_change() {
+    on_both_drivers(standing::rotation);
 }
 
 #[test]

@@ -21,8 +21,13 @@ use super::memio::{self, Engine, Io};
 use super::stream::Work;
 use crate::conn::admission::tell_of_end;
 use crate::conn::client::Client;
+use crate::refusal::{Ground, Offence, Refusal, Side};
 use crate::sys::buffer::Buffer;
 use crate::sys::clock;
+
+/// The reason where it is not a budget of the meter that was spent but one of the `h2` crate's own, on resets above all: its
+/// error does not say which.
+const OF_LIBRARY: &str = "h2_limit";
 
 /// What the streams of a connection share.
 pub(super) struct Conn {
@@ -96,16 +101,18 @@ impl Conn {
     }
 
     /// Counts the connection among those that abuse has ended, once.
-    fn abused(&self) {
+    fn abused(&self, reason: &'static str, detail: String) {
         if !self.counted.replace(true) {
-            self.client.shard.gauges.downstream_http2_abuses.add(1);
+            let Client { shard, listener, peer, .. } = &self.client;
+            let ground = Ground { offence: Offence::Http2Abuse, side: Side::Downstream, reason };
+            shard.refused(Refusal { ground, peer: *peer, at: (*listener.name).into(), detail });
         }
     }
 
     fn judge(&self, spent: Result<(), Trip>) {
         let Err(trip) = spent else { return };
         if self.trip.replace(Some(trip)).is_none() {
-            self.abused();
+            self.abused(trip.name(), trip.to_string());
             if let Some(waker) = self.waker.borrow_mut().take() {
                 waker.wake();
             }
@@ -373,7 +380,7 @@ impl Engine for Server {
                 Poll::Ready(Some(Err(error))) => {
                     // The crate has limits of its own, on resets above all.
                     if error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM) && !error.is_remote() {
-                        self.conn.abused();
+                        self.conn.abused(OF_LIBRARY, error.to_string());
                     }
                     return Poll::Ready(());
                 }

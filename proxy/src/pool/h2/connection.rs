@@ -27,6 +27,7 @@ use crate::io::tls::TlsStream;
 use crate::io::{Alarm, within};
 use crate::pool::queue::Queue;
 use crate::pool::{Offer, Pools, Upstream, Wanted, refused};
+use crate::refusal::{Ground, Offence, Refusal, Side};
 use crate::shard::Shard;
 use crate::sys::clock;
 
@@ -51,6 +52,9 @@ pub(super) struct Connection {
     meter: RefCell<Meter>,
     /// Why the TLS session ended, if it did by the server's alert.
     refused: RefCell<Option<Box<str>>>,
+    /// Whose it is: the server's address and its destination's name.
+    address: SocketAddr,
+    name: Box<str>,
     shard: Rc<Shard>,
 }
 
@@ -173,8 +177,10 @@ impl Connection {
     }
 
     /// Counts the connection among those that abuse has ended.
-    pub(super) fn count_abuse(&self) {
-        self.shard.gauges.upstream_http2_abuses.add(1);
+    pub(super) fn abused(&self, trip: Trip) {
+        let ground = Ground { offence: Offence::Http2Abuse, side: Side::Upstream, reason: trip.name() };
+        let (peer, at) = (self.address, self.name.clone());
+        self.shard.refused(Refusal { ground, peer, at, detail: trip.to_string() });
     }
 }
 
@@ -374,6 +380,8 @@ async fn run(
         used: Cell::new(clock::now()),
         meter: RefCell::new(Meter::of_upstream()),
         refused: RefCell::default(),
+        address: wanted.address,
+        name: destination.map_or("", |destination| destination.model.name.as_str()).into(),
         shard: shard.clone(),
     });
     lane.add(connection.clone());

@@ -50,8 +50,10 @@ impl Client {
 
     /// Ends the connection of a server that has spent a budget. What is under way on it fails.
     fn judge(&mut self, spent: Result<(), Trip>) {
-        if spent.is_err() && !std::mem::replace(&mut self.abused, true) {
-            self.connection.count_abuse();
+        if let Err(trip) = spent
+            && !std::mem::replace(&mut self.abused, true)
+        {
+            self.connection.abused(trip);
         }
     }
 

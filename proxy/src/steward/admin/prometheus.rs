@@ -9,6 +9,7 @@ use rustls::pki_types::UnixTime;
 use super::super::status::Status;
 use super::super::totals::Totals;
 use super::stats::NUMBERS;
+use crate::refusal::{Counts, Ground, Offence, Side};
 
 /// The page.
 pub fn page(status: &Status, totals: &Totals) -> String {
@@ -43,14 +44,6 @@ fn own(status: &Status, totals: &Totals) -> Vec<Family> {
                 .with(&[("shard", &number), ("driver", report.driver), ("reason", &report.reason)], 1.0);
         }
     }
-    let mut failed = Family::empty(
-        "dromon_tls_handshakes_failed_total",
-        "TLS handshakes that failed, and clients refused for speaking plaintext, by reason.",
-        FamilyKind::Counter,
-    );
-    for ((side, reason), count) in &status.handshakes_failed {
-        failed = failed.with(&[("side", side.name()), ("reason", reason)], *count as f64);
-    }
     let mut expiry = Family::empty(
         "dromon_certificate_expiry_seconds",
         "Time until the proxy's own certificate expires.",
@@ -61,7 +54,6 @@ fn own(status: &Status, totals: &Totals) -> Vec<Family> {
         expiry = expiry.with(&[("id", &held.id)], left);
     }
     let mut families = vec![
-        failed,
         expiry,
         Family::gauge("dromon_ready", "1 when traffic can flow.", flag(status.ready().is_ok())),
         Family::gauge("dromon_draining", "1 once draining has begun.", flag(status.draining)),
@@ -78,8 +70,43 @@ fn own(status: &Status, totals: &Totals) -> Vec<Family> {
         ),
         drivers,
     ];
+    families.extend(of_refusals(&totals.refusals));
     families.extend(of_feed(status));
     families
+}
+
+/// Connections that were turned away, by reason.
+fn of_refusals(refusals: &Counts) -> [Family; 3] {
+    let mut failed = Family::empty(
+        "dromon_tls_handshakes_failed_total",
+        "TLS handshakes that failed, and clients refused for speaking plaintext, by reason.",
+        FamilyKind::Counter,
+    );
+    let mut by_clients = Family::empty(
+        "dromon_downstream_http2_abuses_total",
+        "HTTP/2 connections closed because their client spent a budget on abuse, by the budget.",
+        FamilyKind::Counter,
+    );
+    let mut by_servers = Family::empty(
+        "dromon_upstream_http2_abuses_total",
+        "HTTP/2 connections closed because their server spent a budget on abuse, by the budget.",
+        FamilyKind::Counter,
+    );
+    for (Ground { offence, side, reason }, count) in refusals {
+        let count = *count as f64;
+        match (offence, side) {
+            (Offence::Handshake, side) => {
+                failed = failed.with(&[("side", side.name()), ("reason", reason)], count);
+            }
+            (Offence::Http2Abuse, Side::Downstream) => {
+                by_clients = by_clients.with(&[("reason", reason)], count);
+            }
+            (Offence::Http2Abuse, Side::Upstream) => {
+                by_servers = by_servers.with(&[("reason", reason)], count);
+            }
+        }
+    }
+    [failed, by_clients, by_servers]
 }
 
 /// The connection to the controller.

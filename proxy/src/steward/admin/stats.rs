@@ -81,7 +81,7 @@ macro_rules! number {
 }
 
 /// A shard's numbers.
-pub const NUMBERS: [Number; 17] = [
+pub const NUMBERS: [Number; 15] = [
     number!(
         downstream_connections_active,
         "dromon_downstream_connections_active",
@@ -99,18 +99,6 @@ pub const NUMBERS: [Number; 17] = [
         "dromon_downstream_connections_refused_total",
         Counter,
         "Client connections refused at the cap."
-    ),
-    number!(
-        downstream_http2_abuses,
-        "dromon_downstream_http2_abuses_total",
-        Counter,
-        "HTTP/2 connections closed because their client spent a budget on abuse."
-    ),
-    number!(
-        upstream_http2_abuses,
-        "dromon_upstream_http2_abuses_total",
-        Counter,
-        "HTTP/2 connections closed because their server spent a budget on abuse."
     ),
     number!(
         upstream_connections_active,

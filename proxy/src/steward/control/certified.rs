@@ -1,18 +1,11 @@
-//! The proxy's own certificate and the TLS side of its tables.
-
-use std::time::Duration;
+//! The proxy's own certificate, the TLS side of its tables, and who was turned away.
 
 use tokio::time::Instant;
 
 use super::Control;
-use crate::mailbox::HandshakeFailed;
+use crate::refusal::Refusal;
 use crate::steward::certs;
 use crate::tls::TlsTable;
-
-/// How long one peer's failures of one kind are told of once.
-const TOLD_AGAIN: Duration = Duration::from_secs(10);
-/// Peers whose failures are told of within that time; further ones are only counted.
-const TOLD_MAX: usize = 64;
 
 impl Control {
     /// The certificate's files were read. What is wrong with them leaves the last good ones in use.
@@ -68,17 +61,17 @@ impl Control {
         }
     }
 
-    /// A handshake failed, or a client was refused for not shaking hands.
-    pub(super) fn handshake_failed(&mut self, failed: &HandshakeFailed) {
-        let mut status = self.handle.status.borrow_mut();
-        *status.handshakes_failed.entry((failed.side, failed.reason)).or_default() += 1;
-        drop(status);
-        // Who fails again and again is told of now and then only.
-        let now = Instant::now();
-        self.told_handshakes.retain(|_, told| now.duration_since(*told) < TOLD_AGAIN);
-        let known = (failed.side, failed.reason, failed.peer.ip());
-        if self.told_handshakes.len() < TOLD_MAX && self.told_handshakes.insert(known, now).is_none() {
-            self.log.warn(format_args!("TLS {failed}"));
+    /// A connection was turned away.
+    pub(super) fn refused(&mut self, refusal: &Refusal) {
+        if self.told.tells(refusal, Instant::now()) {
+            self.log.warn(refusal);
+        }
+    }
+
+    /// Tells how many refusals were not told of one by one.
+    pub(super) fn sum_up_refusals(&mut self) {
+        if let Some(summary) = self.told.summary(Instant::now()) {
+            self.log.warn(summary);
         }
     }
 }

@@ -63,8 +63,8 @@ impl Control {
             FromShard::Unlistened { shard, listener } => {
                 self.with_rollout(|rollout| rollout.unlistened(shard, &listener)).await;
             }
-            FromShard::Stats { shard, stats, exchanges } => {
-                self.handle.totals.borrow_mut().add(shard, *stats, *exchanges);
+            FromShard::Stats { shard, stats, exchanges, refusals } => {
+                self.handle.totals.borrow_mut().add(shard, *stats, *exchanges, refusals);
                 self.scraping.awaited.remove(&shard);
                 if self.scraping.awaited.is_empty() {
                     self.scraping.finish();
@@ -76,7 +76,7 @@ impl Control {
                     self.dns.answer(mailbox.clone(), host);
                 }
             }
-            FromShard::HandshakeFailed(failed) => self.handshake_failed(&failed),
+            FromShard::Refused(refusal) => self.refused(&refusal),
             FromShard::AccessLog(lines) => self.access_log.write(lines),
             // The last one to hold a table frees it: that is this thread, not a shard.
             FromShard::Dropped(table, tls) => drop((table, tls)),
