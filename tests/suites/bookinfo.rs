@@ -123,10 +123,20 @@ fn faults_and_timeouts_do_what_they_say(mesh: &Mesh) {
 
 fn a_rate_limit_admits_its_share(mesh: &Mesh) {
     mesh.put("limit.yaml", include_str!("../../examples/bookinfo/try/rate-limit-productpage.yaml"));
-    let refused = eventually("the limit to be reached", || {
-        let answer = get(mesh.ingress, "/productpage", NOBODY).expect("an answer");
-        (answer.status == 429).then_some(answer)
+    settled(mesh, "the limit", |mesh| {
+        get(mesh.ingress, "/productpage", NOBODY).is_ok_and(|it| it.status == 429)
     });
+    // Another limit has tickets of its own, all of them, when it comes into force.
+    let text = include_str!("../../examples/bookinfo/try/rate-limit-productpage.yaml");
+    mesh.put("limit.yaml", &text.replace("productpage", "login"));
+    settled(mesh, "the first limit to be gone", |mesh| {
+        get(mesh.ingress, "/productpage", NOBODY).is_ok_and(|it| it.status == 200)
+    });
+    let answers: Vec<Response> =
+        (0..8).map(|_| get(mesh.ingress, "/login", NOBODY).expect("an answer")).collect();
+    let statuses: Vec<bool> = answers.iter().map(|it| it.status == 429).collect();
+    assert_eq!(statuses, [false, false, false, false, false, true, true, true], "five pages a minute");
+    let refused = &answers[5];
     let wait: u64 = refused.header("retry-after").expect("Retry-After").parse().expect("seconds");
     assert!((1..=60).contains(&wait), "Retry-After: {wait}");
     let products = get(mesh.ingress, "/api/v1/products", NOBODY).expect("an answer");

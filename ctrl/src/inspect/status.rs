@@ -46,10 +46,15 @@ pub async fn run(options: &Options) -> anyhow::Result<bool> {
             }),
         );
     }
-    let well = is_well(&controller, &proxies);
+    let well = is_well(&run, &controller, &proxies);
     match options.output {
         Output::Json => {
-            let status = json!({ "runDir": run.run_dir, "controller": controller, "proxies": proxies });
+            let status = json!({
+                "runDir": run.run_dir,
+                "controller": controller,
+                "proxies": proxies,
+                "processes": run.processes,
+            });
             println!("{status:#}");
         }
         Output::Text => print!("{}", describe(&run, &controller, &proxies)),
@@ -67,12 +72,13 @@ fn entry<'a>(controller: &'a Value, name: &str) -> Option<&'a Value> {
     list(controller, "/proxies").iter().find(|proxy| is_it(text(proxy, "/proxy")))
 }
 
-fn is_well(controller: &Value, proxies: &Map<String, Value>) -> bool {
+fn is_well(run: &Ready, controller: &Value, proxies: &Map<String, Value>) -> bool {
+    let processes = run.processes.iter().all(|process| process.ready);
     let proxies = proxies
         .values()
         .all(|proxy| proxy["ready"] == true && proxy["synced"] == true && list(proxy, "/nacks").is_empty());
     let nothing = |what: &str| controller[what].as_object().is_none_or(Map::is_empty);
-    proxies && ["held", "kept", "unresolved"].into_iter().all(nothing)
+    processes && proxies && ["held", "kept", "unresolved"].into_iter().all(nothing)
 }
 
 fn describe(run: &Ready, controller: &Value, proxies: &Map<String, Value>) -> String {
@@ -95,6 +101,9 @@ fn describe(run: &Ready, controller: &Value, proxies: &Map<String, Value>) -> St
         let why = text(proxy, "/notReadyBecause");
         if !why.is_empty() {
             out.push_str(&format!("{:width$}  {why}\n", ""));
+        }
+        if run.processes.iter().any(|process| process.name == *name && !process.ready) {
+            out.push_str(&format!("{:width$}  its process is not ready and gets no requests\n", ""));
         }
         for nack in list(proxy, "/nacks") {
             let (kind, refused) = (text(nack, "/kind"), text(nack, "/name"));

@@ -58,12 +58,19 @@ async fn run_here(mut options: Options) -> anyhow::Result<()> {
     let events = supervisor.events();
     folder.spawn(move |batch| events.send(Event::Folder(batch)).is_ok())?;
     supervisor.start(&first);
+    let mut written = None;
     loop {
         tokio::select! {
             event = supervisor.next() => {
                 let Some(event) = event else { break };
-                if let Some(ready) = supervisor.handle(event) {
-                    announce(&ready, output, &supervisor, run_dir.path());
+                let first = supervisor.handle(event);
+                let picture = supervisor.picture();
+                if let Some(now) = picture.as_ref().filter(|_| picture != written) {
+                    note_down(now, run_dir.path());
+                }
+                written = picture;
+                if let Some(ready) = first {
+                    announce(&ready, output, &supervisor);
                 }
             }
             () = signals.next() => break,
@@ -82,17 +89,21 @@ async fn run_here(mut options: Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn announce(ready: &Ready, output: Output, supervisor: &Supervisor, run_dir: &std::path::Path) {
-    progress("");
+/// Writes down for `dromonctl`'s other commands how the run is.
+fn note_down(ready: &Ready, run_dir: &std::path::Path) {
     let json = serde_json::to_string(ready).unwrap_or_default();
     if let Err(error) = local::replace(&run_dir.join(RUN_FILE), json.as_bytes()) {
         say(&format!("{} cannot be written: {error}", run_dir.join(RUN_FILE).display()));
     }
+}
+
+fn announce(ready: &Ready, output: Output, supervisor: &Supervisor) {
+    progress("");
     if output == Output::Json {
-        println!("{json}");
+        println!("{}", serde_json::to_string(ready).unwrap_or_default());
         return;
     }
-    let listeners: Vec<String> = ready.listeners.iter().map(|address| format!("http://{address}")).collect();
+    let listeners: Vec<String> = ready.listeners.iter().map(ToString::to_string).collect();
     let listeners =
         if listeners.is_empty() { "no gateway port is open".to_owned() } else { listeners.join(", ") };
     let up = ready.processes.iter().filter(|process| process.ready).count();

@@ -34,7 +34,7 @@ pub struct Options {
     #[arg(long)]
     pub capture: bool,
     /// Worker threads of each proxy
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub shards: Option<u16>,
     /// Pin the gateway's worker threads to processors: auto, off, or a list such as 0,2-3
     #[arg(long, value_name = "auto|off|LIST", value_parser = pin)]

@@ -107,6 +107,8 @@ pub struct Supervisor {
     told: Local,
     began: Instant,
     announced: bool,
+    /// Where the gateway listened when it was last looked at.
+    listening: Vec<SocketAddr>,
     checking: bool,
     said: BTreeSet<String>,
     gateway_ports: GatewayPorts,
@@ -145,6 +147,7 @@ impl Supervisor {
             told: Local::default(),
             began: Instant::now(),
             announced: false,
+            listening: Vec::new(),
             checking: false,
             said: BTreeSet::new(),
             gateway_ports: GatewayPorts::default(),
@@ -273,6 +276,7 @@ impl Supervisor {
     /// Says what is new about the gateway's ports; they are looked at until all are served.
     fn ports_seen(&mut self, listeners: &flow::Listeners) {
         self.gateway_ports.seen(listeners).iter().for_each(|line| say(line));
+        self.listening.clone_from(&listeners.open);
         if !self.gateway_ports.are_served(listeners) {
             self.look_at_ports(LOOK_AGAIN);
         }
@@ -519,6 +523,14 @@ impl Supervisor {
         }
         self.announced = true;
         self.ports_seen(listeners);
+        self.picture()
+    }
+
+    /// The run as it is; nothing before traffic could flow.
+    pub fn picture(&self) -> Option<Ready> {
+        if !self.announced {
+            return None;
+        }
         let mut admin: BTreeMap<String, SocketAddr> =
             [("gateway".to_owned(), self.gateway_endpoints.admin)].into();
         let sidecars = self.workloads.iter();
@@ -532,7 +544,7 @@ impl Supervisor {
         };
         Some(Ready {
             status: "ready".into(),
-            listeners: listeners.open.clone(),
+            listeners: self.listening.clone(),
             admin,
             processes: self.workloads.iter().map(process).collect(),
             controller: self.programs.status,

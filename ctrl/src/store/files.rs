@@ -120,10 +120,10 @@ impl Entry {
         self.faulty = parsed.unreadable || emptied || !parsed.refused.is_empty();
         self.diagnostics = parsed.diagnostics;
         if emptied {
-            let message = format!("it has no objects any more: {} stay in force", last(kept.len()));
+            let message = format!("it has no objects any more: {} in force", last(kept.len()));
             self.diagnostics.push(about(file, message).hint("remove the file to remove them"));
         } else if parsed.unreadable && !kept.is_empty() {
-            let message = format!("it cannot be read in full: {} stay in force", last(kept.len()));
+            let message = format!("it cannot be read in full: {} in force", last(kept.len()));
             self.diagnostics.push(about(file, message));
         }
         for key in parsed.refused.iter().filter(|key| kept.contains_key(key)) {
@@ -141,7 +141,7 @@ impl Entry {
         self.faulty = true;
         let mut message = format!("cannot be read: {reason}");
         if !self.objects.is_empty() {
-            message.push_str(&format!("; {} stay in force", last(self.objects.len())));
+            message.push_str(&format!("; {} in force", last(self.objects.len())));
         }
         self.diagnostics = vec![Diagnostic { file: file.to_owned(), ..Diagnostic::error("", message) }];
     }
@@ -152,5 +152,5 @@ fn about(file: &str, message: impl Into<String>) -> Diagnostic {
 }
 
 fn last(count: usize) -> String {
-    if count == 1 { "its last good object".into() } else { format!("its last {count} good objects") }
+    if count == 1 { "its last good object stays".into() } else { format!("its last {count} good objects stay") }
 }

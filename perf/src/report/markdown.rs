@@ -6,7 +6,23 @@ use super::view::{self, Grid};
 use crate::lab::result::Lab;
 
 /// Scenarios whose figures are shown beside the goals.
-const SHOWN: [&str; 5] = ["small", "100k", "1m", "memory", "idle-connections"];
+const SHOWN: [&str; 15] = [
+    "small",
+    "10k",
+    "100k",
+    "1m",
+    "latency-1k",
+    "latency-10k",
+    "latency-80",
+    "memory",
+    "idle-connections",
+    "table",
+    "churn",
+    "h2-10x10",
+    "h2-64x1",
+    "grpc-pair",
+    "tcp-mtls",
+];
 
 /// Machine, goals and main figures.
 pub fn text(lab: &Lab) -> String {
@@ -20,6 +36,11 @@ pub fn text(lab: &Lab) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "\n{}:\n", scenario.title);
         text.push_str(&table(&view::figures(scenario)));
+        let ratios = view::ratios(scenario);
+        if !ratios.rows.is_empty() {
+            text.push('\n');
+            text.push_str(&table(&ratios));
+        }
     }
     text
 }

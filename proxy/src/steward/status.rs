@@ -126,7 +126,7 @@ impl Status {
     /// Whether traffic can flow, or why not.
     pub fn ready(&self) -> Result<(), String> {
         if self.draining {
-            return Err("draining: this proxy takes no new work".into());
+            return Err("draining: connections end with their next answer".into());
         }
         if let Some(shard) = self.shards.iter().position(|shard| shard.lost) {
             return Err(format!("shard {shard} has ended"));

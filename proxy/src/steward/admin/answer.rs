@@ -95,7 +95,7 @@ const PAGES: [(&str, Page, Method, &[Face], &str); 10] = [
         Page::Drain,
         Method::POST,
         &[Face::Admin, Face::Metrics],
-        "finish what is open, take no new work",
+        "be ready no more, and end each connection with its next answer",
     ),
     ("/quitquitquit", Page::Quit, Method::POST, &[Face::Admin, Face::Metrics], "drain, then end the process"),
     ("/help", Page::Help, Method::GET, &[Face::Admin], "this page"),

@@ -67,7 +67,11 @@ fn listener(table: &Table, question: &Question) -> Result<usize, String> {
     });
     match (by_port, listeners.len()) {
         (Some(listener), _) => Ok(listener),
-        (None, 1) => Ok(0),
-        (None, _) => Err(format!("say which listener the request arrives at; there are: {}", names())),
+        // A URL without a port says nothing of where the request arrives.
+        (None, 1) if question.port.is_none_or(|port| port == 80) => Ok(0),
+        (None, _) => {
+            let asked = question.port.map_or_else(String::new, |port| format!("no listener has port {port}: "));
+            Err(format!("{asked}say which listener the request arrives at; there are: {}", names()))
+        }
     }
 }
