@@ -152,5 +152,9 @@ fn about(file: &str, message: impl Into<String>) -> Diagnostic {
 }
 
 fn last(count: usize) -> String {
-    if count == 1 { "its last good object stays".into() } else { format!("its last {count} good objects stay") }
+    if count == 1 {
+        "its last good object stays".into()
+    } else {
+        format!("its last {count} good objects stay")
+    }
 }

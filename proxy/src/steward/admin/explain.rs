@@ -70,7 +70,8 @@ fn listener(table: &Table, question: &Question) -> Result<usize, String> {
         // A URL without a port says nothing of where the request arrives.
         (None, 1) if question.port.is_none_or(|port| port == 80) => Ok(0),
         (None, _) => {
-            let asked = question.port.map_or_else(String::new, |port| format!("no listener has port {port}: "));
+            let asked =
+                question.port.map_or_else(String::new, |port| format!("no listener has port {port}: "));
             Err(format!("{asked}say which listener the request arrives at; there are: {}", names()))
         }
     }
