@@ -1,6 +1,7 @@
 //! The HTTP safety rules, black box: raw bytes to a gateway on one side, raw bytes from a scripted upstream on the other,
 //! over both drivers. A rule's number stands beside each case.
 
+mod bodies;
 mod endings;
 mod exchanges;
 mod requests;
@@ -170,4 +171,17 @@ fn a_client_with_unread_requests_is_not_gone() {
 #[test]
 fn leftovers_of_one_client_never_reach_another() {
     on_both_drivers(exchanges::leftovers);
+}
+
+#[test]
+fn bodies_end_where_they_say_and_what_is_unread_is_no_request() {
+    on_both_drivers(bodies::ends);
+    on_both_drivers(bodies::trailers);
+    on_both_drivers(bodies::unread);
+}
+
+#[test]
+fn kept_connections_are_looked_at_and_second_tries_say_so() {
+    on_both_drivers(bodies::looked_at);
+    on_both_drivers(bodies::attempts);
 }
