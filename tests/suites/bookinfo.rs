@@ -214,8 +214,9 @@ fn metrics_name_both_sides(mesh: &Mesh) {
     }
 }
 
-fn whole_tour(driver: &str, security: &str) {
-    let mesh = Setup::bookinfo().file("security.yaml", security).arguments(&["--driver", driver]).start();
+fn whole_tour(driver: &str, security: &str, key: &str) {
+    let arguments = ["--driver", driver, "--cert-key", key];
+    let mesh = Setup::bookinfo().file("security.yaml", security).arguments(&arguments).start();
     the_gateway_opens_the_listed_paths_only(&mesh);
     rules_route_by_version_user_and_weight(&mesh, Dialect::Istio);
     faults_and_timeouts_do_what_they_say(&mesh);
@@ -224,6 +225,7 @@ fn whole_tour(driver: &str, security: &str) {
     if security.is_empty() {
         limits_hold_at_both_ends_of_a_call(&mesh);
     } else {
+        sidecars_have_keys_of_this_kind(&mesh, key);
         ports_take_what_peer_authentication_says(&mesh);
     }
 }
@@ -233,6 +235,16 @@ fn peer_authentication(mode: &str) -> String {
     format!(
         "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {{name: default, namespace: istio-system}}\nspec: {{mtls: {{mode: {mode}}}}}\n"
     )
+}
+
+fn sidecars_have_keys_of_this_kind(mesh: &Mesh, key: &str) {
+    let reviews = SocketAddr::new(mesh.admin("reviews-v1.default").ip(), 9_080);
+    let mut command = std::process::Command::new("openssl");
+    command.args(["s_client", "-alpn", "istio-http/1.1", "-connect", &reviews.to_string()]);
+    let said = command.stdin(std::process::Stdio::null()).output().expect("openssl is installed");
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    let signed = if key == "rsa" { "Peer signature type: RSA-PSS" } else { "Peer signature type: ECDSA" };
+    assert!(said.contains(signed), "{signed}: {said}");
 }
 
 /// A client without a sidecar calls the reviews' sidecar: refused with the reason under STRICT, else served; the mesh itself
@@ -271,20 +283,20 @@ fn bookinfo_in_gateway_api() {
 
 #[test]
 fn bookinfo_over_io_uring() {
-    whole_tour("io_uring", "");
+    whole_tour("io_uring", "", "ecdsa");
 }
 
 #[test]
 fn bookinfo_over_epoll() {
-    whole_tour("epoll", "");
+    whole_tour("epoll", "", "ecdsa");
 }
 
 #[test]
 fn bookinfo_under_strict_mutual_tls_over_io_uring() {
-    whole_tour("io_uring", &peer_authentication("STRICT"));
+    whole_tour("io_uring", &peer_authentication("STRICT"), "ecdsa");
 }
 
 #[test]
 fn bookinfo_under_strict_mutual_tls_over_epoll() {
-    whole_tour("epoll", &peer_authentication("STRICT"));
+    whole_tour("epoll", &peer_authentication("STRICT"), "rsa");
 }

@@ -17,7 +17,7 @@ use dromon_tests::proxy::{Proxy, destination, gateway, listener, proxy, to};
 
 use crate::detection::tls_server;
 
-fn settings(host: &str, mode: TlsMode, credential: &str) -> ServerTls {
+pub(crate) fn settings(host: &str, mode: TlsMode, credential: &str) -> ServerTls {
     ServerTls {
         origin: "Gateway/default/front".into(),
         hosts: vec![host.into()],
@@ -28,11 +28,21 @@ fn settings(host: &str, mode: TlsMode, credential: &str) -> ServerTls {
     }
 }
 
-fn start(
+pub(crate) fn start(
     driver: &str,
     upstream: SocketAddr,
     tls: Vec<ServerTls>,
     more: impl IntoIterator<Item = Resource>,
+) -> (Proxy, SocketAddr) {
+    start_with(driver, upstream, tls, more, &["--shards", "1"])
+}
+
+pub(crate) fn start_with(
+    driver: &str,
+    upstream: SocketAddr,
+    tls: Vec<ServerTls>,
+    more: impl IntoIterator<Item = Resource>,
+    arguments: &[&str],
 ) -> (Proxy, SocketAddr) {
     let front = free_address();
     let mut resources = gateway(front, &[upstream], HttpRule::default());
@@ -42,10 +52,10 @@ fn start(
         }
     }
     resources.extend(more);
-    (Proxy::start("gateway~ingress.default", driver, &resources, &["--shards", "1"]), front)
+    (Proxy::start("gateway~ingress.default", driver, &resources, arguments), front)
 }
 
-fn curl(front: SocketAddr, ca: &WebCa, host: &str, arguments: &[&str]) -> Output {
+pub(crate) fn curl(front: SocketAddr, ca: &WebCa, host: &str, arguments: &[&str]) -> Output {
     let ca = ca.path("ca.crt").display().to_string();
     let resolve = format!("{host}:{}:127.0.0.1", front.port());
     let url = format!("https://{host}:{}/", front.port());
@@ -53,7 +63,7 @@ fn curl(front: SocketAddr, ca: &WebCa, host: &str, arguments: &[&str]) -> Output
     run("curl", &[&fixed, arguments, &[&url]].concat())
 }
 
-fn text(output: &Output) -> String {
+pub(crate) fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
@@ -281,7 +291,7 @@ pub fn istio_mutual(driver: &str) {
 }
 
 /// What `openssl s_client` says; it ends by itself, or when the server closes.
-fn s_client(front: SocketAddr, host: &str, input: &[u8], arguments: &[&str]) -> String {
+pub(crate) fn s_client(front: SocketAddr, host: &str, input: &[u8], arguments: &[&str]) -> String {
     let mut command = Command::new("timeout");
     command.args(["30", "openssl", "s_client", "-servername", host, "-connect", &front.to_string()]);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -6,6 +6,7 @@ mod gateway;
 mod mesh;
 mod origination;
 mod records;
+mod sessions;
 mod standing;
 
 use dromon_tests::proxy::DRIVERS;
@@ -159,4 +160,14 @@ fn http_leaves_the_mesh_by_tls() {
 #[test]
 fn the_access_log_says_why_tls_failed_for_every_version_of_http() {
     on_both_drivers(records::failures);
+}
+
+#[test]
+fn a_client_that_comes_back_goes_on_with_its_session() {
+    on_both_drivers(sessions::resumed);
+}
+
+#[test]
+fn keys_are_shown_nowhere() {
+    on_both_drivers(sessions::kept_secret);
 }
