@@ -104,8 +104,11 @@ pub fn unread(rig: &Rig) {
     assert!(rest.is_empty() || rest == "<reset>", "R23: a body that never comes is not waited for: {rest:?}");
 }
 
+/// What an upstream does to a connection after its answer.
+type Mood = fn(&mut std::net::TcpStream);
+
 /// An upstream that answers `ok` and then does what `then` says, on every connection, telling of each request.
-fn moody(told: Sender<()>, then: fn(&mut std::net::TcpStream)) -> SocketAddr {
+fn moody(told: Sender<()>, then: Mood) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
     let address = listener.local_addr().expect("bound");
     std::thread::spawn(move || {
@@ -135,7 +138,7 @@ fn count(rig: &Rig, name: &str) -> f64 {
 /// nobody asked for, is not used, and that is counted.
 pub fn looked_at(rig: &Rig) {
     let ask = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-    let moods: [(&str, fn(&mut std::net::TcpStream)); 2] = [
+    let moods: [(&str, Mood); 2] = [
         ("dromon_upstream_connections_poisoned_total", |stream| {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil");
         }),
