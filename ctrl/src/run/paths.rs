@@ -12,6 +12,10 @@ use crate::feed::socket::{SocketError, run_dir};
 
 /// The file in a run directory that is locked for as long as its run lives.
 const LOCK: &str = "lock";
+/// How the names of run directories begin.
+const RUN: &str = "run-";
+/// How the names of those begin that are being removed.
+const SWEPT: &str = "swept-";
 /// How long somebody who only looks may hold a lock: a moment, but other work may keep it from running.
 const LOOK_MAX: Duration = Duration::from_secs(1);
 /// Time between two tries.
@@ -66,7 +70,7 @@ impl RunDir {
                 let base = base();
                 run_dir(&base)?;
                 sweep(&base);
-                base.join(format!("run-{}", std::process::id()))
+                base.join(format!("{RUN}{}", std::process::id()))
             }
         };
         match lock(&path)? {
@@ -88,7 +92,7 @@ impl RunDir {
 
 /// The run directories of this user's living runs, newest first.
 pub fn living() -> Vec<PathBuf> {
-    let mut found: Vec<(std::time::SystemTime, PathBuf)> = children(&base())
+    let mut found: Vec<(std::time::SystemTime, PathBuf)> = children(&base(), RUN)
         .filter(|path| alive(path))
         .filter_map(|path| Some((std::fs::metadata(&path).ok()?.modified().ok()?, path)))
         .collect();
@@ -110,11 +114,22 @@ fn lock(path: &Path) -> Result<Option<File>, RunDirError> {
     let lock_path = path.join(LOCK);
     let io = |error: io::Error| RunDirError::Io { path: lock_path.clone(), error };
     let patience = Instant::now() + LOOK_MAX;
+    // What is swept between two steps was there for the first and is gone for the second.
+    let swept = |error: &io::Error| {
+        matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) && Instant::now() < patience
+    };
     loop {
-        run_dir(path)?;
+        match run_dir(path) {
+            Ok(()) => {}
+            Err(SocketError::Io { error, .. }) if swept(&error) => {
+                std::thread::sleep(LOOK_PAUSE);
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        }
         let lock = match File::create(&lock_path) {
             Ok(lock) => lock,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && Instant::now() < patience => continue,
+            Err(error) if swept(&error) => continue,
             Err(error) => return Err(io(error)),
         };
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
@@ -130,14 +145,20 @@ fn lock(path: &Path) -> Result<Option<File>, RunDirError> {
 }
 
 /// Removes what runs that were killed, guard and all, left behind.
+///
+/// A directory is first renamed, at one stroke and under its lock: a run that begins meanwhile finds the whole of what was
+/// there or nothing of it, and nothing that it makes is removed with the rest.
 fn sweep(base: &Path) {
-    for path in children(base) {
+    for path in children(base, RUN) {
         let lock_path = path.join(LOCK);
         let Ok(lock) = File::open(&lock_path) else { continue };
-        // Locked while it is removed, so that nobody moves in meanwhile.
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() && is_at(&lock, &lock_path) {
-            let _ = std::fs::remove_dir_all(path);
+            let identity = lock.metadata().map_or(0, |meta| meta.ino());
+            let _ = std::fs::rename(path, base.join(format!("{SWEPT}{}-{identity}", std::process::id())));
         }
+    }
+    for path in children(base, SWEPT) {
+        let _ = std::fs::remove_dir_all(path);
     }
 }
 
@@ -150,12 +171,12 @@ fn is_at(file: &File, path: &Path) -> bool {
     }
 }
 
-fn children(base: &Path) -> impl Iterator<Item = PathBuf> {
+fn children(base: &Path, prefix: &'static str) -> impl Iterator<Item = PathBuf> {
     std::fs::read_dir(base)
         .into_iter()
         .flatten()
         .flatten()
-        .filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with("run-")))
+        .filter(move |entry| entry.file_name().to_str().is_some_and(|name| name.starts_with(prefix)))
         .map(|entry| entry.path())
 }
 
