@@ -116,7 +116,8 @@ fn lock(path: &Path) -> Result<Option<File>, RunDirError> {
     let patience = Instant::now() + LOOK_MAX;
     // What is swept between two steps was there for the first and is gone for the second.
     let swept = |error: &io::Error| {
-        matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) && Instant::now() < patience
+        matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists)
+            && Instant::now() < patience
     };
     loop {
         match run_dir(path) {

@@ -22,7 +22,8 @@ fn only_what_dead_runs_left_is_swept() {
     let _run = RunDir::take(Some(&living)).unwrap();
     sweep(base.path());
     assert!(!dead.exists() && living.exists());
-    let left: Vec<_> = std::fs::read_dir(base.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> =
+        std::fs::read_dir(base.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["run-2"], "something of the dead run was left");
 }
 
