@@ -1,4 +1,4 @@
-"""The calls of the gRPC tests: python3 grpc_calls.py ADDRESS SCENARIO."""
+"""The calls of the gRPC tests: python3 grpc_calls.py ADDRESS SCENARIO [CA NAME], in TLS where a CA is given."""
 
 import queue
 import sys
@@ -7,7 +7,13 @@ import time
 import grpc
 
 unlimited = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-channel = grpc.insecure_channel(sys.argv[1], options=unlimited + [("grpc.enable_retries", 0)])
+options = unlimited + [("grpc.enable_retries", 0)]
+if len(sys.argv) > 3:
+    with open(sys.argv[3], "rb") as ca:
+        trusted = grpc.ssl_channel_credentials(ca.read())
+    channel = grpc.secure_channel(sys.argv[1], trusted, options + [("grpc.ssl_target_name_override", sys.argv[4])])
+else:
+    channel = grpc.insecure_channel(sys.argv[1], options=options)
 
 
 def unary(name):

@@ -1,5 +1,7 @@
 //! Servers and clients that nobody here has written: nginx behind TLS, a mail server that speaks first, WebSocket by Python.
 
+mod over_tls;
+
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
