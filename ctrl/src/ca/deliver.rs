@@ -4,7 +4,7 @@
 //! people use are links through `..data`. A new set is written beside the old one and the link is swapped, so whoever
 //! resolves `..data` once and reads the three files there never sees a chain with another one's key.
 
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -39,9 +39,13 @@ pub fn closed_directory(path: &Path) -> io::Result<()> {
 /// # Errors
 /// It is there, or the system refuses.
 pub fn closed_file(path: &Path, content: &[u8]) -> io::Result<()> {
+    write_closed(path, content)?.sync_all()
+}
+
+fn write_closed(path: &Path, content: &[u8]) -> io::Result<File> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(content)?;
-    file.sync_all()
+    Ok(file)
 }
 
 /// Replaces a file that is closed to everybody else as a whole, so that a crash leaves the old one or the new one.
@@ -57,7 +61,7 @@ pub fn replace_kept(path: &Path, content: &[u8]) -> io::Result<()> {
     }
     std::fs::rename(&new, path)?;
     match path.parent() {
-        Some(directory) => std::fs::File::open(directory)?.sync_all(),
+        Some(directory) => File::open(directory)?.sync_all(),
         None => Ok(()),
     }
 }
@@ -86,11 +90,13 @@ pub fn deliver(directory: &Path, files: &Files<'_>) -> io::Result<()> {
     Ok(())
 }
 
+/// Nothing here waits for the disk: what a crash of the machine tears is no identity any more and is issued anew, and a busy
+/// disk would hold up the renewals of all.
 fn write_set(set: &Path, files: &Files<'_>) -> io::Result<()> {
     closed_directory(set)?;
-    closed_file(&set.join(KEY_FILE), files.key.as_bytes())?;
-    closed_file(&set.join(CHAIN_FILE), files.chain.as_bytes())?;
-    closed_file(&set.join(ROOTS_FILE), files.roots.as_bytes())
+    write_closed(&set.join(KEY_FILE), files.key.as_bytes())?;
+    write_closed(&set.join(CHAIN_FILE), files.chain.as_bytes())?;
+    write_closed(&set.join(ROOTS_FILE), files.roots.as_bytes()).map(drop)
 }
 
 fn swap(directory: &Path, name: &str) -> io::Result<()> {

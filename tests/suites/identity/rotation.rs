@@ -24,8 +24,8 @@ spec: {mtls: {mode: STRICT}}
 ";
 /// Each request on a connection of its own, so that there is always a handshake under way.
 const ONE_REQUEST_EACH: [&str; 4] = ["productpage", "details", "reviews", "ratings"];
-/// Life of certificates: renewed every six seconds or so.
-const LIFE: Duration = Duration::from_secs(12);
+/// Life of certificates: renewed every eight seconds or so.
+const LIFE: Duration = Duration::from_secs(16);
 /// How long a renewal is overdue before the controller goes on, in seconds.
 const OVERDUE_S: u64 = 2;
 const REVIEWS: &str = "sidecar~reviews-v1.default";

@@ -44,6 +44,11 @@ pub trait Engine {
 
     /// All that [`Engine::poll`] has produced is the kernel's.
     fn flushed(&mut self) {}
+
+    /// Whether what the peer has said before the connection broke is still to be heard.
+    fn hears_last_words(&self) -> bool {
+        false
+    }
 }
 
 /// How a connection ended.
@@ -230,8 +235,12 @@ pub async fn drive<E: Engine>(
         })
         .await
     };
-    if ended == Ended::Done && reading {
-        linger(stream, rings, reader.as_mut()).await;
+    match ended {
+        Ended::Done if reading => linger(stream, rings, reader.as_mut()).await,
+        Ended::Broken if reading && !over.get() && engine.borrow().hears_last_words() => {
+            hear_out(rings, &engine, reader.as_mut()).await;
+        }
+        _ => {}
     }
     shard.buffers.give(rings.outbound.take());
     ended
@@ -394,6 +403,30 @@ async fn write(shard: &Shard, stream: &Stream, alarm: &Alarm, rings: &Rings, ove
         };
         return ended;
     }
+}
+
+/// Reads what the peer has said before it went away, which a write has met first: a GOAWAY says which streams it has never
+/// looked at (RFC 9113, 6.8), even where the close that follows resets the connection.
+async fn hear_out<E: Engine, F: Future<Output = ()>>(
+    rings: &Rings,
+    engine: &RefCell<&mut E>,
+    mut reader: Pin<&mut F>,
+) {
+    let heard = poll_fn(|context| {
+        loop {
+            let ended = reader.as_mut().poll(context).is_ready();
+            // Nobody takes what is said to it any more.
+            rings.outbound.borrow_mut().clear();
+            let done = rings.news.take() && engine.borrow_mut().poll(context).is_ready();
+            if ended || done {
+                return Poll::Ready(());
+            }
+            if !rings.wants_more() {
+                return Poll::Pending;
+            }
+        }
+    });
+    let _ = within(clock::now().plus_millis(DRAIN_MS_MAX), heard).await;
 }
 
 /// Closes so that what was written last arrives (see RFC 9112, 9.6, which holds for any protocol over TCP): as long as the

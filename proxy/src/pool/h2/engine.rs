@@ -100,6 +100,10 @@ impl Engine for Client {
         ping_at.min(self.connection.idle_until()).min(self.connection.head_until())
     }
 
+    fn hears_last_words(&self) -> bool {
+        true
+    }
+
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let now = clock::now();
         if now >= self.connection.idle_until() {
