@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 
 use crate::feed;
 use crate::instructions::{self, Mode};
+use crate::lab::build::{self, Guide};
 use crate::lab::run;
 use crate::lab::subject::Subject;
 use crate::report;
@@ -55,6 +56,12 @@ enum Command {
     },
     /// Measure the controller at size: generated objects, and played proxies that speak the feed
     Feed(feed::FeedArgs),
+    /// Build dromon-proxy as the lab measures it, guided by a profile of its own load, and print where it is
+    Build {
+        /// Copy it there
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// Send load to an address and print what came back
     Load(LoadArgs),
     /// Run the origin server: answers /…/100, /…/10k, /…/100k, /…/1m and /…/1g
@@ -92,6 +99,9 @@ struct LabArgs {
     /// Measure this dromon-proxy and build none
     #[arg(long, value_name = "FILE")]
     proxy: Option<PathBuf>,
+    /// Measure a plain build, not one that is guided by a profile; a cut always does
+    #[arg(long, conflicts_with = "proxy")]
+    plain: bool,
     /// Run the rig and the proxies at the highest scheduling priority, for a machine that is not quiet (needs root)
     #[arg(long)]
     priority: bool,
@@ -175,6 +185,14 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         }
         Command::HotPath { case, times } => instructions::run_case(&case, times)?,
         Command::Feed(args) => feed::run(&args)?,
+        Command::Build { out } => {
+            let built = build::build(Guide::Counts)?;
+            if let Some(out) = &out {
+                std::fs::copy(&built.path, out)
+                    .with_context(|| format!("copying it to {}", out.display()))?;
+            }
+            println!("{}", out.unwrap_or(built.path).display());
+        }
         Command::Load(args) => load_command(&args)?,
         Command::Origin { server, tls: folder } => {
             let tls = folder.as_deref().map(tls::server).transpose()?;
@@ -197,6 +215,7 @@ fn lab_command(args: LabArgs) -> Result<()> {
         subjects: args.subject,
         rounds: args.rounds.map(usize::from),
         proxy: args.proxy,
+        guide: if args.plain || args.quick { Guide::Nothing } else { Guide::Counts },
         priority: args.priority,
     };
     let lab = run::run(&options)?;

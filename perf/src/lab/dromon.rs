@@ -1,9 +1,5 @@
-//! Dromon's configuration for a run, made from core's own model, and its build.
+//! Dromon's configuration for a run, made from core's own model.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-use anyhow::{Context, Result, bail};
 use dromon_core::config::model::{
     ClientTls, ClientTlsMode, ConnectionPool, Destination, Discovery, Endpoint, Endpoints, Host, HostPort,
     HttpAction, HttpMatch, HttpRule, Limit, LimitScope, Listener, ListenerKind, MtlsMode, Proxy, RateLimit,
@@ -155,24 +151,4 @@ fn limit(setup: &Setup, port: u16) -> Option<RateLimit> {
             ..Limit::default()
         }],
     })
-}
-
-/// Builds `dromon-proxy` with the lab's profile (fat LTO) and linked statically in this workspace, and returns where it is.
-pub fn build() -> Result<PathBuf> {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let workspace = manifest.parent().context("the workspace's folder")?;
-    eprintln!("building dromon-proxy (profile lab: fat LTO, one codegen unit)");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .args(["rustc", "--quiet", "--profile", "lab", "--package", "dromon-proxy", "--bin", "dromon-proxy"])
-        // As images have it: with the C library inside, a proxy keeps only those of its pages that it uses.
-        .args(["--", "-C", "target-feature=+crt-static"])
-        .current_dir(workspace)
-        .status()
-        .context("running cargo")?;
-    if !status.success() {
-        bail!("dromon-proxy does not build; see cargo's output above");
-    }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
-    Ok(target.join("lab/dromon-proxy"))
 }

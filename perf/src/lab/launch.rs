@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use rustls::ClientConfig;
 
+use super::build::Built;
 use super::config::{self, Places};
 use super::origins::Origins;
 use super::setup::{Hop, Setup};
@@ -29,7 +30,7 @@ pub struct Launcher {
     /// The peers.
     pub peers: Peers,
     /// `dromon-proxy`, or why there is none.
-    pub dromon: Result<PathBuf>,
+    pub dromon: Result<Built>,
     /// The processor of proxies under test.
     pub proxy_cpu: usize,
     /// The processor of everything else.
@@ -182,7 +183,7 @@ impl Launcher {
         hop: Hop,
         places: &Places<'_>,
     ) -> Result<Command> {
-        let binary = self.dromon.as_ref().map_err(|error| anyhow!("{error:#}"))?;
+        let binary = &self.dromon.as_ref().map_err(|error| anyhow!("{error:#}"))?.path;
         let file = places.directory.join(dromon::FILE);
         let resources = dromon::resources(setup, hop, places.port, places.origin_port, 0);
         config::replace(&file, &serde_json::to_vec(&resources)?)?;

@@ -1,5 +1,6 @@
 //! The lab: runs every subject through every scenario, interleaved, and judges the goals.
 
+pub mod build;
 pub mod certs;
 pub mod config;
 pub mod dromon;

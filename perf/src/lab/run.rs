@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
+use super::build::{self, Built, Guide};
 use super::launch::Launcher;
 use super::measure::Bench;
 use super::origins::Origins;
@@ -15,7 +16,7 @@ use super::result::{Lab, ScenarioResult};
 use super::scenario::{self, Action, Budget, Cell, Rate, Scenario};
 use super::setup::Place;
 use super::subject::Subject;
-use super::{certs, dromon, goals, machine, tools};
+use super::{certs, goals, machine, tools};
 use crate::feed;
 use crate::instructions;
 use crate::rig::{cpu, tls};
@@ -33,6 +34,8 @@ pub struct Options {
     pub rounds: Option<usize>,
     /// Use this `dromon-proxy` and build none.
     pub proxy: Option<PathBuf>,
+    /// How to build one.
+    pub guide: Guide,
     /// Ask for the highest scheduling priority.
     pub priority: bool,
 }
@@ -48,8 +51,11 @@ pub fn run(options: &Options) -> Result<Lab> {
     let machine = machine::describe()?;
     let descriptors = cpu::allow_descriptors(DESCRIPTORS)?;
     let dromon = match &options.proxy {
-        Some(path) => path.canonicalize().with_context(|| format!("no proxy at {}", path.display())),
-        None => dromon::build(),
+        Some(path) => path
+            .canonicalize()
+            .map(|path| Built { path, how: "given".into() })
+            .with_context(|| format!("no proxy at {}", path.display())),
+        None => build::build(options.guide),
     };
     let mut left_out = BTreeMap::new();
     // Before this process is bound to a processor, which its programs would be too.
@@ -158,11 +164,12 @@ fn versions(launcher: &Launcher) -> BTreeMap<String, String> {
         peers.into_iter().filter_map(|(name, tool)| Some((name, tool.as_ref().ok()?.version.clone())));
     let mut versions: BTreeMap<String, String> =
         known.map(|(name, version)| (name.to_owned(), version)).collect();
-    if let Ok(path) = &launcher.dromon {
+    if let Ok(Built { path, how }) = &launcher.dromon {
         let version = tools::run(std::process::Command::new(path).arg("--version")).unwrap_or_default();
         let commit = std::process::Command::new("git").args(["rev-parse", "--short", "HEAD"]).output();
         let commit = commit.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-        versions.insert("Dromon".into(), format!("{} {}", version.trim(), commit.unwrap_or_default()));
+        versions
+            .insert("Dromon".into(), format!("{} {} ({how})", version.trim(), commit.unwrap_or_default()));
     }
     versions
 }
