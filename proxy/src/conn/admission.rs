@@ -15,7 +15,7 @@ use dromon_core::config::model::{ListenerKind, MtlsMode, Protocol, TlsMode};
 use dromon_core::limits::{
     CLIENT_HELLO_BYTES_MAX, DETECT_LOOK_MS, PREFACE_MS_MAX, PROXY_HEADER_BYTES_MAX, TLS_HANDSHAKE_MS,
 };
-use dromon_core::proxy_protocol;
+use dromon_core::proxy_protocol::{self, Addresses};
 use rustls::ServerConfig;
 
 use super::client::{Client, Port};
@@ -72,6 +72,8 @@ pub(super) struct Newcomer {
     pub(super) port: Port,
     /// What is declared of the port.
     pub(super) declared: Protocol,
+    /// Between whom the connection is, as whoever passes it on has said.
+    pub(super) introduced: Option<Box<Addresses>>,
 }
 
 /// Takes a connection through what its listener asks, to what serves it; none if it was refused or is served already.
@@ -104,6 +106,7 @@ impl Newcomer {
     /// As it is served in plaintext; with a ClientHello that was read and is passed on.
     fn client(self, opening: Option<Opening>) -> Client {
         let client = Client::new(self.shard, self.listener, self.socket.into(), self.peer, self.port);
+        let client = client.introduced(self.introduced);
         *client.opening.borrow_mut() = opening.map(Box::new);
         client
     }
@@ -149,6 +152,7 @@ async fn introduced(newcomer: &mut Newcomer) -> bool {
         Ok(Ok(addresses)) => {
             if let Some(addresses) = addresses {
                 newcomer.peer = addresses.source;
+                newcomer.introduced = Some(Box::new(addresses));
             }
             return true;
         }
@@ -160,7 +164,7 @@ async fn introduced(newcomer: &mut Newcomer) -> bool {
     false
 }
 
-async fn proxy_header(socket: &Socket) -> Result<Option<proxy_protocol::Addresses>, String> {
+async fn proxy_header(socket: &Socket) -> Result<Option<Addresses>, String> {
     let mut seen = 0;
     loop {
         let mut bytes = [0; PROXY_HEADER_BYTES_MAX];
@@ -345,13 +349,14 @@ async fn shake_hands(
     config: std::sync::Arc<ServerConfig>,
     vouched: Vouched,
 ) -> Option<Client> {
-    let Newcomer { shard, listener, socket, peer, port, .. } = newcomer;
+    let Newcomer { shard, listener, socket, peer, port, introduced, .. } = newcomer;
     let deadline = shard.now().plus_millis(TLS_HANDSHAKE_MS);
     let shaken = within(deadline, tls::accept(socket, opening, config, vouched, &shard.tls_scratch)).await;
     let failure = match shaken {
         Ok(Ok(stream)) => {
             shard.gauges.downstream_tls_handshakes_total.add(1);
-            let mut client = Client::new(shard, listener, Stream::from(stream), peer, port);
+            let client = Client::new(shard, listener, Stream::from(stream), peer, port);
+            let mut client = client.introduced(introduced);
             let tls = client.shard.tls();
             let both = client.stream.peer_identity().zip(tls.identity());
             let hash =
@@ -386,10 +391,11 @@ pub(super) async fn onward(client: Client) -> Option<Sorted> {
 
 /// Reads the ClientHello of a connection that was looked at as plaintext.
 async fn back_to_hello(client: Client, declared: Protocol) -> Option<(Newcomer, Opening)> {
-    let Client { shard, listener, stream, peer, port, .. } = client;
+    let Client { shard, listener, stream, peer, port, addresses, .. } = client;
     // TLS inside TLS is the application's business.
     let Stream::Plain(socket) = stream else { return None };
-    let newcomer = Newcomer { shard, listener, socket, peer, port, declared };
+    let introduced = addresses.into_inner().flatten();
+    let newcomer = Newcomer { shard, listener, socket, peer, port, declared, introduced };
     match read_hello(&newcomer).await {
         Ok(opening) => Some((newcomer, opening)),
         Err(failure) => {

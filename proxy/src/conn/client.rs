@@ -66,7 +66,7 @@ pub(super) struct Client {
     pub(super) requests: Cell<u64>,
     /// Why the latest upstream connection that failed in TLS did; empty before one has.
     pub(super) transport_failure: RefCell<Box<str>>,
-    /// Between whom the connection is, once an upstream wants to know.
+    /// Between whom the connection is: as it was introduced, or once an upstream wants to know.
     pub(super) addresses: OnceCell<Option<Box<Addresses>>>,
     /// A ClientHello that was read and is not answered here: its connection is passed on as it is.
     pub(super) opening: RefCell<Option<Box<Opening>>>,
@@ -96,6 +96,12 @@ impl Client {
             addresses: OnceCell::new(),
             opening: RefCell::default(),
         }
+    }
+
+    /// The same, with what has been said of it: an upstream that wants to know is told that, both ends of it.
+    pub(super) fn introduced(self, addresses: Option<Box<Addresses>>) -> Client {
+        let addresses = addresses.map_or_else(OnceCell::new, |told| OnceCell::from(Some(told)));
+        Client { addresses, ..self }
     }
 
     /// The SPIFFE id that the client has proved; empty for none.

@@ -43,7 +43,7 @@ pub async fn serve(shard: Rc<Shard>, listener: Rc<ListenerHandle>, socket: Socke
     let client = if asked.nothing() && declared == Protocol::Http {
         Client::new(shard, listener, socket.into(), peer, port)
     } else {
-        let newcomer = Newcomer { shard, listener, socket, peer, port, declared };
+        let newcomer = Newcomer { shard, listener, socket, peer, port, declared, introduced: None };
         // Boxed: what a relay or a handshake needs would weigh on every HTTP connection.
         match Box::pin(admitted(newcomer, asked)).await {
             Some(client) => client,

@@ -1,17 +1,15 @@
 //! Protocols that nobody declares, and who a client is.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use dromon_core::config::model::{HttpRule, ListenerKind, MtlsMode, Protocol, ProxyProtocol, Resource};
+use dromon_core::config::model::{MtlsMode, Protocol, Resource};
 use dromon_tests::certs::{MeshCa, WebCa, run};
 use dromon_tests::origin::Origin;
 use dromon_tests::pair::{HOST, client, free_address, metric, server, sidecar};
 use dromon_tests::process::Process;
-use dromon_tests::proxy::{Proxy, gateway};
-use dromon_tests::scripted::{Answer, Scripted};
 use dromon_tests::{eventually, http};
 
 /// A mail server as far as its greeting and farewell go: it speaks first.
@@ -132,80 +130,6 @@ pub fn tls_server(
     let process = Process::start(&mut command);
     eventually("openssl to listen", || TcpStream::connect(address).ok().map(drop));
     process
-}
-
-/// Both versions, from a client and towards an upstream.
-pub fn proxy_protocol(driver: &str) {
-    let upstream = Scripted::start();
-    upstream.answer(|_| Answer::keep("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
-    let front = free_address();
-    let mut resources = gateway(front, &[upstream.address], HttpRule::default());
-    for resource in &mut resources {
-        if let Resource::Proxy(proxy) = resource {
-            proxy.listeners.iter_mut().for_each(|it| it.proxy_protocol = true);
-        }
-    }
-    let mut proxy = Proxy::start("gateway~ingress.default", driver, &resources, &["--shards", "1"]);
-    let v2 = [&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"[..], &[203, 0, 113, 9, 127, 0, 0, 1, 0x30, 0x39, 0, 80]]
-        .concat();
-    for header in [b"PROXY TCP4 203.0.113.9 127.0.0.1 12345 80\r\n".to_vec(), v2] {
-        let mut stream = TcpStream::connect(front).expect("the gateway listens");
-        // In two pieces, since nothing says that it comes in one.
-        let (first, rest) = header.split_at(9);
-        stream.write_all(first).expect("open");
-        std::thread::sleep(Duration::from_millis(20));
-        stream.write_all(rest).expect("open");
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").expect("open");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-        let seen = upstream.seen();
-        assert_eq!(seen.last().expect("a request").header("x-forwarded-for"), Some("203.0.113.9"));
-    }
-    assert!(http::get(front, "/", &[]).is_err(), "who does not say who it is is turned away");
-    proxy.process.expect_stderr(&["proxy_protocol"]);
-    drop(proxy);
-    for version in [ProxyProtocol::V1, ProxyProtocol::V2] {
-        sends_proxy_protocol(driver, version);
-    }
-}
-
-/// The upstream is told the client before anything else.
-fn sends_proxy_protocol(driver: &str, version: ProxyProtocol) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
-    let front = free_address();
-    let mut resources = gateway(front, &[listener.local_addr().expect("bound")], HttpRule::default());
-    for resource in &mut resources {
-        match resource {
-            Resource::Destination(it) => it.proxy_protocol = Some(version),
-            Resource::Proxy(it) => assert!(matches!(it.listeners[0].kind, ListenerKind::GatewayHttp)),
-            _ => {}
-        }
-    }
-    let _proxy = Proxy::start("gateway~ingress.default", driver, &resources, &["--shards", "1"]);
-    let mut client = TcpStream::connect(front).expect("the gateway listens");
-    client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("open");
-    let (upstream, _) = listener.accept().expect("a connection");
-    upstream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket option");
-    let port = client.local_addr().expect("connected").port();
-    let expected = match version {
-        ProxyProtocol::V1 => {
-            format!("PROXY TCP4 127.0.0.1 127.0.0.1 {port} {}\r\n", front.port()).into_bytes()
-        }
-        ProxyProtocol::V2 => [
-            &b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x7f\0\0\x01\x7f\0\0\x01"[..],
-            &port.to_be_bytes(),
-            &front.port().to_be_bytes(),
-        ]
-        .concat(),
-    };
-    let mut header = vec![0; expected.len()];
-    (&upstream).read_exact(&mut header).expect("a header");
-    assert_eq!(header, expected, "{version:?}");
-    let mut line = String::new();
-    BufReader::new(&upstream).read_line(&mut line).expect("a line");
-    assert_eq!(line, "GET / HTTP/1.1\r\n");
-    let _ = upstream.shutdown(Shutdown::Both);
 }
 
 /// A peer that knows nothing but Istio's exchange of metadata gets this end's, and its own never reaches the application; who

@@ -3,6 +3,7 @@
 
 mod detection;
 mod gateway;
+mod introduced;
 mod mesh;
 mod origination;
 mod records;
@@ -84,7 +85,27 @@ fn an_applications_own_tls_passes_through_as_it_is() {
 
 #[test]
 fn the_client_is_who_the_proxy_protocol_says() {
-    on_both_drivers(detection::proxy_protocol);
+    on_both_drivers(introduced::taken);
+}
+
+#[test]
+fn a_client_of_tls_is_who_the_proxy_protocol_says() {
+    on_both_drivers(introduced::before_tls);
+}
+
+#[test]
+fn an_upstream_is_told_of_its_client() {
+    on_both_drivers(introduced::told);
+}
+
+#[test]
+fn an_upstream_is_told_of_its_client_before_tls() {
+    on_both_drivers(introduced::told_before_tls);
+}
+
+#[test]
+fn what_was_told_of_a_client_goes_on_as_it_is() {
+    on_both_drivers(introduced::passed_on);
 }
 
 #[test]
