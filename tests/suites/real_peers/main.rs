@@ -1,5 +1,6 @@
 //! Servers and clients that nobody here has written: nginx behind TLS, a mail server that speaks first, WebSocket by Python.
 
+mod key_exchange;
 mod over_tls;
 
 use std::net::{SocketAddr, TcpStream};

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dromon_core::config::model::{MtlsMode, Protocol, Resource};
 use dromon_tests::certs::{MeshCa, WebCa, run};
@@ -51,6 +51,23 @@ fn send_mail(to: SocketAddr) {
     assert_eq!(stream.read_to_end(&mut rest).expect("a clean end"), 0);
 }
 
+/// Less than any wait for a client's first bytes would add, and more than a connection takes where nothing adds to it.
+const AT_ONCE: Duration = Duration::from_millis(80);
+
+/// The greeting comes to a client that says nothing, and as soon as its connection is made: a machine that has other things to
+/// do may be slow once, and only a wait is slow every time.
+fn is_greeted_at_once(front: SocketAddr, what: &str) {
+    eventually(&format!("{what}: a greeting within {AT_ONCE:?}"), || {
+        let begun = Instant::now();
+        let mut stream = TcpStream::connect(front).expect("the sidecar listens");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket option");
+        let mut greeting = [0; 4];
+        stream.read_exact(&mut greeting).unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(&greeting, b"220 ", "{what}");
+        (begun.elapsed() < AT_ONCE).then_some(())
+    });
+}
+
 /// A server that speaks first works unnamed in every mode, and HTTP on the same kind of port is HTTP.
 pub fn server_first(driver: &str) {
     let ca = MeshCa::new();
@@ -71,8 +88,10 @@ pub fn server_first(driver: &str) {
             let _up = sidecar(driver, &up, of_client.path());
             if is_mail {
                 send_mail(front);
+                is_greeted_at_once(front, &format!("{driver}, {mode:?}"));
                 if mode == MtlsMode::Permissive {
                     send_mail(inbound);
+                    is_greeted_at_once(inbound, &format!("{driver}, {mode:?}, in plaintext"));
                 }
             } else {
                 let answer = http::get(front, "/", &[("Host", HOST)]).expect("an answer");

@@ -1,0 +1,3 @@
+module dromon.io/tests/key-exchange
+
+go 1.25
