@@ -97,36 +97,56 @@ fn uri() -> impl Strategy<Value = StringMatch> {
 }
 
 fn word() -> impl Strategy<Value = StringMatch> {
-    prop_oneof!["[xy]{0,2}".prop_map(StringMatch::Exact), "[xy]".prop_map(StringMatch::Prefix)]
+    prop_oneof![
+        2 => "[xy]{0,2}".prop_map(StringMatch::Exact),
+        2 => "[xy]".prop_map(StringMatch::Prefix),
+        // With a comma: several lines of a header are one value.
+        1 => "[xy]{1,2}(\\|[xy],[xy]?)?".prop_map(StringMatch::Regex),
+    ]
 }
 
+/// A condition on one of these words, now and then on its start, or on either of two.
+fn one_of(words: &'static [&'static str]) -> impl Strategy<Value = StringMatch> {
+    let one = || proptest::sample::select(words);
+    prop_oneof![
+        2 => one().prop_map(|it| StringMatch::Exact(it.into())),
+        1 => (one(), 1usize..5).prop_map(|(it, length)| StringMatch::Prefix(it.chars().take(length).collect())),
+        1 => (one(), one()).prop_map(|(a, b)| StringMatch::Regex(format!("{a}|{b}"))),
+    ]
+}
+
+const METHODS: &[&str] = &["GET", "POST", "PUT"];
+const SCHEMES: &[&str] = &["http", "https"];
+/// With and without a port, and in letters of either case, which count.
+const AUTHORITIES: &[&str] = &["host", "host:81", "Host", "other"];
+
 fn named() -> impl Strategy<Value = BTreeMap<String, Option<StringMatch>>> {
-    proptest::collection::btree_map("[kl]", proptest::option::of(word()), 0..2)
+    let some = proptest::collection::btree_map("[kl]", proptest::option::of(word()), 0..3);
+    prop_oneof![3 => Just(BTreeMap::new()), 1 => some]
 }
 
 fn condition() -> impl Strategy<Value = HttpMatch> {
-    let rare = |strategy| proptest::option::weighted(0.15, strategy);
+    let rare = |words| proptest::option::weighted(0.15, one_of(words));
     (
         proptest::option::weighted(0.9, uri()),
         any::<bool>(),
-        rare(prop_oneof![Just("GET"), Just("POST")]),
+        (rare(METHODS), rare(SCHEMES), rare(AUTHORITIES)),
         proptest::option::weighted(0.2, 80u16..82),
-        (
-            prop_oneof![3 => Just(BTreeMap::new()), 1 => named()],
-            prop_oneof![3 => Just(BTreeMap::new()), 1 => named()],
-        ),
-        prop_oneof![3 => Just(BTreeMap::new()), 1 => named()],
+        (named(), named(), named()),
     )
-        .prop_map(|(uri, ignore_uri_case, method, port, (headers, without_headers), query_params)| {
+        .prop_map(|(uri, ignore_uri_case, (method, scheme, authority), port, named)| {
+            let (headers, without_headers, query_params) = named;
             HttpMatch {
+                name: String::new(),
                 uri,
                 ignore_uri_case,
-                method: method.map(|it| StringMatch::Exact(it.into())),
-                port,
+                scheme,
+                method,
+                authority,
                 headers,
                 without_headers,
                 query_params,
-                ..HttpMatch::default()
+                port,
             }
         })
 }
@@ -134,13 +154,16 @@ fn condition() -> impl Strategy<Value = HttpMatch> {
 fn sample() -> impl Strategy<Value = Sample> {
     let query = proptest::option::of("([kl](=[xy]{0,2})?(&[kl]=[xy]?)?)?");
     let headers = proptest::collection::vec(("[kl]", "[xy]{0,2}"), 0..3);
-    (path(), query, prop_oneof!["GET", "POST"], headers).prop_map(|(path, query, method, headers)| Sample {
-        method,
-        path: format!("{path}{}", query.map(|query| format!("?{query}")).unwrap_or_default()),
-        authority: "host".into(),
-        headers,
-        ..Sample::default()
-    })
+    let one = |words: &'static [&'static str]| proptest::sample::select(words).prop_map(str::to_owned);
+    (path(), query, one(METHODS), one(SCHEMES), one(AUTHORITIES), headers).prop_map(
+        |(path, query, method, scheme, authority, headers)| Sample {
+            method,
+            scheme,
+            path: format!("{path}{}", query.map(|query| format!("?{query}")).unwrap_or_default()),
+            authority,
+            headers,
+        },
+    )
 }
 
 proptest! {
