@@ -128,7 +128,8 @@ fn moody(told: Sender<()>, then: Mood) -> SocketAddr {
     address
 }
 
-fn count(rig: &Rig, name: &str) -> f64 {
+/// The sum of a metric's lines at the gateway.
+pub fn count(rig: &Rig, name: &str) -> f64 {
     let page = get(rig.proxy.stats, "/stats/prometheus", &[]).expect("a page").text();
     let lines = page.lines().filter(|line| line.starts_with(name));
     lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()

@@ -4,6 +4,7 @@
 mod bodies;
 mod endings;
 mod exchanges;
+mod kept;
 mod requests;
 mod responses;
 
@@ -178,6 +179,11 @@ fn bodies_end_where_they_say_and_what_is_unread_is_no_request() {
     on_both_drivers(bodies::ends);
     on_both_drivers(bodies::trailers);
     on_both_drivers(bodies::unread);
+}
+
+#[test]
+fn first_requests_take_proven_connections() {
+    on_both_drivers(kept::proven);
 }
 
 #[test]
