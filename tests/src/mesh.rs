@@ -90,11 +90,11 @@ impl Setup {
         self.port
     }
 
-    fn spawn(self) -> (Process, TempDir) {
+    fn spawn(&self, mut dromonctl: Command, output: &str) -> Process {
         let path = format!("{}:{}", bin_dir().display(), std::env::var("PATH").unwrap_or_default());
-        let mut command = Command::new(bin("dromonctl"));
-        command.args(["run", "--config"]).arg(self.config.path()).args(["-o", "json"]).args(&self.arguments);
-        (Process::start(command.env("PATH", path)), self.config)
+        let config = self.config.path();
+        dromonctl.args(["run", "--config"]).arg(config).args(["-o", output]).args(&self.arguments);
+        Process::start(dromonctl.env("PATH", path))
     }
 
     /// Starts the mesh and waits until it says that traffic can flow.
@@ -102,18 +102,45 @@ impl Setup {
     /// # Panics
     /// If it ends or does not get ready in time.
     pub fn start(self) -> Mesh {
-        let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        let port = self.port;
-        let (mut process, config) = self.spawn();
-        let ready = eventually("the mesh to be ready", || {
-            if let Some(status) = process.ended() {
-                panic!("dromonctl run ended with {status}: {:?}", process.stderr());
-            }
-            process.stdout().iter().find_map(|line| serde_json::from_str::<Value>(line).ok())
-        });
-        assert_eq!(ready["status"], "ready", "{ready}");
-        Mesh { process, ready, ingress: SocketAddr::from(([127, 0, 0, 1], port)), config, _alone: alone }
+        self.start_by(Command::new(bin("dromonctl")))
     }
+
+    /// As [`Setup::start`], by a command that runs `dromonctl` in some other way, and gets its arguments.
+    ///
+    /// # Panics
+    /// If it ends or does not get ready in time.
+    pub fn start_by(self, dromonctl: Command) -> Mesh {
+        let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut process = self.spawn(dromonctl, "json");
+        let ready = said(&mut process, |line| serde_json::from_str::<Value>(line).ok());
+        assert_eq!(ready["status"], "ready", "{ready}");
+        let ingress = SocketAddr::from(([127, 0, 0, 1], self.port));
+        Mesh { process, ready, ingress, config: self.config, _alone: alone }
+    }
+
+    /// Starts the mesh as a person does, and waits until it says in words that traffic can flow; the line, which `ready` of
+    /// the mesh is too.
+    ///
+    /// # Panics
+    /// If it ends or does not get ready in time.
+    pub fn start_in_words(self) -> (Mesh, String) {
+        let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut process = self.spawn(Command::new(bin("dromonctl")), "text");
+        let line = said(&mut process, |line| line.starts_with("ready").then(|| line.to_owned()));
+        let ingress = SocketAddr::from(([127, 0, 0, 1], self.port));
+        let ready = Value::String(line.clone());
+        (Mesh { process, ready, ingress, config: self.config, _alone: alone }, line)
+    }
+}
+
+/// What a run says on standard output when it is ready.
+fn said<T>(process: &mut Process, line: impl Fn(&str) -> Option<T>) -> T {
+    eventually("the mesh to be ready", || {
+        if let Some(status) = process.ended() {
+            panic!("dromonctl run ended with {status}: {:?}", process.stderr());
+        }
+        process.stdout().iter().find_map(|it| line(it))
+    })
 }
 
 impl Default for Setup {

@@ -1,5 +1,7 @@
 //! `dromonctl run` as a platform engineer meets it: changes under load, broken input, crashes, and a clean end.
 
+mod options;
+
 use std::fs;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -9,6 +11,7 @@ use dromon_tests::load::{Load, Outcome};
 use dromon_tests::mesh::{Mesh, Setup};
 use dromon_tests::origin::Origin;
 use dromon_tests::{eventually, free_port};
+use serde_json::Value;
 
 fn gateway() -> &'static str {
     "apiVersion: networking.istio.io/v1
@@ -66,6 +69,17 @@ fn two_origins() -> (Origin, Origin, Setup) {
 
 fn body(mesh: &Mesh) -> String {
     get(mesh.ingress, "/", &[]).expect("an answer").text()
+}
+
+/// The controller's version, once every proxy has it.
+fn in_force_everywhere(mesh: &Mesh) -> u64 {
+    let controller = mesh.ready["controller"].as_str().and_then(|it| it.parse().ok()).expect("an address");
+    eventually("a version everywhere", || {
+        let status: Value = serde_json::from_slice(&get(controller, "/status", &[]).ok()?.body).ok()?;
+        let version = status["version"].as_u64()?;
+        let proxies = status["proxies"].as_array()?;
+        proxies.iter().all(|it| it["synced"].as_u64() >= Some(version)).then_some(version)
+    })
 }
 
 fn steady(mesh: &Mesh) -> Load {
@@ -145,10 +159,17 @@ fn the_controller_dies_and_comes_back_under_load() {
 fn a_broken_or_empty_file_keeps_its_last_good_objects_and_is_named() {
     let (_red, _blue, setup) = two_origins();
     let mut mesh = setup.start();
+    let later = |mesh: &Mesh, than: u64| {
+        eventually("a later version", || Some(in_force_everywhere(mesh)).filter(|version| *version > than))
+    };
+    let good = in_force_everywhere(&mesh);
     mesh.put("route.yaml", "apiVersion: networking.istio.io/v1\nkind: VirtualService\nspec: [broken");
-    mesh.process.expect_stderr(&["route.yaml"]);
+    mesh.process.expect_stderr(&["route.yaml", "its last good object stays in force"]);
+    let broken = later(&mesh, good);
     assert_eq!(body(&mesh), "red");
     mesh.put("route.yaml", "");
+    mesh.process.expect_stderr(&["route.yaml", "it has no objects any more"]);
+    later(&mesh, broken);
     assert_eq!(body(&mesh), "red");
     mesh.put("route.yaml", &route_to("blue"));
     eventually("the mended file", || (body(&mesh) == "blue").then_some(()));
