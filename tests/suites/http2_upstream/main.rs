@@ -4,6 +4,7 @@ mod abuse;
 mod exchanges;
 mod failures;
 mod introduced;
+mod resets;
 mod sharing;
 mod upgrade;
 mod upstream;
@@ -192,6 +193,16 @@ fn an_early_answer_arrives_whole() {
 #[test]
 fn clients_of_http2_are_retried_for_alike() {
     on_both_drivers(failures::http2_clients);
+}
+
+#[test]
+fn resets_pass_from_end_to_end() {
+    on_both_drivers(resets::both_ways);
+}
+
+#[test]
+fn a_window_holds_whoever_sends() {
+    on_both_drivers(resets::window);
 }
 
 #[test]
