@@ -23,6 +23,7 @@ use crate::args::Command;
 use crate::shard::{Machine, plan};
 use crate::sys::cpu;
 use crate::sys::heap::Heap;
+use crate::sys::memory;
 
 #[global_allocator]
 static HEAP: Heap = Heap;
@@ -50,6 +51,8 @@ fn serve(args: &args::Args) -> anyhow::Result<ExitCode> {
     let http2_requests_max = args.http2_max_requests;
     let shard_settings =
         shard::Settings { driver, metrics, http2_requests_max, processors, seed: settings.seed };
+    // Helpers, which live for seconds, share what the shards and the steward have.
+    memory::limit_arenas(shard_settings.processors.len());
     let shards = shard::start(&shard_settings).context("cannot start the shards' threads")?;
     Ok(steward::run(settings, shards))
 }

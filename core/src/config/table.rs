@@ -121,11 +121,11 @@ pub(crate) struct NameSlots {
 
 impl NameSlots {
     /// The slot of a name, a new one where it has none.
-    pub(crate) fn intern(&mut self, name: &str) -> u32 {
-        if let Some(slot) = self.slots.get(name) {
+    pub(crate) fn intern(&mut self, name: impl AsRef<str> + Into<Arc<str>>) -> u32 {
+        if let Some(slot) = self.slots.get(name.as_ref()) {
             return *slot;
         }
-        let (slot, name) = (self.names.len() as u32, Arc::<str>::from(name));
+        let (slot, name) = (self.names.len() as u32, name.into());
         self.names.push(Arc::clone(&name));
         self.slots.insert(name, slot);
         slot

@@ -1,9 +1,21 @@
-//! Giving back memory that only the start, or a new table on its way, needed.
+//! Keeping memory small: few arenas, and giving back what only the start, or a new table on its way, needed.
 
 use std::fs;
 
 /// A mapping of this process: where it begins and how long it is, in bytes.
 type Mapping = (usize, usize);
+
+/// Has the allocator make no more arenas than this, its first one included; to be called before any other thread runs.
+///
+/// By itself it gives every thread one of its own. What lives on in the arena of a thread that compiles a table, say, then lies
+/// among what that thread has freed, and neither has room for the other's.
+pub fn limit_arenas(count: usize) {
+    // SAFETY: sets a number of the allocator's own, under its lock (mallopt(3)); it makes arenas only for further threads.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, libc::c_int::try_from(count.max(1)).unwrap_or(libc::c_int::MAX))
+    };
+}
 
 /// Drops the pages of this process that are clean copies of files (code, constants) from its resident set, and the
 /// allocator's free pages with them. Starting touches most of the program (command line, configuration, compiling) and an

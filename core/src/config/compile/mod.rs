@@ -127,9 +127,10 @@ impl Build {
         DestinationId(known.unwrap_or_else(|| Arc::make_mut(&mut self.names).destinations.intern(name)))
     }
 
-    fn virtual_host(&mut self, name: &str) -> u32 {
+    /// The slot of a virtual host's name, which shares the text of the object's.
+    fn virtual_host(&mut self, name: &Arc<str>) -> u32 {
         let known = self.names.virtual_hosts.get(name);
-        known.unwrap_or_else(|| Arc::make_mut(&mut self.names).virtual_hosts.intern(name))
+        known.unwrap_or_else(|| Arc::make_mut(&mut self.names).virtual_hosts.intern(Arc::clone(name)))
     }
 }
 
@@ -187,7 +188,7 @@ fn compile_virtual_hosts(
         return slots.map(|slot| compile_rules(build, snapshot, proxy, old, slot)).collect();
     };
     let changed: Vec<&str> = before.source.changed_virtual_hosts(snapshot).collect();
-    changed.iter().filter(|name| snapshot.virtual_hosts().contains_key(**name)).for_each(|name| {
+    changed.iter().filter_map(|name| snapshot.virtual_hosts().get_key_value(*name)).for_each(|(name, _)| {
         build.virtual_host(name);
     });
     let mut slots = before.virtual_hosts.clone();

@@ -242,7 +242,13 @@ impl Snapshot {
             Resource::Destination(it) => put(&mut self.destinations, it.name.as_str().into(), version, it),
             Resource::RateLimit(it) => put(&mut self.rate_limits, it.name.as_str().into(), version, it),
             Resource::VirtualHost(it) => put(&mut self.virtual_hosts, it.name.as_str().into(), version, it),
-            Resource::Host(it) => put(&mut self.hosts, it.name.as_str().into(), version, it),
+            Resource::Host(mut it) => {
+                // Most of what a proxy has, thousands of them: reading leaves room for more in each of its lists.
+                it.domains.shrink_to_fit();
+                it.addresses.shrink_to_fit();
+                it.ports.shrink_to_fit();
+                put(&mut self.hosts, it.name.as_str().into(), version, it)
+            }
             Resource::Credential(it) => put(&mut self.credentials, it.name.as_str().into(), version, it),
         }
     }

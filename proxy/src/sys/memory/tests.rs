@@ -46,3 +46,11 @@ fn the_program_runs_on() {
     give_back();
     assert_eq!(format!("{}", 6 * 7), "42");
 }
+
+#[test]
+fn threads_beyond_the_limit_of_arenas_allocate_all_the_same() {
+    limit_arenas(1);
+    let threads = (0..4).map(|at| std::thread::spawn(move || vec![at; 4096].iter().sum::<usize>()));
+    let sums: Vec<usize> = threads.map(|it| it.join().expect("it ends")).collect();
+    assert_eq!(sums, [0, 4096, 2 * 4096, 3 * 4096]);
+}
