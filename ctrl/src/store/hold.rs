@@ -18,7 +18,7 @@ use dromon_k8s::mesh::Mesh;
 use dromon_k8s::objects::{Key, ObjectSet, Sourced};
 
 use super::files::Files;
-use super::needs::{self, Missing, SubsetName};
+use super::needs::{self, Missing, SubsetName, Unmet};
 
 /// Remembers what was whole and says what is held back.
 #[derive(Debug, Default)]
@@ -31,6 +31,8 @@ pub struct Hold {
     held: BTreeMap<Key, Vec<String>>,
     /// What is missing for those that are in force all the same.
     broken: BTreeMap<Key, Vec<String>>,
+    /// What was missing for the objects as they came.
+    unmet: Unmet,
     kept: Vec<Kept>,
 }
 
@@ -94,7 +96,13 @@ impl Hold {
         if before.is_some_and(|it| it.changed.iter().all(|key| IRRELEVANT.contains(&key.kind))) {
             return mesh;
         }
-        let missing = needs::unmet(&mesh);
+        let is_rule = |key: &Key| key.kind == Kind::VirtualService || IRRELEVANT.contains(&key.kind);
+        let rules = before.map(|it| it.changed).filter(|it| it.iter().all(is_rule));
+        let missing = match rules {
+            // Thousands of others name what they named, and it is there or not as it was.
+            Some(changed) => needs::unmet_since(&mesh, &self.unmet, changed),
+            None => needs::unmet(&mesh),
+        };
         let newer = self.turn_back(set, &mut mesh, &missing);
         let kept = self.put_back(set, &mut mesh);
         let still = match newer.is_empty() && kept.is_empty() {
@@ -104,7 +112,8 @@ impl Hold {
         let texts = |missing: &BTreeSet<Missing>| missing.iter().map(Missing::to_string).collect();
         self.held = newer.iter().filter_map(|key| Some((key.clone(), texts(missing.get(key)?)))).collect();
         self.broken = still.iter().map(|(key, missing)| (key.clone(), texts(missing))).collect();
-        self.remember(set, &mesh, files, &kept);
+        self.remember(set, &mesh, files, &kept, rules);
+        self.unmet = missing;
         self.kept = kept;
         mesh
     }
@@ -197,9 +206,27 @@ impl Hold {
         kept
     }
 
-    fn remember(&mut self, set: &ObjectSet, mesh: &Mesh, files: &Files, kept: &[Kept]) {
-        self.whole.retain(|key, _| set.get(key).is_some());
-        for sourced in set.of_kind(Kind::VirtualService) {
+    /// Notes what is whole now; only these objects are looked at, if any are given.
+    fn remember(
+        &mut self,
+        set: &ObjectSet,
+        mesh: &Mesh,
+        files: &Files,
+        kept: &[Kept],
+        only: Option<&BTreeSet<Key>>,
+    ) {
+        let looked_at: Vec<&Sourced> = match only {
+            Some(only) => {
+                only.iter().filter(|key| set.get(key).is_none()).for_each(|key| _ = self.whole.remove(key));
+                let rules = only.iter().filter(|key| key.kind == Kind::VirtualService);
+                rules.filter_map(|key| set.get(key)).collect()
+            }
+            None => {
+                self.whole.retain(|key, _| set.get(key).is_some());
+                set.of_kind(Kind::VirtualService).collect()
+            }
+        };
+        for sourced in looked_at {
             let known = self.whole.get(&sourced.key).is_some_and(|(whole, _)| is_same(whole, sourced));
             if !known && !self.broken.contains_key(&sourced.key) {
                 self.whole.insert(sourced.key.clone(), (sourced.clone(), files.text(&sourced.file)));

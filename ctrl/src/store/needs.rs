@@ -43,16 +43,36 @@ impl fmt::Display for Missing {
     }
 }
 
-/// The VirtualServices that name what does not exist, with what that is.
-pub(super) fn unmet(mesh: &Mesh) -> BTreeMap<Key, BTreeSet<Missing>> {
-    let with_missing = mesh.virtual_services.iter().filter_map(|it| {
-        let mut missing: BTreeSet<Missing> = destinations(it)
-            .filter_map(|(namespace, destination)| absent(mesh, namespace, destination))
-            .collect();
-        missing.extend(it.lost_delegates.iter().map(|key| Missing::Delegate(key.clone())));
-        (!missing.is_empty()).then(|| (it.held.key.clone(), missing))
-    });
-    with_missing.collect()
+/// VirtualServices that name what does not exist, with what that is.
+pub(super) type Unmet = BTreeMap<Key, BTreeSet<Missing>>;
+
+/// All of them.
+pub(super) fn unmet(mesh: &Mesh) -> Unmet {
+    mesh.virtual_services.iter().filter_map(|it| unmet_of(mesh, it)).collect()
+}
+
+/// The same, of a mesh that differs from that of `before` in nothing that can be named, and in these VirtualServices.
+pub(super) fn unmet_since(mesh: &Mesh, before: &Unmet, changed: &BTreeSet<Key>) -> Unmet {
+    let delegates = |it: &HeldVirtualService| {
+        let spec = &it.held.rule.spec;
+        spec.hosts.is_empty() || spec.http.iter().any(|it| it.delegate.is_some())
+    };
+    // What one says others may delegate to.
+    if mesh.virtual_services.iter().any(|it| delegates(it)) {
+        return unmet(mesh);
+    }
+    let kept = before.iter().filter(|(key, _)| !changed.contains(key));
+    let kept = kept.map(|(key, missing)| (key.clone(), missing.clone()));
+    let new = mesh.virtual_services.iter().filter(|it| changed.contains(&it.held.key));
+    kept.chain(new.filter_map(|it| unmet_of(mesh, it))).collect()
+}
+
+fn unmet_of(mesh: &Mesh, it: &HeldVirtualService) -> Option<(Key, BTreeSet<Missing>)> {
+    let mut missing: BTreeSet<Missing> = destinations(it)
+        .filter_map(|(namespace, destination)| absent(mesh, namespace, destination))
+        .collect();
+    missing.extend(it.lost_delegates.iter().map(|key| Missing::Delegate(key.clone())));
+    (!missing.is_empty()).then(|| (it.held.key.clone(), missing))
 }
 
 /// The subsets that routes name, each with the VirtualServices that do.

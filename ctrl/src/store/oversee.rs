@@ -1,7 +1,7 @@
 //! Looks at versions in its own time, on a thread of its own: for what is wrong across objects, and for whoever else wants to
 //! know (statuses, accounts). Only the latest version counts; it is looked at once nothing has come for a moment, and after a
 //! second whatever comes, so that a mesh which changes all the time is looked at too. A look at a large mesh takes long, and
-//! nobody waits for it: it yields to the threads that feed proxies, and takes a tenth of a processor's time at most.
+//! nobody waits for it: it yields to the threads that feed proxies, and takes a thirtieth of a processor's time at most.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
@@ -25,7 +25,7 @@ const QUIET: Duration = Duration::from_millis(200);
 /// A version waits no longer than this to be looked at, …
 const BUSY: Duration = Duration::from_secs(1);
 /// … or so many times as long as the last look took.
-const REST: u32 = 10;
+const REST: u32 = 30;
 
 /// A version as it is looked at.
 #[derive(Clone, Debug)]

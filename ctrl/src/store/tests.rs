@@ -398,3 +398,32 @@ spec: {host: api.example, trafficPolicy: {tls: {mode: MUTUAL, credentialName: of
     store.retain_views(&[]);
     assert!(store.view_diagnostics().is_empty());
 }
+
+#[test]
+fn what_a_route_lacks_stays_known_while_others_change() {
+    let named = |name: &str, host: &str| {
+        route("")
+            .replace("name: app,", &format!("name: {name},"))
+            .replace("host: app,", &format!("host: {host},"))
+    };
+    let (lost, other) = (named("lost", "nowhere"), named("other", "app"));
+    let mut store = store(&[("a.yaml", Some(SERVICE)), ("lost.yaml", Some(&lost)), ("o.yaml", Some(&other))]);
+    let broken = |store: &Store| store.broken().keys().map(|key| key.name.clone()).collect::<Vec<_>>();
+    assert_eq!(broken(&store), ["lost"]);
+    // Routes alone: nothing else is looked at.
+    change(&mut store, &[("o.yaml", Some(&other.replace("front", "back")))]);
+    assert_eq!(broken(&store), ["lost"]);
+    change(&mut store, &[("second.yaml", Some(&named("second", "nowhere")))]);
+    assert_eq!(broken(&store), ["lost", "second"]);
+    change(&mut store, &[("lost.yaml", Some(&named("lost", "app")))]);
+    assert_eq!(broken(&store), ["second"]);
+    // What was whole is held from now on.
+    change(&mut store, &[("lost.yaml", Some(&lost))]);
+    assert_eq!(broken(&store), ["second"]);
+    assert_eq!(store.held().keys().map(|key| key.name.as_str()).collect::<Vec<_>>(), ["lost"]);
+    change(&mut store, &[("lost.yaml", None), ("second.yaml", None)]);
+    assert!(broken(&store).is_empty() && store.held().is_empty(), "{:?}", store.held());
+    // One that is gone was whole in vain: the next of its name is a new one.
+    change(&mut store, &[("lost.yaml", Some(&lost))]);
+    assert_eq!((broken(&store), store.held().len()), (vec!["lost".to_owned()], 0));
+}

@@ -25,7 +25,9 @@ impl Mesh {
         if !Arc::ptr_eq(&self.virtual_services, &before.virtual_services) {
             rules_since(&self.virtual_services, &before.virtual_services, &mut since)?;
         }
-        routes_since(&self.gateway_api.routes, &before.gateway_api.routes, &mut since);
+        if !Arc::ptr_eq(&self.gateway_api, &before.gateway_api) {
+            routes_since(&self.gateway_api.routes, &before.gateway_api.routes, &mut since);
+        }
         Some(since)
     }
 

@@ -107,7 +107,7 @@ pub struct Mesh {
     /// Ingresses of ours, oldest first.
     pub ingresses: Vec<ingress::HeldIngress>,
     /// Gateway API.
-    pub gateway_api: GatewayApi,
+    pub gateway_api: Arc<GatewayApi>,
     by_host: Arc<HashMap<String, Vec<usize>>>,
     /// Services of wildcard hosts, longest first.
     wildcards: Vec<usize>,
@@ -155,7 +155,7 @@ impl Mesh {
         let gateway_api = GatewayApi::new(set, known);
         Mesh {
             ingresses: ingress::ingresses(set, &config),
-            gateway_api,
+            gateway_api: Arc::new(gateway_api),
             destination_rules: Arc::new(DestinationRules::new(set, &config)),
             gateways: held!(set, Gateway),
             sidecars: held!(set, Sidecar),

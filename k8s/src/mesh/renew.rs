@@ -34,7 +34,7 @@ impl Mesh {
             mesh.renew_endpoints(set, before, &slices);
         }
         if !routes.is_empty() {
-            mesh.gateway_api = mesh.gateway_api.renewed(set, mesh.known(), &routes);
+            mesh.gateway_api = Arc::new(mesh.gateway_api.renewed(set, mesh.known(), &routes));
         }
         mesh
     }
@@ -49,7 +49,7 @@ impl Mesh {
         if now.len() == before.len() && now.iter().zip(before.iter()).all(is_same) {
             mesh.virtual_services = self.virtual_services.clone();
         }
-        mesh.gateway_api.adopt(&self.gateway_api);
+        Arc::make_mut(&mut mesh.gateway_api).adopt(&self.gateway_api);
         mesh
     }
 

@@ -96,7 +96,13 @@ impl GatewayApi {
 
     /// The same of a set that differs in these routes alone.
     pub fn renewed(&self, set: &ObjectSet, known: Known<'_>, changed: &[&Key]) -> GatewayApi {
-        let mut api = self.clone();
+        let mut api = GatewayApi {
+            gateways: self.gateways.clone(),
+            attached: self.attached.clone(),
+            grants: self.grants.clone(),
+            backend_tls: self.backend_tls.clone(),
+            ..GatewayApi::default()
+        };
         let namespaces = Namespaces::new(set);
         let attaching = attach::Attaching { gateways: &self.gateways, namespaces: &namespaces, known };
         api.attached.retain(|it| !changed.contains(&&it.key));
