@@ -46,13 +46,13 @@ spec:
         ports: [{name: http, containerPort: 9080}]
         startupProbe: {tcpSocket: {port: http}, periodSeconds: 1}
         readinessProbe: {httpGet: {path: /health, port: http}, periodSeconds: 1}
-        livenessProbe: {tcpSocket: {port: 9080}, periodSeconds: 1}
+        livenessProbe: {tcpSocket: {port: 9080}, periodSeconds: 1, timeoutSeconds: 5, failureThreshold: 5}
       - name: etcd
         image: IMAGE
         imagePullPolicy: Never
         args: [--data-dir=/tmp/data, --unsafe-no-fsync, --listen-client-urls=http://0.0.0.0:2379, --advertise-client-urls=http://127.0.0.1:2379]
         readinessProbe: {grpc: {port: 2379}, periodSeconds: 1}
-        livenessProbe: {grpc: {port: 2379}, periodSeconds: 1}
+        livenessProbe: {grpc: {port: 2379}, periodSeconds: 1, timeoutSeconds: 5, failureThreshold: 5}
 ";
 
 pub fn run(mesh: &Mesh) {
