@@ -26,6 +26,7 @@ kube-tools: ## Kubernetes' own programs for its tests, once, into target/kube/bi
 	@tests/kube/build
 
 perf: ## The perf lab: Dromon and its peers interleaved; table, JSON, CSV and an HTML page in lab-results/
+	@.ci/tools perf
 	@$(CARGO) build --release --package dromon-perf --package dromon-ctrl --package dromon-proxy
 	@target/release/dromon-perf lab $(PERF_FLAGS)
 
