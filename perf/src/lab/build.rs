@@ -54,6 +54,8 @@ pub enum Guide {
 pub fn build(guide: Guide) -> Result<Built> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace's folder")?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
+    // Every crate's compiler has a working directory of its own.
+    let target = std::path::absolute(target).context("the folder of builds")?;
     let profdata = match guide {
         Guide::Counts => profdata(workspace),
         Guide::Nothing => Err("not asked for".to_owned()),
