@@ -185,7 +185,7 @@ async fn the_access_log_is_written_and_follows_a_rotation() {
     let process = Process::start(dir.path(), ID, ip, &["--config", &path.display().to_string()]);
     process.ready().await;
     let lines = |path: &Path| std::fs::read_to_string(path).unwrap_or_default().lines().count();
-    assert!(get_through(outbound, "details:9080").await.is_some());
+    assert_eq!(get_through(outbound, "details:9080").await, Some((200, "logged".into())));
     until("a line", || async { (lines(&log) == 1).then_some(()) }).await;
     let text = std::fs::read_to_string(&log).expect("readable");
     assert!(text.contains("\"GET / HTTP/1.1\" 200") && text.contains("details:9080"), "{text}");

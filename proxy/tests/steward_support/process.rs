@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -20,9 +20,15 @@ pub fn own_address() -> Ipv4Addr {
     Ipv4Addr::new(127, 100 + process[1] % 100, process[0], NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// An address whose port is free now.
+/// An address whose port is free now, and that is given out only once: a port that the kernel chooses may be its next choice
+/// too. It is below those that the kernel gives to outgoing connections.
 pub fn free_port(ip: Ipv4Addr) -> SocketAddr {
-    TcpListener::bind((ip, 0)).and_then(|listener| listener.local_addr()).expect("a free port")
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    let free = |_| {
+        let port = 18_000 + GIVEN.fetch_add(1, Ordering::Relaxed) % 14_000;
+        TcpListener::bind((ip, port)).and_then(|listener| listener.local_addr()).ok()
+    };
+    (0..14_000).find_map(free).expect("a loopback port is free")
 }
 
 /// The program under test. Cargo says where it is, but a compiler wrapper written for a POSIX shell drops the variable, whose
