@@ -197,6 +197,69 @@ fn limits_hold_at_both_ends_of_a_call(mesh: &Mesh) {
     eventually("the limits to be gone", || (of_details("GET", "/details/0") == 200).then_some(()));
 }
 
+/// Every proxy logs, as JSON, the headers that the sample's services pass on.
+const LOGGED_HEADERS: &str = "\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: dromon, namespace: istio-system}
+data:
+  mesh: |
+    accessLogFile: /dev/stdout
+    accessLogEncoding: JSON
+    accessLogFormat: '{\"logged\": \"%REQ(:PATH)%\", \"id\": \"%REQ(X-REQUEST-ID)%\", \"user\": \"%REQ(END-USER)%\",
+      \"w3c\": \"%REQ(TRACEPARENT)%\", \"state\": \"%REQ(TRACESTATE)%\", \"b3\": \"%REQ(X-B3-TRACEID)%\",
+      \"sampled\": \"%REQ(X-B3-SAMPLED)%\"}'
+";
+
+/// The request id that the gateway makes, the trace context of the client and the user that productpage knows all arrive at
+/// ratings, two services on.
+fn headers_are_passed_on(mesh: &Mesh) {
+    mesh.try_rule("virtual-service-reviews-test-v2");
+    mesh.put("mesh.yaml", LOGGED_HEADERS);
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let headers = [
+        ("Cookie", "user=jason"),
+        ("traceparent", trace),
+        ("tracestate", "congo=t61rcWkgMzE"),
+        ("x-b3-traceid", "80f198ee56343ba864fe8b2a57d3eff7"),
+        ("x-b3-sampled", "1"),
+    ];
+    settled(mesh, "black stars for jason", |mesh| stars(&page(mesh, JASON).0) == "black");
+    // The lines of a proxy that have come so far, of this trace.
+    let lines = |proxy: &str| -> Vec<serde_json::Value> {
+        let said = mesh.process.stderr();
+        let own = said.iter().filter_map(|line| line.strip_prefix(proxy)?.strip_prefix(" | "));
+        let logged = own.filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        logged.filter(|line| line["w3c"] == trace).collect()
+    };
+    let at_ratings = eventually("ratings to be asked in this trace", || {
+        page(mesh, &headers);
+        lines("ratings-v1 sidecar").pop()
+    });
+    for (field, value) in [
+        ("logged", "/ratings/0"),
+        ("user", "jason"),
+        ("state", "congo=t61rcWkgMzE"),
+        ("b3", "80f198ee56343ba864fe8b2a57d3eff7"),
+        ("sampled", "1"),
+    ] {
+        assert_eq!(at_ratings[field], value, "{field} of {at_ratings:#}");
+    }
+    let id = &at_ratings["id"];
+    assert!(id.as_str().is_some_and(|id| id.len() == 36), "{at_ratings:#}");
+    for (proxy, path) in [
+        ("gateway", "/productpage"),
+        ("productpage-v1 sidecar", "/reviews/0"),
+        ("reviews-v2 sidecar", "/reviews/0"),
+        ("reviews-v2 sidecar", "/ratings/0"),
+    ] {
+        eventually(&format!("the request of this id at {proxy}"), || {
+            lines(proxy).into_iter().find(|line| line["id"] == *id && line["logged"] == path)
+        });
+    }
+    mesh.remove("mesh.yaml");
+}
+
 fn the_gateway_opens_the_listed_paths_only(mesh: &Mesh) {
     for (path, status) in
         [("/productpage", 200), ("/api/v1/products", 200), ("/nowhere", 404), ("/metrics", 404)]
@@ -222,6 +285,7 @@ fn whole_tour(driver: &str, security: &str, key: &str) {
     faults_and_timeouts_do_what_they_say(&mesh);
     a_rate_limit_admits_its_share(&mesh);
     metrics_name_both_sides(&mesh);
+    headers_are_passed_on(&mesh);
     if security.is_empty() {
         limits_hold_at_both_ends_of_a_call(&mesh);
     } else {

@@ -112,8 +112,9 @@ pub fn describe(status: &CertsStatus, now: u64) -> String {
     let widths: Vec<usize> =
         (0..7).map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0)).collect();
     let mut out = format!(
-        "trust domain {}, CA {} until {} ({})\n",
+        "trust domain {}, root {}, CA {} until {} ({})\n",
         status.trust_domain,
+        roots(status),
         status.issuer,
         date(status.issuer_not_after),
         left(status.issuer_not_after, now)
@@ -183,7 +184,7 @@ async fn rotate_root(options: &RotateRoot) -> anyhow::Result<bool> {
     let run = options.which.find()?;
     let before = status(&run).await?;
     match (&before.rotation, control::rotate(&run.run_dir).await?) {
-        (_, Ok(())) => println!("the change begins; the root until now is {}", short(before.roots.first())),
+        (_, Ok(())) => println!("the change begins; the root until now is {}", roots(&before)),
         (Some(_), Err(_)) => println!("a change of root is under way already: following it"),
         (None, Err(why)) => bail!("{why}"),
     }
@@ -194,7 +195,7 @@ async fn rotate_root(options: &RotateRoot) -> anyhow::Result<bool> {
         if let Ok(now) = status(&run).await {
             match &now.rotation {
                 None if now.roots != before.roots || now.rotations_finished > before.rotations_finished => {
-                    println!("done: the root is {}", short(now.roots.first()));
+                    println!("done: the root is {}", roots(&now));
                     return Ok(true);
                 }
                 None => {}
@@ -217,6 +218,9 @@ async fn rotate_root(options: &RotateRoot) -> anyhow::Result<bool> {
     }
 }
 
-fn short(fingerprint: Option<&String>) -> &str {
-    fingerprint.and_then(|text| text.get(..16)).unwrap_or("unknown")
+/// The roots that proxies are given, as every output of this command names them: by the start of their fingerprints.
+fn roots(status: &CertsStatus) -> String {
+    let short = |text: &String| text.get(..16).unwrap_or(text).to_owned();
+    let all: Vec<String> = status.roots.iter().map(short).collect();
+    if all.is_empty() { "unknown".to_owned() } else { all.join(" and ") }
 }

@@ -36,7 +36,7 @@ pub struct Program {
     /// It is one of ours: it gets none of the run's environment but what every program needs.
     pub is_own: bool,
     /// Lines with this in them are not passed on: the run says the same in its own words.
-    pub muted: Option<&'static str>,
+    pub muted: &'static [&'static str],
 }
 
 /// What our own programs keep of the run's environment.

@@ -1,5 +1,6 @@
 //! `dromonctl run` from its start to its end.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -103,7 +104,13 @@ fn announce(ready: &Ready, output: Output, supervisor: &Supervisor) {
         println!("{}", serde_json::to_string(ready).unwrap_or_default());
         return;
     }
-    let listeners: Vec<String> = ready.listeners.iter().map(ToString::to_string).collect();
+    // A link to open rather than an address, where the rules tell what is there.
+    let page = supervisor.page();
+    let shown = |address: &SocketAddr| match &page {
+        Some((at, path)) if at == address => format!("http://{address}{path}"),
+        _ => address.to_string(),
+    };
+    let listeners: Vec<String> = ready.listeners.iter().map(shown).collect();
     let listeners =
         if listeners.is_empty() { "no gateway port is open".to_owned() } else { listeners.join(", ") };
     let up = ready.processes.iter().filter(|process| process.ready).count();

@@ -5,6 +5,7 @@
 //! [`crate::local`]. A part that dies is started again; when the run ends, however it ends, nothing stays behind.
 
 pub mod address;
+mod changes;
 pub mod child;
 pub mod command;
 pub mod env;
@@ -21,6 +22,7 @@ pub mod pods;
 pub mod ports;
 pub mod probe;
 pub mod programs;
+pub mod ready;
 pub mod supervisor;
 #[cfg(test)]
 mod tests;

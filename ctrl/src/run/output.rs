@@ -30,8 +30,8 @@ fn write(text: &str) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
-/// Passes on what a process writes, line by line, until it closes its end; lines with `muted` in them are left out.
-pub async fn follow(name: String, from: impl AsyncRead + Unpin, muted: Option<&str>) {
+/// Passes on what a process writes, line by line, until it closes its end; lines with one of `muted` in them are left out.
+pub async fn follow(name: String, from: impl AsyncRead + Unpin, muted: &[&str]) {
     let mut reader = BufReader::with_capacity(LINE_BYTES_MAX, from);
     let mut line = Vec::new();
     loop {
@@ -51,7 +51,7 @@ pub async fn follow(name: String, from: impl AsyncRead + Unpin, muted: Option<&s
         reader.consume(taken);
         if complete {
             let text = String::from_utf8_lossy(&line);
-            if muted.is_none_or(|muted| !text.contains(muted)) {
+            if !muted.iter().any(|muted| text.contains(muted)) {
                 said(&name, text.trim_end_matches('\r'));
             }
             line.clear();

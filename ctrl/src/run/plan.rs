@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dromon_k8s::api::scalar::StringMatch;
+use dromon_k8s::api::virtual_service::{HttpMatch, HttpRoute};
 use dromon_k8s::api::{self, Kind, Object, process};
 use dromon_k8s::mesh::Mesh;
 use dromon_k8s::objects::ObjectSet;
@@ -27,6 +29,17 @@ pub struct Plan {
     pub services: Vec<Service>,
     /// What Gateways have to say to people.
     pub notes: Vec<String>,
+    /// A page that answers, as far as the rules tell.
+    pub page: Option<Page>,
+}
+
+/// Where a GET is answered by a route, for any host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The gateway's port, as the Gateway names it.
+    pub port: u16,
+    /// The path.
+    pub path: String,
 }
 
 /// A `Process` object.
@@ -106,6 +119,7 @@ impl Plan {
             plan.notes.extend(notes.cloned());
         }
         plan.listeners(set);
+        plan.page = page(set);
         for sourced in set.of_kind(Kind::Service) {
             let Object::Service(service) = &sourced.object else { continue };
             let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_ref());
@@ -206,6 +220,48 @@ impl Life {
         let ports = self.ports.iter().map(|(_, port)| *port).collect();
         super::part::Told { address: IpAddr::V4(application), ports }
     }
+}
+
+/// The first page that a VirtualService leads to from a Gateway's HTTP port without further conditions.
+fn page(set: &ObjectSet) -> Option<Page> {
+    let rules = set.of_kind(Kind::VirtualService).filter_map(|it| match &it.object {
+        Object::VirtualService(rule) => Some((&it.key.namespace, &rule.spec)),
+        _ => None,
+    });
+    let mut any_host = rules.filter(|(_, spec)| spec.hosts.iter().any(|host| host == "*"));
+    any_host.find_map(|(namespace, spec)| {
+        let port = spec.gateways.iter().find_map(|name| http_port(set, namespace, name))?;
+        let path = spec.http.iter().find_map(path_of)?;
+        Some(Page { port, path })
+    })
+}
+
+/// The port of a Gateway, named as VirtualServices do, on which it takes any host's requests in plaintext.
+fn http_port(set: &ObjectSet, namespace: &str, name: &str) -> Option<u16> {
+    let (namespace, name) = name.split_once('/').unwrap_or((namespace, name));
+    let gateway = set.of_namespace(Kind::Gateway, namespace).find(|it| &*it.key.name == name)?;
+    let Object::Gateway(rule) = &gateway.object else { return None };
+    let open = |server: &&api::gateway::Server| {
+        let any_host = server.hosts.iter().any(|host| host == "*" || host == "*/*");
+        any_host && server.port.protocol.eq_ignore_ascii_case("HTTP") && server.tls.is_none()
+    };
+    rule.spec.servers.iter().find(open).map(|server| server.port.number)
+}
+
+/// A path for which a rule holds whatever else a request has.
+fn path_of(rule: &HttpRoute) -> Option<String> {
+    if rule.matches.is_empty() {
+        return Some("/".into());
+    }
+    rule.matches.iter().find_map(|it| {
+        let only_path = HttpMatch { uri: it.uri.clone(), name: it.name.clone(), ..HttpMatch::default() };
+        match &it.uri {
+            _ if *it != only_path => None,
+            None => Some("/".into()),
+            Some(StringMatch::Exact(path) | StringMatch::Prefix(path)) => Some(path.clone()),
+            Some(StringMatch::Present | StringMatch::Regex(_)) => None,
+        }
+    })
 }
 
 fn absolute(path: &str) -> String {

@@ -25,10 +25,12 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How long the controller may take to end.
 const CONTROLLER_PATIENCE: Duration = Duration::from_secs(3);
 
-/// In a gateway's line about a port that it cannot open: the run says whose fault it is.
-const NO_PORT: &str = " cannot listen on ";
-/// In the controller's line about the same.
-const GATEWAY_HAS_NO_PORT: &str = "gateway~gateway.default refuses Proxy gateway~gateway.default: listener ";
+/// In a gateway's lines that others tell better: about a port that it cannot open, the run, which says whose fault it is; about
+/// a Secret that is not there, the controller, which says in which file it is asked for.
+const TOLD_BY_OTHERS: &[&str] = &[" cannot listen on ", " is down: there is no credential "];
+/// In the controller's line about a port that the gateway cannot open.
+const GATEWAY_HAS_NO_PORT: &[&str] =
+    &["gateway~gateway.default refuses Proxy gateway~gateway.default: listener "];
 
 /// The gateway's name and namespace.
 pub const GATEWAY: (&str, &str) = ("gateway", "default");
@@ -113,7 +115,7 @@ impl Programs {
                 command,
                 is_silent: true,
                 is_own: true,
-                muted: Some(GATEWAY_HAS_NO_PORT),
+                muted: GATEWAY_HAS_NO_PORT,
                 ..Program::default()
             },
             readiness: Readiness::new(Question::Http(self.status, "/healthz".into())),
@@ -128,7 +130,7 @@ impl Programs {
         let (name, namespace) = GATEWAY;
         let pin = self.options.pin.clone();
         let spec = self.proxy("gateway", &format!("gateway~{name}.{namespace}"), endpoints, pin);
-        Spec { program: Program { muted: Some(NO_PORT), ..spec.program }, ..spec }
+        Spec { program: Program { muted: TOLD_BY_OTHERS, ..spec.program }, ..spec }
     }
 
     /// A sidecar. Sidecars share the machine, so they float between processors.

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use dromon_k8s::objects::ObjectSet;
@@ -16,8 +15,9 @@ use super::part::{Fate, Part};
 use super::plan::{Plan, Process, Service};
 use super::pods::Pods;
 use super::programs::{Endpoints, GATEWAY, Programs};
+pub use super::ready::{Ready, ReadyProcess};
 use super::workload::{self, Workload};
-use super::{flow, gateway_ports::GatewayPorts, ports};
+use super::{changes, flow, gateway_ports::GatewayPorts, ports};
 use crate::local::{self, Local};
 use crate::source::folder::Batch;
 use crate::store::files::Files;
@@ -49,39 +49,6 @@ pub enum Event {
     Flowing(u64, flow::Listeners),
     /// The start has taken as long as it may.
     StartOver,
-}
-
-/// What is said when traffic can flow.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Ready {
-    /// Always `ready`.
-    pub status: String,
-    /// Where the gateway listens.
-    pub listeners: Vec<SocketAddr>,
-    /// Where proxies answer operators: `gateway`, and each process by `NAME.NAMESPACE`.
-    pub admin: BTreeMap<String, SocketAddr>,
-    /// The processes.
-    pub processes: Vec<ReadyProcess>,
-    /// The controller's `/status`.
-    pub controller: SocketAddr,
-    /// Where sockets and state are kept.
-    #[serde(rename = "runDir")]
-    pub run_dir: PathBuf,
-}
-
-/// A process, as it is when traffic can flow.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct ReadyProcess {
-    /// `NAME.NAMESPACE`.
-    pub name: String,
-    /// Whether it gets requests.
-    pub ready: bool,
-    /// Its number, while it runs.
-    pub pid: Option<u32>,
-    /// Where its sidecar listens.
-    pub sidecar: IpAddr,
-    /// Where it listens itself.
-    pub application: IpAddr,
 }
 
 /// The loop's state.
@@ -233,8 +200,15 @@ impl Supervisor {
     }
 
     fn take_folder(&mut self, batch: &Batch) {
+        let before = self.set.clone();
         // The controller reads the same files and says what is wrong with them.
         let _ = self.files.apply(&mut self.set, batch);
+        let changed = self.files.take_changed();
+        if self.controller.is_some()
+            && let Some(line) = changes::told(batch, &changed, &before, &self.set)
+        {
+            say(&line);
+        }
         self.plan = Plan::new(&self.set);
         if self.gateway_ports.want(&self.plan, &self.local_gateway()) && self.gateway.is_some() {
             self.look_at_ports(Duration::ZERO);
@@ -555,6 +529,13 @@ impl Supervisor {
     /// What Gateways have to say to people.
     pub fn notes(&self) -> &[String] {
         &self.plan.notes
+    }
+
+    /// A page that answers, where it is opened and its path, as far as the rules tell.
+    pub fn page(&self) -> Option<(SocketAddr, &str)> {
+        let page = self.plan.page.as_ref()?;
+        let gateway = self.local_gateway();
+        Some((SocketAddr::new(gateway.bind, gateway.port(page.port)), &page.path))
     }
 
     /// How long ago the start began.

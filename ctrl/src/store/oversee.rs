@@ -130,8 +130,11 @@ impl Eyes {
             Some(mesh) => analyze_indexed(&seen.set, mesh),
             None => analyze(&seen.set),
         };
+        // Views do not know in which file an object stands: the same words about the same field are the same finding.
+        let words = |it: &Diagnostic| (it.object.clone(), it.field.clone(), it.message.clone());
+        let said: HashSet<_> = across.iter().map(words).collect();
         let of_views: Vec<_> =
-            seen.of_views.iter().filter(|found| !across.contains(found)).cloned().collect();
+            seen.of_views.iter().filter(|found| !said.contains(&words(found))).cloned().collect();
         across.extend(of_views);
         self.report(seen, &across);
         let mut diagnostics = seen.own.clone();

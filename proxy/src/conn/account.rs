@@ -5,15 +5,21 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use dromon_core::exchange::{Exchange, Flags};
+use dromon_core::exchange::{Exchange, Flags, RequestView};
 use dromon_core::fault::Reason;
 use dromon_core::h1::{Reject, ResponseRef, Rule, Version};
 use dromon_core::telemetry::{Details, NoMessage, Principals, Protocol, Record, Reporter, Security, Sides};
 use dromon_core::time::Tick;
+use smallvec::SmallVec;
 
 use super::client::Client;
 use super::work::Work;
 use crate::shard::flows::Flow;
+
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// Names and values.
+type OwnFields<'a> = SmallVec<[(&'static str, &'a [u8]); 2]>;
 
 /// An exchange is over, however it went.
 pub(super) fn finished(client: &Client, work: &Work, exchange: &Exchange) {
@@ -157,6 +163,19 @@ pub(super) fn sides<'a>(
     }
 }
 
+/// The addresses that the upstream is told: at a gateway, those that came and the client's; none where they pass as they came.
+pub(super) fn forwarded_for(client: &Client, request: &impl RequestView) -> Option<Vec<u8>> {
+    let own = client.port.gateway.then(|| client.peer.ip().to_string().into_bytes())?;
+    let came = request.header_all(FORWARDED_FOR);
+    Some(came.chain([own.as_slice()]).collect::<Vec<_>>().join(b", ".as_slice()))
+}
+
+/// The fields that this proxy has set on a request.
+pub(super) fn own_fields<'a>(id: Option<&'a [u8]>, addresses: Option<&'a [u8]>) -> OwnFields<'a> {
+    let id = id.map(|id| ("x-request-id", id));
+    id.into_iter().chain(addresses.map(|addresses| (FORWARDED_FOR, addresses))).collect()
+}
+
 fn reporter(client: &Client) -> Reporter {
     if client.port.inbound { Reporter::Destination } else { Reporter::Source }
 }
@@ -165,7 +184,9 @@ fn reporter(client: &Client) -> Reporter {
 fn log(client: &Client, work: &Work, exchange: Option<&Exchange>, rule: Option<Rule>, record: &Record<'_>) {
     let times = &work.times;
     let since = |tick: Tick| (tick != Tick::ZERO).then(|| tick.0.saturating_sub(times.arrived.0));
-    let id = work.request.id.as_ref().map(|id| ("x-request-id", id.as_slice()));
+    let view = work.request.view(client);
+    let addresses = forwarded_for(client, &view);
+    let fields = own_fields(work.request.id.as_ref().map(|id| id.as_slice()), addresses.as_deref());
     let destination = exchange.and_then(Exchange::destination);
     let upstream_failure = upstream_failure(&client.transport_failure, exchange);
     let details = Details {
@@ -175,7 +196,7 @@ fn log(client: &Client, work: &Work, exchange: Option<&Exchange>, rule: Option<R
             (_, Version::Http11) => "HTTP/1.1",
         },
         rule,
-        request_fields: id.as_slice(),
+        request_fields: &fields,
         bytes_received: work.upload.sent_bytes,
         bytes_sent: work.answer.sent_bytes,
         response_duration_ns: since(work.answer.answered),
@@ -193,7 +214,6 @@ fn log(client: &Client, work: &Work, exchange: Option<&Exchange>, rule: Option<R
         ..Details::default()
     };
     let telemetry = &client.shard.telemetry;
-    let view = work.request.view(client);
     match (rule.is_none(), work.answer.log_head.is_empty()) {
         (false, _) => telemetry.log(&client.shard, record, &NoMessage, &NoMessage, details),
         (true, true) => telemetry.log(&client.shard, record, &view, &NoMessage, details),

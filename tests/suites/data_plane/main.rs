@@ -1,5 +1,6 @@
 //! The data plane against real sockets, without a controller: rules put in as the model, both drivers.
 
+mod access_log;
 mod accounts;
 mod resilience;
 mod roles;
@@ -49,6 +50,12 @@ fn on_both_drivers(test: impl Fn(&str)) {
 #[test]
 fn a_limit_is_exact_in_total_whatever_the_number_of_shards() {
     on_both_drivers(resilience::limit_with_one_and_four_shards);
+}
+
+#[test]
+fn the_access_log_is_istios_in_text_and_in_json() {
+    on_both_drivers(access_log::json);
+    on_both_drivers(access_log::text);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `dromonctl run` by its options: where the gateway listens, which processors it has, what becomes of ports that are refused.
+//! `dromonctl run` by its options: where the gateway listens, which processors it has, what is said when it is ready.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +9,7 @@ use dromon_tests::http::get;
 use dromon_tests::mesh::{Mesh, Setup};
 use dromon_tests::netns::{Namespace, obstacle};
 use dromon_tests::origin::Origin;
-use dromon_tests::{bin, skip};
+use dromon_tests::{bin, eventually, skip};
 
 use crate::{descendants, entry, gateway, route_to, two_origins};
 
@@ -69,6 +69,24 @@ spec: {command: [dromon-bookinfo, ratings], ports: [{name: http, containerPort: 
         assert_eq!(gateway, BTreeSet::from([expected.clone()]), "--pin {pin}");
         assert_eq!(of_shards(&mesh, "sidecar~ratings.default"), BTreeSet::from([own.clone()]), "--pin {pin}");
     }
+}
+
+#[test]
+fn in_words_the_run_says_how_long_it_took_where_it_answers_and_what_the_gateways_note() {
+    let (_red, _blue, setup) = two_origins();
+    let port = setup.port();
+    let noted = gateway().replace(
+        "namespace: default}",
+        "namespace: default, annotations: {run.dromon.io/notes: 'Open http://{gateway}/'}}",
+    );
+    let (mesh, line) = setup.file("gateway.yaml", &noted).start_in_words();
+    let took = line.strip_prefix("ready in ").and_then(|rest| rest.split_once(" s: "));
+    let (seconds, rest) = took.unwrap_or_else(|| panic!("{line}"));
+    assert!(seconds.parse::<f64>().is_ok_and(|it| it > 0.0), "{line}");
+    assert_eq!(rest, format!("http://127.0.0.1:{port}/"), "the link answers: {line}");
+    assert_eq!(get(mesh.ingress, "/", &[]).expect("an answer").text(), "red");
+    let note = format!("Open http://127.0.0.1:{port}/");
+    eventually("the Gateway's note", || mesh.process.stdout().contains(&note).then_some(()));
 }
 
 #[test]

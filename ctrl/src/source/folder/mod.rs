@@ -61,7 +61,16 @@ pub struct Batch {
 /// A folder that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
-    /// It does not exist, or is no directory, or cannot be listed.
+    /// It is a file.
+    #[error(
+        "{path} is a file, and a folder is wanted: give {}, of which every YAML file is read",
+        parent(path)
+    )]
+    File {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It does not exist, or cannot be listed.
     #[error("cannot read the folder {path}: {error}")]
     Unreadable {
         /// The folder.
@@ -77,6 +86,11 @@ pub enum FolderError {
         /// The system's word.
         error: std::io::Error,
     },
+}
+
+/// The folder that a file lies in.
+fn parent(file: &Path) -> String {
+    file.parent().unwrap_or(file).display().to_string()
 }
 
 /// A watched folder.
@@ -105,6 +119,9 @@ impl Folder {
     pub fn open(root: &Path) -> Result<(Folder, Batch), FolderError> {
         let root = std::path::absolute(root)
             .map_err(|error| FolderError::Unreadable { path: root.to_owned(), error })?;
+        if root.is_file() {
+            return Err(FolderError::File { path: root });
+        }
         std::fs::read_dir(&root).map_err(|error| FolderError::Unreadable { path: root.clone(), error })?;
         let watch =
             Watch::new(&root).map_err(|error| FolderError::Unwatchable { path: root.clone(), error })?;

@@ -7,7 +7,7 @@ use dromon_core::telemetry::{Details, NoMessage, Protocol, Record};
 use dromon_core::time::Tick;
 
 use super::stream::Work;
-use crate::conn::account::{nowhere, sides, upstream_failure};
+use crate::conn::account::{forwarded_for, nowhere, own_fields, sides, upstream_failure};
 
 /// An exchange is over, however it went.
 pub(super) fn finished(work: &Work, exchange: &Exchange) {
@@ -59,13 +59,14 @@ fn log(work: &Work, exchange: Option<&Exchange>, rule: Option<Rule>, record: &Re
     let client = &call.conn().client;
     let since = |tick: Tick| (tick != Tick::ZERO).then(|| tick.0.saturating_sub(call.arrived.0));
     let sent = call.sent.get();
-    let id = call.id.as_ref().map(|id| ("x-request-id", id.as_slice()));
+    let addresses = forwarded_for(client, &call.view());
+    let fields = own_fields(call.id.as_ref().map(|id| id.as_slice()), addresses.as_deref());
     let destination = exchange.and_then(Exchange::destination);
     let upstream_failure = upstream_failure(&call.transport_failure, exchange);
     let details = Details {
         protocol: "HTTP/2",
         rule,
-        request_fields: id.as_slice(),
+        request_fields: &fields,
         bytes_received: source.bytes,
         bytes_sent: reply.sent_bytes,
         response_duration_ns: since(reply.answered),

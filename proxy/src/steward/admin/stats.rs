@@ -171,8 +171,8 @@ pub const NUMBERS: [Number; 15] = [
 
 /// The page as text.
 pub fn text(status: &Status, totals: &Totals) -> String {
-    let mut page = String::new();
-    let mut line = |name: &str, value: String| page.push_str(&format!("{name:36} {value}\n"));
+    let mut lines: Vec<(String, String)> = Vec::new();
+    let mut line = |name: &str, value: String| lines.push((name.to_owned(), value));
     line("ready", status.ready().map_or_else(|reason| format!("no: {reason}"), |()| "yes".into()));
     line("config.version", status.table.as_ref().map_or(0, |table| table.version).to_string());
     line("config.tables", status.counts.tables.to_string());
@@ -195,6 +195,8 @@ pub fn text(status: &Status, totals: &Totals) -> String {
     for error in &status.refused {
         line("refused", error.clone());
     }
+    let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let mut page: String = lines.iter().map(|(name, value)| format!("{name:width$} {value}\n")).collect();
     latencies(totals, &mut page);
     page
 }
@@ -202,14 +204,19 @@ pub fn text(status: &Status, totals: &Totals) -> String {
 /// A table of latencies in milliseconds, by destination.
 fn latencies(totals: &Totals, page: &mut String) {
     let milliseconds = |micros: u64| format!("{:.1}", micros as f64 / 1_000.0);
+    let title = "latency in ms, by destination";
+    let width = totals.exchanges.latencies().map(|(name, _)| name.len()).max().unwrap_or(0).max(title.len());
     page.push_str(&format!(
-        "\n{:48} {:>10} {:>9} {:>9} {:>9} {:>9} {:>9}\n",
-        "latency in ms, by destination", "count", "p50", "p90", "p99", "p99.9", "max"
+        "\n{title:width$} {:>10} {:>9} {:>9} {:>9} {:>9} {:>9}\n",
+        "count", "p50", "p90", "p99", "p99.9", "max"
     ));
     for (name, it) in totals.exchanges.latencies() {
         let [p50, p90, p99, p999, max] =
             [it.p50_us, it.p90_us, it.p99_us, it.p999_us, it.max_us].map(milliseconds);
-        page.push_str(&format!("{name:48} {:>10} {p50:>9} {p90:>9} {p99:>9} {p999:>9} {max:>9}\n", it.count));
+        page.push_str(&format!(
+            "{name:width$} {:>10} {p50:>9} {p90:>9} {p99:>9} {p999:>9} {max:>9}\n",
+            it.count
+        ));
     }
 }
 
