@@ -3,6 +3,7 @@
 //! Rules name destinations by slot ([`DestinationId`]) and the index names rules by slot, so a change replaces one slot and
 //! leaves everything that refers to it as it is: versions share what did not change.
 
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use crate::balance::{DestinationState, EndpointState, Shares};
@@ -116,23 +117,28 @@ impl Table {
 #[derive(Debug, Default, Clone)]
 pub(crate) struct NameSlots {
     names: Vec<Arc<str>>,
-    slots: hashbrown::HashMap<Arc<str>, u32, foldhash::fast::FixedState>,
+    /// Slots by the hash of their names.
+    slots: hashbrown::HashTable<u32>,
+    hasher: foldhash::fast::FixedState,
 }
 
 impl NameSlots {
     /// The slot of a name, a new one where it has none.
     pub(crate) fn intern(&mut self, name: impl AsRef<str> + Into<Arc<str>>) -> u32 {
-        if let Some(slot) = self.slots.get(name.as_ref()) {
-            return *slot;
+        if let Some(slot) = self.get(name.as_ref()) {
+            return slot;
         }
-        let (slot, name) = (self.names.len() as u32, name.into());
-        self.names.push(Arc::clone(&name));
-        self.slots.insert(name, slot);
+        let (slot, hash) = (self.names.len() as u32, self.hasher.hash_one(name.as_ref()));
+        self.names.push(name.into());
+        let (names, hasher) = (&self.names, &self.hasher);
+        let name_of = |slot: u32| names.get(slot as usize).map_or("", |name| name);
+        self.slots.insert_unique(hash, slot, |slot| hasher.hash_one(name_of(*slot)));
         slot
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<u32> {
-        self.slots.get(name).copied()
+        let is_it = |slot: &u32| self.name(*slot).is_some_and(|it| **it == *name);
+        self.slots.find(self.hasher.hash_one(name), is_it).copied()
     }
 
     pub(crate) fn name(&self, slot: u32) -> Option<&Arc<str>> {

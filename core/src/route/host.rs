@@ -1,11 +1,12 @@
 //! Which host a request or connection is for: by name (exact, then the longest wildcard) or by address (the longest
 //! network that has the port).
 
+use std::hash::BuildHasher;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashTable};
 use smallvec::SmallVec;
 
 use crate::config::model;
@@ -65,31 +66,62 @@ fn with_lower<T>(host: &[u8], then: impl FnOnce(&[u8]) -> Option<T>) -> Option<T
 /// Domains → values: exact names first, then the longest `*.suffix`, then `*`.
 #[derive(Debug, Default)]
 pub struct DomainMap {
-    exact: HashMap<Box<[u8]>, u32, FixedState>,
+    /// The exact names one after another. One that begins the name before it, as a service's short name does, shares its bytes:
+    /// sidecars have several names for each of thousands of services.
+    names: Box<[u8]>,
+    exact: HashTable<Exact>,
+    hasher: FixedState,
     wildcards: Trie,
+}
+
+/// An exact name: where it is among the names, and its value.
+#[derive(Clone, Copy, Debug)]
+struct Exact {
+    start: u32,
+    bytes: u32,
+    value: u32,
+}
+
+impl Exact {
+    fn of(self, names: &[u8]) -> &[u8] {
+        let (start, bytes) = (self.start as usize, self.bytes as usize);
+        names.get(start..start + bytes).unwrap_or_default()
+    }
 }
 
 impl DomainMap {
     /// Builds the map; of equal domains the first stays.
     pub fn build<'a>(domains: impl Iterator<Item = (&'a str, u32)>) -> DomainMap {
-        let mut exact = HashMap::with_hasher(FixedState::default());
+        let hasher = FixedState::default();
+        let (mut names, mut last) = (Vec::<u8>::new(), 0);
+        let mut exact = HashTable::new();
         let mut keys: Vec<(Vec<u8>, Fit, u32)> = Vec::new();
         for (domain, value) in domains {
             let domain = domain.to_ascii_lowercase();
-            match domain.strip_prefix('*') {
-                Some(suffix) => keys.push((suffix.bytes().rev().collect(), Fit::Longer, value)),
-                None => {
-                    exact.entry(domain.into_bytes().into()).or_insert(value);
-                }
+            if let Some(suffix) = domain.strip_prefix('*') {
+                keys.push((suffix.bytes().rev().collect(), Fit::Longer, value));
+                continue;
             }
+            let domain = domain.as_bytes();
+            let hash = hasher.hash_one(domain);
+            if exact.find(hash, |it: &Exact| it.of(&names) == domain).is_some() {
+                continue;
+            }
+            if !names.get(last..).is_some_and(|name| name.starts_with(domain)) {
+                last = names.len();
+                names.extend_from_slice(domain);
+            }
+            let entry = Exact { start: last as u32, bytes: domain.len() as u32, value };
+            exact.insert_unique(hash, entry, |it| hasher.hash_one(it.of(&names)));
         }
-        DomainMap { exact, wildcards: Trie::build(keys) }
+        DomainMap { names: names.into(), exact, hasher, wildcards: Trie::build(keys) }
     }
 
     /// The value for a host without port.
     pub fn get(&self, host: &[u8]) -> Option<u32> {
         with_lower(host, |host| {
-            self.exact.get(host).copied().or_else(|| self.wildcards.longest(&Backward(host)))
+            let exact = self.exact.find(self.hasher.hash_one(host), |it| it.of(&self.names) == host);
+            exact.map(|it| it.value).or_else(|| self.wildcards.longest(&Backward(host)))
         })
     }
 }
