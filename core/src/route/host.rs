@@ -131,7 +131,8 @@ impl DomainMap {
 pub struct Cidr {
     v6: bool,
     bits: u8,
-    network: u128,
+    /// Most significant byte first; sidecars keep thousands, which as a number would take a third more.
+    network: [u8; 16],
 }
 
 impl Cidr {
@@ -159,7 +160,8 @@ impl Cidr {
 
     fn of(address: IpAddr, bits: u8) -> Cidr {
         let (v6, all) = number(address);
-        Cidr { v6, bits, network: if bits == 0 { 0 } else { all & (u128::MAX << (128 - u32::from(bits))) } }
+        let network = if bits == 0 { 0 } else { all & (u128::MAX << (128 - u32::from(bits))) };
+        Cidr { v6, bits, network: network.to_be_bytes() }
     }
 
     /// The address lies in the network.
@@ -182,12 +184,17 @@ fn number(address: IpAddr) -> (bool, u128) {
 struct NetMap {
     /// Prefix lengths in use, longest first.
     lengths: [SmallVec<[u8; 4]>; 2],
-    hosts: HashMap<Cidr, SmallVec<[u32; 1]>, FixedState>,
+    /// The first host of each network.
+    hosts: HashMap<Cidr, u32, FixedState>,
+    /// Further hosts of networks that several have, each for ports of its own.
+    others: HashMap<Cidr, Vec<u32>, FixedState>,
 }
 
 impl NetMap {
     fn insert(&mut self, net: Cidr, host: u32) {
-        self.hosts.entry(net).or_default().push(host);
+        if *self.hosts.entry(net).or_insert(host) != host {
+            self.others.entry(net).or_default().push(host);
+        }
         let lengths = &mut self.lengths[usize::from(net.v6)];
         if let Err(at) = lengths.binary_search_by(|bits| net.bits.cmp(bits)) {
             lengths.insert(at, net.bits);
@@ -197,7 +204,12 @@ impl NetMap {
     fn find(&self, address: IpAddr, mut wanted: impl FnMut(u32) -> bool) -> Option<u32> {
         let address = address.to_canonical();
         self.lengths[usize::from(address.is_ipv6())].iter().find_map(|bits| {
-            self.hosts.get(&Cidr::of(address, *bits))?.iter().copied().find(|host| wanted(*host))
+            let net = Cidr::of(address, *bits);
+            let first = *self.hosts.get(&net)?;
+            if wanted(first) {
+                return Some(first);
+            }
+            self.others.get(&net)?.iter().copied().find(|host| wanted(*host))
         })
     }
 }

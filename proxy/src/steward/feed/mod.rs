@@ -4,6 +4,7 @@
 //! ([`session`], [`interest`]). HTTP/2 pings notice a controller that has gone without a word.
 
 pub mod backoff;
+mod framing;
 pub mod interest;
 pub mod session;
 pub mod target;
@@ -14,28 +15,29 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use dromon_core::config::wire::{DeltaRequest, DeltaResponse, STREAM_PATH};
-use dromon_core::limits::{FEED_BATCH_MAX, RESOURCE_BYTES_MAX};
+use dromon_core::limits::FEED_BATCH_MAX;
 use dromon_core::rng::Rng;
-use http::uri::PathAndQuery;
+use http::header;
+use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::{Request, Streaming};
+use tonic::codec::{Codec, EncodeBody};
 use tonic_prost::ProstCodec;
 
 use super::event::{Event, FeedEvent};
 use backoff::Backoff;
+use framing::Responses;
 use target::Target;
 
 /// Time for the socket and the HTTP/2 preface.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// A ping goes out after this long without a word, and must be answered in the same time.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
-/// Room for the frame around the largest object.
-const MESSAGE_BYTES_MAX: usize = 2 * RESOURCE_BYTES_MAX;
 /// HTTP/2 window, in bytes: a whole first answer in few round trips, and no more memory than that.
 const WINDOW_BYTES: u32 = 1024 * 1024;
 
@@ -67,19 +69,13 @@ async fn stream(
     events: &mpsc::Sender<Event>,
     answered: &mut bool,
 ) -> Result<(), String> {
-    let mut client = tonic::client::Grpc::with_origin(connect(target).await?, origin())
-        .max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let mut channel = connect(target).await?;
     let (outbox, requests) = mpsc::unbounded_channel::<DeltaRequest>();
     let up = Event::Feed(FeedEvent::Up { stream: number, outbox });
     events.send(up).await.map_err(|_| "this proxy is ending".to_owned())?;
-    let requests = Request::new(UnboundedReceiverStream::new(requests));
-    let codec = ProstCodec::<DeltaRequest, DeltaResponse>::new();
-    let answer = client
-        .streaming(requests, PathAndQuery::from_static(STREAM_PATH), codec)
-        .await
-        .map_err(|status| describe(&status))?;
-    let mut responses = answer.into_inner();
-    while let Some(first) = responses.message().await.map_err(|status| describe(&status))? {
+    let answer = channel.send_request(request(requests)?).await.map_err(|error| error.to_string())?;
+    let mut responses = Responses::of(answer)?;
+    while let Some(first) = responses.message().await? {
         *answered = true;
         let (batch, end) = gather(first, &mut responses);
         let event = Event::Feed(FeedEvent::Responses { stream: number, responses: batch });
@@ -95,14 +91,14 @@ async fn stream(
 /// table is made is in the next one.
 fn gather(
     first: DeltaResponse,
-    responses: &mut Streaming<DeltaResponse>,
+    responses: &mut Responses<Incoming>,
 ) -> (Vec<DeltaResponse>, Option<Result<(), String>>) {
     let mut batch = vec![first];
     while batch.len() < FEED_BATCH_MAX {
         match now(responses.message()) {
             Some(Ok(Some(response))) => batch.push(response),
             Some(Ok(None)) => return (batch, Some(Ok(()))),
-            Some(Err(status)) => return (batch, Some(Err(describe(&status)))),
+            Some(Err(reason)) => return (batch, Some(Err(reason))),
             None => break,
         }
     }
@@ -119,31 +115,31 @@ fn now<T>(future: impl Future<Output = T>) -> Option<T> {
 
 type Channel = http2::SendRequest<tonic::body::Body>;
 
-/// An HTTP/2 connection to the controller, as a service that tonic can call.
-async fn connect(
-    target: &Target,
-) -> Result<
-    impl tower::Service<
-        http::Request<tonic::body::Body>,
-        Response = http::Response<hyper::body::Incoming>,
-        Error = hyper::Error,
-        Future: Send,
-    >,
-    String,
-> {
+/// The call of the stream; its body is what is sent to the outbox.
+fn request(
+    requests: mpsc::UnboundedReceiver<DeltaRequest>,
+) -> Result<http::Request<tonic::body::Body>, String> {
+    let encoder = ProstCodec::<DeltaRequest, DeltaResponse>::new().encoder();
+    let requests = UnboundedReceiverStream::new(requests).map(Ok);
+    let body = EncodeBody::new_client(encoder, requests, None, None);
+    http::Request::post(format!("http://controller{STREAM_PATH}"))
+        .header(header::CONTENT_TYPE, "application/grpc")
+        .header(header::TE, "trailers")
+        .body(tonic::body::Body::new(body))
+        .map_err(|error| error.to_string())
+}
+
+/// An HTTP/2 connection to the controller.
+async fn connect(target: &Target) -> Result<Channel, String> {
     let connecting = async {
         match target {
             Target::Unix(path) => begin(target::unix(path).await?).await,
             Target::Tcp { host, port, certs } => begin(target::tcp(host, *port, certs).await?).await,
         }
     };
-    let sender = timeout(CONNECT_MAX, connecting)
+    timeout(CONNECT_MAX, connecting)
         .await
-        .map_err(|_| format!("no answer within {} s", CONNECT_MAX.as_secs()))??;
-    Ok(tower::service_fn(move |request| {
-        let mut sender = sender.clone();
-        async move { sender.send_request(request).await }
-    }))
+        .map_err(|_| format!("no answer within {} s", CONNECT_MAX.as_secs()))?
 }
 
 /// Begins HTTP/2 on a connection.
@@ -160,10 +156,6 @@ async fn begin(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> 
         .map_err(|error| error.to_string())?;
     tokio::spawn(connection);
     Ok(sender)
-}
-
-fn origin() -> http::Uri {
-    http::Uri::from_static("http://controller")
 }
 
 fn describe(status: &tonic::Status) -> String {
