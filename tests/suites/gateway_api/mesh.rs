@@ -69,6 +69,8 @@ fn mesh_http_and_mesh_grpc() {
     mesh_http_route_weight(&client);
     mesh_grpc_route_weight(&client);
     mesh_traffic_split(&client);
+    mesh_ports(&client, one);
+    mesh_frontend(&client, two);
 }
 
 /// Without routes a Service's own endpoints are asked, all of them.
@@ -169,4 +171,85 @@ fn mesh_traffic_split(client: &Client) {
     assert_eq!(who(&other.expect("an answer")), "v2");
     client.mesh.remove("route.yaml");
     eventually("the Service's own endpoints again", || (client.ask("/", &[]).status == 200).then_some(()));
+}
+
+/// A Service of two ports that one endpoint has behind both.
+fn ported(at: SocketAddr) -> String {
+    let (ip, target) = (at.ip(), at.port());
+    format!(
+        "---
+apiVersion: v1
+kind: Service
+metadata: {{name: ported, namespace: default}}
+spec: {{ports: [{{name: http, port: 80}}, {{name: http-alt, port: 8080}}]}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: ported, namespace: default, labels: {{kubernetes.io/service-name: ported}}}}
+addressType: IPv4
+ports: [{{name: http, port: {target}}}, {{name: http-alt, port: {target}}}]
+endpoints: [{{addresses: ['{ip}']}}]
+"
+    )
+}
+
+/// A route that marks answers of the parents, whose requests go on to `to` of the parents' own port.
+fn marking(parents: &str, to: &str) -> String {
+    format!(
+        "---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: marking, namespace: default}}
+spec:
+  parentRefs: [{parents}]
+  rules:
+  - filters: [{{type: ResponseHeaderModifier, responseHeaderModifier: {{set: [{{name: x-marked, value: 'yes'}}]}}}}]
+    backendRefs: [{{name: {to}, port: 80}}]
+"
+    )
+}
+
+/// Whether an answer from an authority of the mesh is there, and marked by [`marking`].
+fn is_marked(client: &Client, authority: &str) -> Option<bool> {
+    let answer = get(client.outbound, &format!("http://{authority}/"), &[("Host", authority)]).ok()?;
+    (answer.status == 200).then(|| answer.header("x-marked").is_some())
+}
+
+fn mesh_marks(client: &Client, authority: &str, expected: bool) {
+    eventually(&format!("{authority} marked: {expected}"), || {
+        (is_marked(client, authority) == Some(expected)).then_some(())
+    });
+}
+
+/// A route on one port leaves the Service's others alone, one that names no port holds for all of them.
+fn mesh_ports(client: &Client, one: SocketAddr) {
+    let of = |more: &str| marking(&format!("{{group: '', kind: Service, name: ported{more}}}"), "ported");
+    for (more, first, second) in
+        [(", port: 80", true, false), (", port: 8080", false, true), ("", true, true)]
+    {
+        client.mesh.put("route.yaml", &(ported(one) + &of(more)));
+        mesh_marks(client, "ported.default", first);
+        mesh_marks(client, "ported.default:8080", second);
+        mesh_marks(client, "ported.default", first);
+    }
+    client.mesh.put("route.yaml", &ported(one));
+    mesh_marks(client, "ported.default", false);
+    mesh_marks(client, "ported.default:8080", false);
+}
+
+/// MeshFrontend, MeshFrontendHostname: a route changes what is asked by its Service's name; what goes to an endpoint by its own
+/// address, and to others that have the same endpoints, is none of it.
+fn mesh_frontend(client: &Client, two: SocketAddr) {
+    let parent = "{group: '', kind: Service, name: echo-v2, port: 80}";
+    client.mesh.put("route.yaml", &marking(parent, "echo-v2"));
+    for name in ["echo-v2", "echo-v2.default", "echo-v2.default.svc.cluster.local"] {
+        mesh_marks(client, name, true);
+    }
+    mesh_marks(client, &two.to_string(), false);
+    mesh_marks(client, "echo-v1.default", false);
+    for _ in 0..8 {
+        assert_eq!(is_marked(client, "echo.default"), Some(false), "another frontend");
+    }
+    client.mesh.remove("route.yaml");
+    mesh_marks(client, "echo-v2.default", false);
 }

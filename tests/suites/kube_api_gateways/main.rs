@@ -8,6 +8,7 @@ use dromon_tests::certs::{WebCa, run};
 use dromon_tests::echo::who;
 use dromon_tests::eventually;
 
+mod conformance;
 mod world;
 
 use world::{SHARED, World, ask, backends, condition, expect};
@@ -76,6 +77,7 @@ fn gateway_http() {
     hostnames(&world);
     http_route_https_listener(&world);
     observed_generation_bump(&world, front);
+    conformance::all(&world, front);
     ingress(&world, front);
 }
 
