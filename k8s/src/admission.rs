@@ -6,7 +6,9 @@
 use serde_json::Value;
 
 use crate::analyze;
+use crate::api::Object;
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::mesh::ingress;
 use crate::objects::ObjectSet;
 use crate::parse;
 
@@ -51,6 +53,9 @@ pub const OBJECTS_MAX: usize = 2_000;
 pub fn review(object: Value, others: &ObjectSet) -> Verdict {
     let parsed = parse::json(object);
     let mut verdict = Verdict::default();
+    if parsed.objects.iter().any(|it| is_of_others(&it.object, others)) {
+        return verdict;
+    }
     for finding in parsed.diagnostics {
         match finding.severity {
             Severity::Error => verdict.errors.push(finding),
@@ -76,4 +81,9 @@ pub fn review(object: Value, others: &ObjectSet) -> Verdict {
     let lenient = |it: Diagnostic| Diagnostic { severity: Severity::Warning, ..it };
     verdict.warnings.extend(across.into_iter().filter(|it| is_told(it)).map(lenient));
     verdict
+}
+
+/// Whether the class that an Ingress names is another controller's: what that one makes of it is not ours to judge.
+fn is_of_others(object: &Object, set: &ObjectSet) -> bool {
+    matches!(object, Object::Ingress(it) if ingress::is_of_others(it, set))
 }

@@ -51,3 +51,29 @@ fn that_nobody_uses_it_yet_is_not_held_against_a_new_object() {
             "servers": [{"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}]}});
     assert_eq!(review(gateway, &set(REVIEWS)), Verdict::default());
 }
+
+const CLASSES: &str = "apiVersion: networking.k8s.io/v1
+kind: IngressClass
+metadata: {name: theirs}
+spec: {controller: example.com/other}
+---
+apiVersion: networking.k8s.io/v1
+kind: IngressClass
+metadata: {name: ours-too}
+spec: {controller: dromon.io/ingress}
+";
+
+#[test]
+fn of_another_controllers_ingresses_nothing_is_said() {
+    let ingress = |class: &str| {
+        let object = json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+            "metadata": {"name": "a", "namespace": "default"},
+            "spec": {"ingressClassName": class,
+                "defaultBackend": {"resource": {"kind": "Bucket", "name": "a"}}}});
+        review(object, &set(CLASSES)).warning_texts().join("\n")
+    };
+    assert_eq!(ingress("theirs"), "");
+    for ours in ["dromon", "ours-too"] {
+        assert!(ingress(ours).contains("spec.defaultBackend.resource"), "{ours}: {}", ingress(ours));
+    }
+}

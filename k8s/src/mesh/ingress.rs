@@ -53,6 +53,17 @@ pub fn class_of(ingress: &Ingress) -> Option<&str> {
     named.or_else(|| annotations.and_then(|it| it.get(CLASS_ANNOTATION)).map(String::as_str))
 }
 
+/// Whether an Ingress names a class that is there and another controller's.
+pub fn is_of_others(ingress: &Ingress, set: &ObjectSet) -> bool {
+    let Some(name) = class_of(ingress) else { return false };
+    set.of_kind(Kind::IngressClass).filter(|it| it.key.name == name).any(|it| match &it.object {
+        Object::IngressClass(class) => {
+            class.spec.as_ref().and_then(|it| it.controller.as_deref()) != Some(CONTROLLER)
+        }
+        _ => false,
+    })
+}
+
 /// Names of the classes that are ours, and whether one of them is the cluster's default. The class that an installation
 /// brings is known without its object too; the mesh's settings may name another (`ingressClass`).
 fn classes(set: &ObjectSet, config: &MeshConfig) -> (BTreeSet<String>, bool) {
