@@ -21,14 +21,23 @@ use crate::{eventually, netns, root, skip};
 /// The node's address.
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 89, 0, 2);
 
+const API_SERVER: &str = "kube-apiserver";
+
 /// A running cluster of one node, which ends when dropped.
 pub struct Node {
     // In the order in which they are ended.
     namespaces: Namespaces,
-    programs: Vec<Process>,
+    programs: Vec<Program>,
     kubectl: Kubectl,
     pki: Pki,
     folder: TempDir,
+}
+
+/// A program that runs on it.
+struct Program {
+    name: &'static str,
+    arguments: Vec<String>,
+    process: Process,
 }
 
 /// The node's first process and what tells it to end.
@@ -138,13 +147,35 @@ impl Node {
         Process::start(Command::new(first).args(rest).args(command))
     }
 
-    fn service(&mut self, name: &str, arguments: Vec<String>) {
+    /// Kills the API server while `happens`, as a crash does, then starts it again on the same port and data and waits until it
+    /// is ready. Everything else on the node goes on.
+    ///
+    /// # Panics
+    /// If it cannot be killed, or does not get ready.
+    pub fn without_api_server(&mut self, happens: impl FnOnce(&Node)) {
+        let at =
+            self.programs.iter().position(|it| it.name == API_SERVER).expect("the API server was started");
+        let mut server = self.programs.remove(at);
+        // What was started is `nsenter`, which waits for the program in the node's namespace of processes.
+        let parent = server.process.pid();
+        let children =
+            fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+        let mut kill = Command::new("kill");
+        let killed = kill.args(["-s", "KILL"]).args(children.split_whitespace()).status();
+        assert!(killed.is_ok_and(|it| it.success()), "cannot kill the API server, {children:?} of {parent}");
+        server.process.wait();
+        happens(self);
+        self.service(API_SERVER, server.arguments);
+        self.await_control_plane();
+    }
+
+    fn service(&mut self, name: &'static str, arguments: Vec<String>) {
         let script = root().join("tests/kube/node-run");
         let mut command = Command::new(script);
         // containerd finds its shim on the path.
         let path = format!("{}:{}", assets_dir().display(), std::env::var("PATH").unwrap_or_default());
-        command.arg(&self.namespaces.process).arg(program(name)).args(arguments).env("PATH", path);
-        self.programs.push(Process::start(&mut command));
+        command.arg(&self.namespaces.process).arg(program(name)).args(&arguments).env("PATH", path);
+        self.programs.push(Program { name, arguments, process: Process::start(&mut command) });
     }
 
     fn start_control_plane(&mut self, place: Place) {
@@ -156,7 +187,7 @@ impl Node {
             format!("--kubelet-client-key={}", file("to-node.key")),
             "--kubelet-preferred-address-types=InternalIP".into(),
         ]);
-        self.service("kube-apiserver", arguments);
+        self.service(API_SERVER, arguments);
     }
 
     fn start_containers(&mut self) {
@@ -219,7 +250,8 @@ impl Node {
     /// Waits, and does not go on waiting for programs that have ended.
     fn await_programs(&mut self, what: &str, check: impl Fn(&Node) -> bool) {
         eventually(what, || {
-            let ended = self.programs.iter_mut().find_map(|it| it.ended().map(|_| it.stderr()));
+            let ended =
+                self.programs.iter_mut().find_map(|it| it.process.ended().map(|_| it.process.stderr()));
             assert!(ended.is_none(), "waiting for {what}: a program ended: {ended:#?}");
             check(self).then_some(())
         });

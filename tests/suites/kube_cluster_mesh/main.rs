@@ -7,6 +7,7 @@ mod bookinfo;
 mod drivers;
 mod egress;
 mod jobs;
+mod outage;
 mod rollout;
 mod strict;
 
@@ -23,7 +24,7 @@ const KINDS: &str = "namespaces,clusterroles,clusterrolebindings,ingressclasses,
 
 #[test]
 fn the_mesh_is_installed_carries_workloads_and_goes_without_a_trace() {
-    let Some(mesh) = Mesh::start("kube_cluster_mesh") else { return };
+    let Some(mut mesh) = Mesh::start("kube_cluster_mesh") else { return };
     let before = mesh.kubectl().run(&["get", KINDS, "-o", "name"]);
     let said = mesh.install(&["--set", "egress.enabled=true"]);
     assert!(said.contains("is installed and healthy"), "{said}");
@@ -32,6 +33,7 @@ fn the_mesh_is_installed_carries_workloads_and_goes_without_a_trace() {
     chapter("jobs", || jobs::run(&mesh));
     chapter("egress", || egress::run(&mesh));
     chapter("rollout", || rollout::run(&mesh));
+    chapter("outage", || outage::run(&mut mesh));
     chapter("drivers", || drivers::run(&mesh));
     rollout::no_hook_has_failed(&mesh);
     chapter("uninstall", || uninstall(&mesh, &before));

@@ -58,6 +58,13 @@ fn secrets_deleted(mesh: &Mesh) {
 
 /// Asks for the page from several connections while something happens; none of them may see a failure of any service.
 fn under_load(mesh: &Mesh, what: &str, happens: impl FnOnce()) {
+    let load = load(mesh);
+    happens();
+    nothing_failed(mesh, what, load);
+}
+
+/// Asks for the page from several connections from now on.
+pub fn load(mesh: &Mesh) -> Load {
     let gateway = bookinfo::gateway(mesh);
     let check = |page: &Response| {
         let text = page.text();
@@ -68,8 +75,11 @@ fn under_load(mesh: &Mesh, what: &str, happens: impl FnOnce()) {
             (status, _) => Err(format!("{status} {text}")),
         }
     };
-    let load = mesh.node.inside(|| Load::start(gateway, 4, "/productpage", Duration::from_millis(10), check));
-    happens();
+    mesh.node.inside(|| Load::start(gateway, 4, "/productpage", Duration::from_millis(10), check))
+}
+
+/// Ends the load, which no failure of any service may have reached.
+pub fn nothing_failed(mesh: &Mesh, what: &str, load: Load) {
     let outcome = load.stop();
     eprintln!("{what}: {} pages, {} connections drained", outcome.good, outcome.drained);
     let failures = outcome.failures;

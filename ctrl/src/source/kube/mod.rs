@@ -18,13 +18,14 @@ use kube::Client;
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch as channel};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 use crate::cluster::live::Live;
 use crate::feed::server::Log;
 
 pub mod definitions;
 pub mod gather;
+pub mod reach;
 pub mod referenced;
 pub mod references;
 pub mod resources;
@@ -33,6 +34,8 @@ pub mod watch;
 
 use definitions::{Found, Search};
 use gather::Gather;
+
+use reach::Reach;
 use references::Holder;
 use resources::{ALL, Served};
 use watch::{Told, Watched};
@@ -100,6 +103,7 @@ struct Source {
     /// Places of the kinds that the list of definitions under way has had.
     defined: Option<Vec<usize>>,
     wanted: channel::Sender<referenced::Wanted>,
+    reach: Arc<Reach>,
 }
 
 /// Watches until `deliver` answers false.
@@ -107,8 +111,8 @@ pub async fn run(setup: Setup, mut deliver: impl FnMut(Batch) -> bool) {
     let (messages, mut inbox) = mpsc::channel(MESSAGES);
     let (wanted, _) = channel::channel(referenced::Wanted::default());
     let gather = Gather::new(vec![setup.system_namespace.clone()], setup.live.clone());
-    let mut source =
-        Source { setup, messages, gather, watches: HashMap::new(), number: 0, defined: None, wanted };
+    let (watches, reach) = (HashMap::new(), Arc::default());
+    let mut source = Source { setup, messages, gather, watches, number: 0, defined: None, wanted, reach };
     source.start().await;
     let waiting = Arc::new(Semaphore::new(WAITING));
     let mut whole = false;
@@ -125,10 +129,7 @@ pub async fn run(setup: Setup, mut deliver: impl FnMut(Batch) -> bool) {
         };
         let Some(message) = message else { return };
         source.take(message);
-        while source.gather.pending() < CHANGES {
-            let Ok(message) = inbox.try_recv() else { break };
-            source.take(message);
-        }
+        source.take_more(&mut inbox).await;
         if let Some(wanted) = source.gather.take_wanted() {
             source.wanted.send_replace(wanted);
         }
@@ -187,6 +188,18 @@ impl Source {
         self.follow(place);
     }
 
+    /// Takes what has come, and what comes while watches catch up with a server that was away.
+    async fn take_more(&mut self, inbox: &mut mpsc::Receiver<Message>) {
+        while self.gather.pending() < CHANGES {
+            let message = match self.reach.catching_up(Instant::now()) {
+                Some(until) => timeout_at(until.into(), inbox.recv()).await.ok().flatten(),
+                None => inbox.try_recv().ok(),
+            };
+            let Some(message) = message else { return };
+            self.take(message);
+        }
+    }
+
     /// Starts to watch a kind.
     fn follow(&mut self, place: usize) {
         let resource = &ALL[place];
@@ -194,7 +207,7 @@ impl Source {
         let number = self.number;
         let (client, log, messages) =
             (self.setup.client.clone(), self.setup.log.clone(), self.messages.clone());
-        let system_namespace = self.setup.system_namespace.clone();
+        let (system_namespace, reach) = (self.setup.system_namespace.clone(), self.reach.clone());
         let task = tokio::spawn(async move {
             loop {
                 let mut search = Search::new(client.clone(), resource, log.clone());
@@ -210,7 +223,8 @@ impl Source {
                         Found::Unknown => {}
                     }
                 };
-                let watched = Watched { resource, version, system_namespace: system_namespace.clone() };
+                let (system_namespace, reach) = (system_namespace.clone(), reach.clone());
+                let watched = Watched { resource, version, system_namespace, reach };
                 let wrap = move |told| Message::Kind(place, number, told, Instant::now());
                 watch::watch(client.clone(), watched, log.clone(), messages.clone(), wrap).await;
                 if messages.is_closed() {

@@ -3,7 +3,8 @@
 //! kube's watcher does the protocol: lists in pages, watches from there with bookmarks, goes on where a watch ended, lists anew
 //! after a 410. Here its errors become pauses and, where an operator can do something, words.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use kube::core::DynamicObject;
@@ -13,6 +14,7 @@ use tokio::sync::mpsc;
 
 use dromon_k8s::diagnostic::Severity;
 
+use super::reach::Reach;
 use super::resources::{MESH_SETTINGS, Resource, Which};
 use super::trim::{self, Trimmed};
 use crate::cluster::client;
@@ -51,6 +53,8 @@ pub struct Watched {
     pub version: &'static str,
     /// The namespace with the mesh's settings.
     pub system_namespace: String,
+    /// What the watches know of the server together.
+    pub reach: Arc<Reach>,
 }
 
 /// Watches until nobody listens or the kind is not served in this version.
@@ -63,7 +67,7 @@ pub async fn watch<T>(
 ) where
     T: Send,
 {
-    let Watched { resource, version, system_namespace } = watched;
+    let Watched { resource, version, system_namespace, reach } = watched;
     let api: Api<DynamicObject> = match resource.which {
         Which::All => Api::all_with(client, &resource.at(version)),
         Which::MeshSettings => Api::namespaced_with(client, &system_namespace, &resource.at(version)),
@@ -78,10 +82,19 @@ pub async fn watch<T>(
         let news = match event {
             Ok(event) => {
                 troubles.over();
+                reach.heard(Instant::now());
                 telling(resource, version, event)
             }
             Err(error) => {
-                troubles.pause(&error).await;
+                if is_unreachable(&error) {
+                    reach.lost();
+                    tokio::select! {
+                        () = troubles.pause(&error) => {}
+                        () = reach.back() => {}
+                    }
+                } else {
+                    troubles.pause(&error).await;
+                }
                 if is_unserved(&error) {
                     return;
                 }
@@ -99,6 +112,16 @@ fn is_unserved(error: &watcher::Error) -> bool {
     match error {
         watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => {
             client::code(error) == Some(404)
+        }
+        _ => false,
+    }
+}
+
+/// Whether nobody has answered, as far as the error tells.
+fn is_unreachable(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => {
+            client::code(error).is_none()
         }
         _ => false,
     }
