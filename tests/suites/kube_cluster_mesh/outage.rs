@@ -22,8 +22,8 @@ pub fn run(mesh: &mut Mesh) {
             assert!(page.as_ref().is_ok_and(|it| it.status == 200), "page {at}: {page:?}");
         }
     });
-    bookinfo::rules_follow(mesh);
     rollout::nothing_failed(mesh, "the API server is killed and comes back", load);
+    bookinfo::rules_follow(mesh);
     assert_eq!(containers(mesh), before, "pods have changed");
 }
 

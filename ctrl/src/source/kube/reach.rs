@@ -41,11 +41,14 @@ impl Reach {
         }
     }
 
-    /// Waits until it is back.
+    /// Waits until it is back; for ever where it is not away. A server that begins refuses what it will serve, so watches that are
+    /// refused while it is away wait for this too.
     pub async fn back(&self) {
         let back = self.back.notified();
         if self.state().away {
             back.await;
+        } else {
+            std::future::pending::<()>().await;
         }
     }
 

@@ -88,12 +88,10 @@ pub async fn watch<T>(
             Err(error) => {
                 if is_unreachable(&error) {
                     reach.lost();
-                    tokio::select! {
-                        () = troubles.pause(&error) => {}
-                        () = reach.back() => {}
-                    }
-                } else {
-                    troubles.pause(&error).await;
+                }
+                tokio::select! {
+                    () = troubles.pause(&error) => {}
+                    () = reach.back() => {}
                 }
                 if is_unserved(&error) {
                     return;
