@@ -288,7 +288,7 @@ fn a_reader_never_sees_a_chain_with_anothers_key() {
         });
         let mut whole = 0;
         while !done.load(std::sync::atomic::Ordering::SeqCst) {
-            let set = std::fs::canonicalize(place.join("..data")).expect("always there");
+            let set = place.join(std::fs::read_link(place.join("..data")).expect("always there"));
             let read = |file: &str| std::fs::read(set.join(file));
             // A set may be swept while it is read; then there is a newer one.
             let (Ok(chain), Ok(key), Ok(roots)) =
