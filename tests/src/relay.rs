@@ -20,7 +20,7 @@ pub struct Relay {
 }
 
 struct State {
-    servers: Vec<SocketAddr>,
+    servers: Mutex<Vec<SocketAddr>>,
     turn: AtomicUsize,
     /// A connection made from now on ends after so many bytes of its server's.
     most: AtomicUsize,
@@ -38,7 +38,7 @@ impl Relay {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let state = Arc::new(State {
-            servers,
+            servers: Mutex::new(servers),
             turn: AtomicUsize::new(0),
             most: AtomicUsize::new(usize::MAX),
             cut: AtomicUsize::new(0),
@@ -71,6 +71,14 @@ impl Relay {
         }
     }
 
+    /// Puts another server in the place of one, for connections that are made from now on.
+    ///
+    /// # Panics
+    /// If there is no such place.
+    pub fn replace(&self, at: usize, server: SocketAddr) {
+        self.state.servers()[at] = server;
+    }
+
     /// How many connections have ended at their last byte so far.
     pub fn cuts(&self) -> usize {
         self.state.cut.load(Ordering::SeqCst)
@@ -82,10 +90,18 @@ impl State {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn servers(&self) -> std::sync::MutexGuard<'_, Vec<SocketAddr>> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next(&self) -> SocketAddr {
+        let servers = self.servers();
+        servers[self.turn.fetch_add(1, Ordering::SeqCst) % servers.len()]
+    }
+
     fn carry(&self, client: TcpStream) {
         let most = self.most.load(Ordering::SeqCst);
-        let turn = self.turn.fetch_add(1, Ordering::SeqCst);
-        let at = self.servers[turn % self.servers.len()];
+        let at = self.next();
         // A client whose server refuses sees its connection end, which is what it has to live with.
         let Ok(server) = TcpStream::connect_timeout(&at, CONNECT) else { return };
         let clone = |stream: &TcpStream| stream.try_clone().expect("a descriptor");

@@ -1,11 +1,13 @@
 //! Faults between the API server and the traffic, over a real API server, by the controller with the rights of an installation:
 //! whatever is lost, requests through the proxies that it feeds never notice, and what was applied meanwhile is in force afterwards.
 
+mod pace;
 mod world;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use dromon_core::limits::{FEED_BACKOFF_MS_MAX, FEED_BACKOFF_MS_MIN};
+use dromon_core::limits::FEED_BACKOFF_MS_MIN;
 use dromon_tests::eventually;
 use dromon_tests::kube::controller::{SYSTEM, define};
 use dromon_tests::kube::pod::Who;
@@ -26,7 +28,7 @@ fn traffic_never_notices() {
     world.under_load("the watch is cut at every point", cut_everywhere);
     world.under_load("definitions go and come back", definitions_go);
     world.under_load("two fight over the Lease, and Secrets are deleted", fight);
-    world.under_load("a replica is killed", replica_killed);
+    world.under_load("replicas are killed", replica_killed);
 }
 
 /// The API server is gone for a while, and so is the history of what happened since it was last heard of: watches are told 410 and
@@ -132,36 +134,54 @@ fn fight(world: &mut World) {
     assert_eq!(secret("dromon.dromon-gateway", "key.pem", ""), new, "it was made once");
 }
 
-/// Proxies that took the feed of a replica that is killed are answered by another soon.
+/// How long a proxy may be without the feed, as the median of several.
+const OUTAGE_MAX: Duration = Duration::from_secs(1);
+
+/// Proxies that took the feed of a replica that is killed are answered by another within a second, from the kill on.
 fn replica_killed(world: &mut World) {
-    let lost = |proxy: &Value| proxy["lastOutageMs"].as_u64();
+    let mut outages = Vec::new();
+    for name in ["four", "five", "six"] {
+        outages.extend(outages_of_a_kill(world, name));
+        world.changes(400 + outages.len());
+    }
+    outages.sort_unstable();
+    // Four tries fall into it, whichever of them meets a replica that lives.
+    let pauses: u64 = (0..4).map(|doubled| FEED_BACKOFF_MS_MIN << doubled).sum();
+    assert!(u128::from(pauses) < OUTAGE_MAX.as_millis(), "{pauses} ms");
+    let median = outages[outages.len() / 2];
+    assert!(median < OUTAGE_MAX, "without the feed for {outages:?}");
+}
+
+/// Kills the replica that has most streams, and puts another, `name`, in its place: how long after the kill each of its proxies was
+/// answered by one of the other two. On a machine that others keep busy, by the share of it that this test gets.
+fn outages_of_a_kill(world: &mut World, name: &str) -> Vec<Duration> {
     let streams = world.streams();
     let (busiest, count) = streams.iter().max_by_key(|(_, count)| **count).expect("replicas");
     assert!(*count > 0, "{streams:?}");
-    let before: Vec<Value> = world.proxies.iter().map(|it| it.feed()).collect();
-    world.replicas[*busiest].process.signal(9);
-    world.replicas[*busiest].process.wait();
     let many = |it: &Value| it["streams"].as_u64().unwrap_or_default();
-    let again = eventually("all streams of it to be opened again", || {
-        let now: Vec<Value> = world.proxies.iter().map(|it| it.feed()).collect();
-        let moved: Vec<u64> = now
-            .iter()
-            .zip(&before)
-            .filter(|(now, before)| now["connected"] == true && many(now) > many(before))
-            .filter_map(|(now, _)| lost(now))
-            .collect();
-        (moved.len() == *count).then_some(moved)
+    let before: Vec<u64> = world.proxies.iter().map(|it| many(&it.feed())).collect();
+    let waits = pace::stretch();
+    let killed = Instant::now();
+    world.replicas[*busiest].process.signal(9);
+    let mut back: BTreeMap<usize, Duration> = BTreeMap::new();
+    let mut said = BTreeMap::new();
+    eventually("all streams of it to be opened again", || {
+        for (at, proxy) in
+            world.proxies.iter().enumerate().filter(|(at, _)| !back.contains_key(at)).collect::<Vec<_>>()
+        {
+            let feed = proxy.feed();
+            if feed["connected"] == true && many(&feed) > before[at] && feed["lastOutageMs"].is_u64() {
+                back.insert(at, killed.elapsed());
+                said.insert(at, feed["lastOutageMs"].clone());
+            }
+        }
+        (back.len() == *count).then_some(())
     });
+    let stretch = waits.max(pace::stretch());
     eprintln!(
-        "of {streams:?}, replica {busiest} was killed; its proxies were answered again after {again:?} ms"
+        "of {streams:?}, replica {busiest} was killed; proxies were answered after {back:?}, and say {said:?} ms; stretch {stretch:.1}"
     );
-    world.replicas.remove(*busiest);
-    // A second is the goal, and four tries fall into it. A busy machine may take longer for what is due, but a pause of the longest
-    // kind is never waited for.
-    let pauses: u64 = (0..4).map(|doubled| FEED_BACKOFF_MS_MIN << doubled).sum();
-    assert!(pauses < 1_000, "{pauses} ms");
-    let mut sorted = again;
-    sorted.sort_unstable();
-    assert!(sorted[sorted.len() / 2] < FEED_BACKOFF_MS_MAX, "{sorted:?} ms");
-    world.changes(400);
+    world.replicas[*busiest].process.wait();
+    world.replace(*busiest, name);
+    back.into_values().map(|it| it.div_f64(stretch)).collect()
 }

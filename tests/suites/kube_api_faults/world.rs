@@ -100,6 +100,8 @@ pub struct World {
     pub replicas: Vec<Controller>,
     pub proxies: Vec<PodProxy>,
     target: u16,
+    /// The replicas' kubeconfig.
+    config: PathBuf,
 }
 
 impl World {
@@ -130,7 +132,7 @@ impl World {
         let feed = Relay::start(replicas.iter().map(|it| it.feed).collect());
         let start = |(pod, address)| PodProxy::start(&kube, feed.address(), Who::gateway(pod, address));
         let proxies = PODS.map(start).into();
-        let world = World { kube, api, feed, replicas, proxies, target: targets[0] };
+        let world = World { kube, api, feed, replicas, proxies, target: targets[0], config };
         for at in world.fronts() {
             eventually("the first answer", || get(at, "/", &[]).ok().filter(|it| it.status == 200));
         }
@@ -182,6 +184,12 @@ impl World {
             good += outcome.good;
         }
         eprintln!("{what}: {:.1} s, {good} requests, none failed", begun.elapsed().as_secs_f32());
+    }
+
+    /// Puts a new replica in the place of one that has ended.
+    pub fn replace(&mut self, at: usize, name: &str) {
+        self.replicas[at] = Controller::start(&self.config, name);
+        self.feed.replace(at, self.replicas[at].feed);
     }
 
     /// Streams by replica, as these say.
