@@ -9,6 +9,7 @@ use dromon_k8s::analyze::analyze;
 use dromon_k8s::diagnostic::{Diagnostic, Severity};
 use dromon_k8s::mesh::Mesh;
 use dromon_k8s::objects::ObjectSet;
+use dromon_k8s::others::said_of_others;
 use dromon_k8s::translate::translate;
 
 use crate::local::{Gateway, Local, Port, Workload};
@@ -62,6 +63,7 @@ fn summary(errors: usize, warnings: usize) -> String {
 pub fn findings(files: &Batch) -> Vec<Diagnostic> {
     let mut set = ObjectSet::new();
     let mut findings = Files::default().apply(&mut set, files);
+    leave_out_others(&mut findings, files, &set);
     findings.extend(analyze(&set));
     let exact = per_proxy(&mut set);
     // What a proxy's own place makes clear is said once, by who knows.
@@ -75,6 +77,18 @@ pub fn findings(files: &Batch) -> Vec<Diagnostic> {
         (a.severity, &a.file, a.line, &a.object).cmp(&(b.severity, &b.file, b.line, &b.object))
     });
     findings
+}
+
+/// What another controller's objects hold is not ours to judge. Which these are is known once all classes were read.
+fn leave_out_others(findings: &mut Vec<Diagnostic>, files: &Batch, set: &ObjectSet) {
+    for change in &files.changes {
+        let FileState::Text(text) = &change.state else { continue };
+        let theirs = said_of_others(text, set);
+        let same = |a: &Diagnostic, b: &Diagnostic| {
+            (&a.object, &a.field, &a.message) == (&b.object, &b.field, &b.message)
+        };
+        findings.retain(|found| found.file != change.file || !theirs.iter().any(|it| same(it, found)));
+    }
 }
 
 /// What comes up only when a proxy's configuration is made.

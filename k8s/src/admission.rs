@@ -6,10 +6,9 @@
 use serde_json::Value;
 
 use crate::analyze;
-use crate::api::Object;
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::mesh::ingress;
 use crate::objects::ObjectSet;
+use crate::others::Whose;
 use crate::parse;
 
 #[cfg(test)]
@@ -49,13 +48,14 @@ impl Verdict {
 /// larger mesh that would hold up the controller, and an object's status tells the same a moment later.
 pub const OBJECTS_MAX: usize = 2_000;
 
-/// Reviews an object as an API server sends it. `others` are the objects in force, an earlier version of it included.
+/// Reviews an object as an API server sends it. `others` are the objects in force, an earlier version of it included. Of another
+/// controller's objects nothing is said ([`crate::others`]).
 pub fn review(object: Value, others: &ObjectSet) -> Verdict {
-    let parsed = parse::json(object);
     let mut verdict = Verdict::default();
-    if parsed.objects.iter().any(|it| is_of_others(&it.object, others)) {
+    if Whose::of(&object).is_some_and(|it| it.is_others(others)) {
         return verdict;
     }
+    let parsed = parse::json(object);
     for finding in parsed.diagnostics {
         match finding.severity {
             Severity::Error => verdict.errors.push(finding),
@@ -81,9 +81,4 @@ pub fn review(object: Value, others: &ObjectSet) -> Verdict {
     let lenient = |it: Diagnostic| Diagnostic { severity: Severity::Warning, ..it };
     verdict.warnings.extend(across.into_iter().filter(|it| is_told(it)).map(lenient));
     verdict
-}
-
-/// Whether the class that an Ingress names is another controller's: what that one makes of it is not ours to judge.
-fn is_of_others(object: &Object, set: &ObjectSet) -> bool {
-    matches!(object, Object::Ingress(it) if ingress::is_of_others(it, set))
 }

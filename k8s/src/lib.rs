@@ -14,6 +14,7 @@ pub mod inject;
 pub mod install;
 pub mod mesh;
 pub mod objects;
+pub mod others;
 pub mod parse;
 pub mod status;
 #[cfg(test)]

@@ -211,7 +211,83 @@ fn rules(kubectl: &Kubectl) {
     for (kind, spec) in WRONG {
         refused_as_analyzed(kubectl, kind, spec);
     }
+    nothing_is_said_of_others(kubectl);
 }
+
+/// Objects of another controller's classes, of which none fits our types, are let in without a word; the same ones of ours are
+/// refused.
+fn nothing_is_said_of_others(kubectl: &Kubectl) {
+    let group = "gateway.networking.k8s.io/v1";
+    kubectl.apply(CLASSES_OF_OTHERS);
+    let gateway = |class: &str| {
+        let listener = "{name: http, port: many, protocol: HTTP, tls: {options: {a: b}}}";
+        format!(
+            "apiVersion: {group}
+kind: Gateway
+metadata: {{name: of-{class}, namespace: shop}}
+spec: {{gatewayClassName: {class}, defaultScope: All, listeners: [{listener}]}}
+"
+        )
+    };
+    let route = |parent: &str| {
+        format!(
+            "apiVersion: {group}
+kind: HTTPRoute
+metadata: {{name: of-others, namespace: shop}}
+spec: {{parentRefs: [{{name: {parent}}}], rules: [{{filters: [{{type: Nothing}}]}}]}}
+"
+        )
+    };
+    let ingress = |class: &str| {
+        let backend = "{resource: {apiGroup: example.com, kind: Bucket, name: a}}";
+        format!(
+            "apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {{name: of-{class}, namespace: shop}}
+spec: {{ingressClassName: {class}, defaultBackend: {backend}}}
+"
+        )
+    };
+    // Classes are heard of by their watch.
+    eventually("the class to be known as theirs", || {
+        kubectl.call(&["apply", "--dry-run=server", "-f", "-"], &gateway("theirs")).ok.then_some(())
+    });
+    eventually("the IngressClass to be known as theirs", || {
+        let said = kubectl.call(&["apply", "--dry-run=server", "-f", "-"], &ingress("theirs"));
+        said.err.is_empty().then_some(())
+    });
+    assert_eq!(kubectl.apply(&(gateway("theirs") + "---\n" + &ingress("theirs"))), "");
+    let refusal = kubectl.refused(&gateway("dromon"));
+    assert!(refusal.contains("error: Gateway/shop/of-dromon spec.listeners[0].port"), "{refusal}");
+    assert!(kubectl.apply(&ingress("dromon")).contains("Warning: Ingress/shop/of-dromon"), "of ours is told");
+    // A Gateway of theirs that fits is known, and with it the routes that hang on nothing else.
+    kubectl.apply(&gateway("theirs").replace("many", "80"));
+    eventually("a route on a Gateway of theirs to be let in", || {
+        let said = kubectl.call(&["apply", "-f", "-"], &route("of-theirs"));
+        (said.ok && said.err.is_empty()).then_some(())
+    });
+    let refusal = kubectl.refused(&route("of-dromon"));
+    assert!(refusal.contains("error: HTTPRoute/shop/of-others"), "{refusal}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let all = [CLASSES_OF_OTHERS, &gateway("theirs"), &ingress("theirs")].join("---\n");
+    std::fs::write(folder.path().join("theirs.yaml"), all).expect("written");
+    let analyzed =
+        Command::new(bin("dromonctl")).arg("analyze").arg(folder.path()).output().expect("it runs");
+    let said = String::from_utf8_lossy(&analyzed.stdout);
+    assert!(said.ends_with("no problems\n"), "{said}");
+}
+
+const CLASSES_OF_OTHERS: &str = "
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: theirs}
+spec: {controllerName: example.com/other}
+---
+apiVersion: networking.k8s.io/v1
+kind: IngressClass
+metadata: {name: theirs}
+spec: {controller: example.com/other}
+";
 
 /// Rules of one file of which each names the one before are applied without a word, when they are new and when they change.
 fn one_after_another(kubectl: &Kubectl) {

@@ -128,6 +128,7 @@ fn gateways_and_routes_are_told_what_became_of_them() {
     kubectl.wait(&gateway, |it| (it["status"]["listeners"][0]["attachedRoutes"] == 1).then_some(()));
 
     routes_that_fail(&kube);
+    refused_routes(&kube);
 
     // A generation on: what was observed follows.
     let patch = json!([{"op": "remove", "path": "/spec/listeners/1"}]).to_string();
@@ -169,6 +170,47 @@ spec:
 ",
     );
     wait(kube, &["httproute", "across"], PARENT, &[ACCEPTED, RESOLVED]);
+}
+
+/// The Events of an object, once there are any.
+fn events(kube: &ApiServer, kind: &str, name: &str) -> Vec<Value> {
+    let of = format!("involvedObject.kind={kind},involvedObject.name={name}");
+    kube.kubectl().wait(&["events", "-n", "default", "--field-selector", &of], |found| {
+        found["items"].as_array().filter(|items| !items.is_empty()).cloned()
+    })
+}
+
+/// Asserts that an object has one Event, of what is wrong at a field, as it would be at the object as it is.
+fn is_told_by_event(kube: &ApiServer, kind: &str, name: &str, field: &str) {
+    let found = events(kube, kind, name);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    let (event, object) = (&found[0], kube.kubectl().get(&[kind, name]).expect("there"));
+    let told = ["type", "reason", "reportingComponent", "action"].map(|it| text(&event[it]));
+    assert_eq!(told, ["Warning", "Refused", "dromon.io/controller", "Read"], "{event:#}");
+    let message = text(&event["message"]);
+    assert!(message.starts_with(&format!("{field} ")), "{message}");
+    let of = &event["involvedObject"];
+    for part in ["apiVersion", "kind"] {
+        assert_eq!(of[part], object[part], "{of:#}");
+    }
+    for part in ["name", "namespace", "uid"] {
+        assert_eq!(of[part], object["metadata"][part], "{of:#}");
+    }
+    let described = kube.kubectl().run(&["describe", kind, name]);
+    assert!(described.contains("Refused") && described.contains(field), "{described}");
+}
+
+/// Routes that the API server takes and no proxy could carry out. What hangs on another controller's Gateway alone is not ours to
+/// judge, whatever we make of it.
+fn refused_routes(kube: &ApiServer) {
+    let broken = |name: &str, parent: &str| {
+        let rule = "matches: [{path: {type: RegularExpression, value: '/('}}], backendRefs: ";
+        route(name, "}]", "name: web").replace("name: shop", parent).replace("backendRefs: ", rule)
+    };
+    kube.kubectl().apply(&(broken("a-theirs", "name: not-ours") + "---\n" + &broken("ours", "name: shop")));
+    is_told_by_event(kube, "HTTPRoute", "ours", "spec.rules[0]");
+    let all = kube.kubectl().run(&["get", "events", "-n", "default"]);
+    assert!(!all.contains("a-theirs"), "{all}");
 }
 
 #[test]
@@ -221,6 +263,7 @@ spec: {{hosts: [web], http: [{{route: [{{destination: {{host: web{subset}}}{weig
     let invalid = ("Reconciled", "False", "Invalid");
     let found = wait(&kube, &virtual_service, "/status/conditions", &[invalid]);
     assert!(found["status"].to_string().contains("spec.http[0].route[0].weight"), "{}", found["status"]);
+    is_told_by_event(&kube, "VirtualService", "web", "spec.http[0].route[0].weight");
 
     elected(&kube, &account, first, &rule("", ""));
     let other = kubectl.get(&["ingress", "not-ours"]).expect("there");

@@ -166,9 +166,15 @@ impl Store {
         self.objects.has_changed()
     }
 
-    /// What is wrong with a cluster's objects as they are, and which of them are refused.
-    pub fn objects(&self) -> &Objects {
-        &self.objects
+    /// What is wrong with a cluster's objects as they are.
+    pub fn told(&self) -> BTreeMap<Key, Vec<Diagnostic>> {
+        let found = self.objects.diagnostics(&self.base);
+        found.map(|(key, found)| (key.clone(), found.clone())).collect()
+    }
+
+    /// Those of which the present version is refused.
+    pub fn refused(&self) -> &BTreeSet<Key> {
+        self.objects.refused()
     }
 
     /// Takes in a run's word; [`Store::rebuild`] puts it in force.
@@ -337,7 +343,7 @@ impl Store {
 
     /// What is wrong with the files as they are.
     pub fn file_diagnostics(&self) -> Vec<Diagnostic> {
-        let objects = self.objects.diagnostics().flat_map(|(_, found)| found);
+        let objects = self.objects.diagnostics(&self.base).flat_map(|(_, found)| found);
         self.files.diagnostics().chain(objects).cloned().collect()
     }
 

@@ -8,6 +8,7 @@ use dromon_k8s::api::Object;
 use dromon_k8s::diagnostic::{Diagnostic, Severity};
 use dromon_k8s::mesh::workloads::Labels;
 use dromon_k8s::objects::{Key, ObjectSet};
+use dromon_k8s::others::Whose;
 use dromon_k8s::parse;
 
 use super::shared::Shared;
@@ -25,6 +26,8 @@ pub struct Objects {
     refused: BTreeSet<Key>,
     /// The objects that are new, gone or others since they were last asked for.
     changed: BTreeSet<Key>,
+    /// So has whose some are, which only who judges them asks for.
+    noted: bool,
     /// Labels of pods: those of one Deployment mostly have the same.
     labels: Shared<Labels>,
 }
@@ -37,11 +40,13 @@ impl Objects {
             self.diagnostics.remove(&key);
             self.refused.remove(&key);
             let Some(value) = value else {
+                self.noted |= set.note_whose(&key, None);
                 if set.remove(&key, "") {
                     self.changed.insert(key.clone());
                 }
                 continue;
             };
+            let whose = Whose::of(&value);
             let parsed = parse::json(value);
             let mut diagnostics = parsed.diagnostics;
             if CHECKED.contains(&key.kind.group()) {
@@ -72,33 +77,44 @@ impl Objects {
                     }
                 }
             }
+            self.noted |= set.note_whose(&key, whose.filter(|_| !diagnostics.is_empty()));
             if !diagnostics.is_empty() {
-                found.extend(diagnostics.iter().cloned());
+                found.push(key.clone());
                 self.diagnostics.insert(key, diagnostics);
             }
         }
-        found
+        // Classes that came with the objects count too.
+        let ours = found.iter().filter(|key| is_ours(key, set));
+        ours.filter_map(|key| self.diagnostics.get(key)).flatten().cloned().collect()
     }
 
     /// The objects that have come, gone or changed since this was last asked.
     pub fn take_changed(&mut self) -> BTreeSet<Key> {
+        self.noted = false;
         std::mem::take(&mut self.changed)
     }
 
     /// Whether any object has come, gone or changed since [`Objects::take_changed`].
     pub fn has_changed(&self) -> bool {
-        !self.changed.is_empty()
+        self.noted || !self.changed.is_empty()
     }
 
-    /// What is wrong with the objects as they are.
-    pub fn diagnostics(&self) -> impl Iterator<Item = (&Key, &Vec<Diagnostic>)> {
-        self.diagnostics.iter()
+    /// What is wrong with the objects as they are, but for those that another controller's class makes not ours to judge.
+    pub fn diagnostics<'a>(
+        &'a self,
+        set: &'a ObjectSet,
+    ) -> impl Iterator<Item = (&'a Key, &'a Vec<Diagnostic>)> {
+        self.diagnostics.iter().filter(|(key, _)| is_ours(key, set))
     }
 
     /// The objects of which the present version is refused.
     pub fn refused(&self) -> &BTreeSet<Key> {
         &self.refused
     }
+}
+
+fn is_ours(key: &Key, set: &ObjectSet) -> bool {
+    !set.whose(key).is_some_and(|it| it.is_others(set))
 }
 
 fn is_of_unknown_field(diagnostic: &Diagnostic) -> bool {

@@ -61,6 +61,21 @@ apiVersion: networking.k8s.io/v1
 kind: IngressClass
 metadata: {name: ours-too}
 spec: {controller: dromon.io/ingress}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: theirs}
+spec: {controllerName: example.com/other}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: theirs, namespace: infra}
+spec: {gatewayClassName: theirs, listeners: [{name: http, port: 80, protocol: HTTP}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: ours, namespace: infra}
+spec: {gatewayClassName: dromon, listeners: [{name: http, port: 80, protocol: HTTP}]}
 ";
 
 #[test]
@@ -75,5 +90,33 @@ fn of_another_controllers_ingresses_nothing_is_said() {
     assert_eq!(ingress("theirs"), "");
     for ours in ["dromon", "ours-too"] {
         assert!(ingress(ours).contains("spec.defaultBackend.resource"), "{ours}: {}", ingress(ours));
+    }
+}
+
+#[test]
+fn of_another_controllers_gateways_and_their_routes_nothing_is_said() {
+    // None of this fits our types, and all of it may be right where it is theirs.
+    let gateway = |class: &str| {
+        let object = json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
+            "metadata": {"name": "a", "namespace": "default"},
+            "spec": {"gatewayClassName": class, "listeners": [{"name": "a", "port": "many", "protocol": "HTTP"}]}});
+        review(object, &set(CLASSES))
+    };
+    assert_eq!(gateway("theirs"), Verdict::default());
+    for ours in ["dromon", "nobodys"] {
+        assert!(!gateway(ours).is_allowed(), "{ours}");
+    }
+    let route = |parents: Value| {
+        let object = json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+            "metadata": {"name": "a", "namespace": "default"},
+            "spec": {"parentRefs": parents, "rules": [{"filters": [{"type": "Nothing"}]}]}});
+        review(object, &set(CLASSES))
+    };
+    let theirs = json!({"name": "theirs", "namespace": "infra"});
+    let ours = json!({"name": "ours", "namespace": "infra"});
+    let service = json!({"group": "", "kind": "Service", "name": "theirs", "namespace": "infra"});
+    assert_eq!(route(json!([theirs])), Verdict::default());
+    for parents in [json!([theirs, ours]), json!([theirs, service]), json!([{"name": "theirs"}]), json!([])] {
+        assert!(!route(parents.clone()).is_allowed(), "{parents}");
     }
 }

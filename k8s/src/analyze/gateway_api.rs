@@ -6,9 +6,11 @@ use std::collections::BTreeSet;
 use crate::api::{Kind, Object};
 use crate::diagnostic::Diagnostic;
 use crate::mesh::MESH_GATEWAY;
+use crate::mesh::gateway_api::Route;
 use crate::mesh::gateway_api::backends::backend;
 use crate::mesh::ingress::class_of;
 use crate::objects::Key;
+use crate::others::Whose;
 use crate::translate::ingress::backend_of;
 
 use super::Analysis;
@@ -56,10 +58,18 @@ fn routes(analysis: &mut Analysis<'_>) {
     let ours: BTreeSet<&Key> = mesh.gateway_api.routes.iter().map(|it| &it.key).collect();
     let kinds = [Kind::HttpRoute, Kind::GrpcRoute, Kind::TlsRoute, Kind::TcpRoute];
     for sourced in kinds.iter().flat_map(|kind| analysis.set.of_kind(*kind)) {
-        if !ours.contains(&sourced.key) {
-            let message = "hangs on no Gateway that is served here and on no Service, so it has no effect";
-            analysis.report(&sourced.key, Diagnostic::warning("spec.parentRefs", message));
+        if ours.contains(&sourced.key) {
+            continue;
         }
+        let parents = Route::body(sourced).map(|it| it.parents().to_vec()).unwrap_or_default();
+        let whose = Whose::of_parents(&parents, &sourced.key.namespace);
+        let diagnostic = if whose.is_some_and(|it| it.is_others(analysis.set)) {
+            Diagnostic::info("spec.parentRefs", "hangs on Gateways of classes that are not served here")
+        } else {
+            let message = "hangs on no Gateway that is served here and on no Service, so it has no effect";
+            Diagnostic::warning("spec.parentRefs", message)
+        };
+        analysis.report(&sourced.key, diagnostic);
     }
     for route in &mesh.gateway_api.routes {
         for parent in route.parents.iter().filter(|it| !it.accepted.holds) {

@@ -14,7 +14,7 @@ pub const CLASS: &str = "dromon";
 /// The name by which IngressClasses say that Ingresses of theirs are ours.
 pub const CONTROLLER: &str = "dromon.io/ingress";
 /// What named the class before `ingressClassName` was.
-const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
+pub(crate) const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
 /// The annotation of the IngressClass whose Ingresses need name none.
 const DEFAULT_ANNOTATION: &str = "ingressclass.kubernetes.io/is-default-class";
 
@@ -51,17 +51,6 @@ pub fn class_of(ingress: &Ingress) -> Option<&str> {
     let named = ingress.spec.as_ref().and_then(|it| it.ingress_class_name.as_deref());
     let annotations = ingress.metadata.annotations.as_ref();
     named.or_else(|| annotations.and_then(|it| it.get(CLASS_ANNOTATION)).map(String::as_str))
-}
-
-/// Whether an Ingress names a class that is there and another controller's.
-pub fn is_of_others(ingress: &Ingress, set: &ObjectSet) -> bool {
-    let Some(name) = class_of(ingress) else { return false };
-    set.of_kind(Kind::IngressClass).filter(|it| it.key.name == name).any(|it| match &it.object {
-        Object::IngressClass(class) => {
-            class.spec.as_ref().and_then(|it| it.controller.as_deref()) != Some(CONTROLLER)
-        }
-        _ => false,
-    })
 }
 
 /// Names of the classes that are ours, and whether one of them is the cluster's default. The class that an installation

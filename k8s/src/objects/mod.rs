@@ -14,6 +14,7 @@ use dromon_core::config::model::Protocol;
 use crate::api::{Kind, Object};
 use crate::diagnostic::Diagnostic;
 use crate::mesh::ROOT_NAMESPACE;
+use crate::others::Whose;
 
 mod lines;
 #[cfg(test)]
@@ -120,6 +121,7 @@ pub struct ObjectSet {
     /// Each kind's and namespace's by themselves, so that copies of the set share those that do not change.
     objects: BTreeMap<Kind, Arc<BTreeMap<String, Arc<Named>>>>,
     workloads: Arc<BTreeMap<(String, String), Workload>>,
+    whose: Arc<BTreeMap<Key, Whose>>,
     /// None: [`ROOT_NAMESPACE`].
     root_namespace: Option<Arc<str>>,
 }
@@ -251,6 +253,25 @@ impl ObjectSet {
     pub fn insert_workload(&mut self, workload: Workload) {
         Arc::make_mut(&mut self.workloads)
             .insert((workload.namespace.clone(), workload.name.clone()), workload);
+    }
+
+    /// Notes what decides whose an object is of which not everything could be read, or nothing; none: it is as any other. True if
+    /// that is news.
+    pub fn note_whose(&mut self, key: &Key, whose: Option<Whose>) -> bool {
+        if self.whose.get(key) == whose.as_ref() {
+            return false;
+        }
+        let all = Arc::make_mut(&mut self.whose);
+        match whose {
+            Some(whose) => all.insert(key.clone(), whose),
+            None => all.remove(key),
+        };
+        true
+    }
+
+    /// What was noted of an object.
+    pub fn whose(&self, key: &Key) -> Option<&Whose> {
+        self.whose.get(key)
     }
 
     /// Removes a workload; true if it was there.

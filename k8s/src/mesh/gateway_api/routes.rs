@@ -97,7 +97,7 @@ pub enum Place {
 
 impl Route {
     /// Takes a route apart; none for other kinds.
-    pub(super) fn body(sourced: &Sourced) -> Option<RouteBody> {
+    pub(crate) fn body(sourced: &Sourced) -> Option<RouteBody> {
         Some(match &sourced.object {
             Object::HttpRoute(it) => RouteBody::Http(it.clone()),
             Object::GrpcRoute(it) => RouteBody::Grpc(it.clone()),
