@@ -2,7 +2,8 @@
 
 use dromon_core::exchange::RequestView;
 use dromon_core::h1::{PortRules, Progress, RequestHead, RequestRef, ResponseHead};
-use dromon_core::h2::{self, Line, Meter, Onward, PREFACE, Sending};
+use dromon_core::h2::{self, Line, Meter, Onward, PREFACE, Sending, Trip};
+use dromon_core::limits::H2_HEADER_BLOCK_MS;
 use dromon_core::time::Tick;
 use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
@@ -16,33 +17,60 @@ const FRAME_HEAD: usize = 9;
 const OF_CONNECTIONS: [&str; 5] =
     ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
 
-/// The meter comes to the same judgement however the bytes are cut, and never lets more through than it was given.
+/// Waits before bytes arrive: none, within a second's budget, beyond it, and beyond a header block's time.
+const WAITS_MS: [u64; 5] = [0, 1, 300, 1_001, H2_HEADER_BLOCK_MS];
+
+/// The meter comes to the same judgement however the bytes of a moment are cut, and never lets more through than it was given.
 pub fn h2_meter(bytes: &[u8]) {
-    let now = Tick(1);
     for preface in [true, false] {
         let meter = || if preface { Meter::of_client() } else { Meter::of_upstream() };
-        let with_preface = [PREFACE, bytes].concat();
-        let bytes = if preface { &with_preface } else { bytes };
         let (mut one, mut many) = (meter(), meter());
-        let (good, judged) = one.inspect(bytes, now);
-        assert!(good <= bytes.len() && (judged.is_err() || good == bytes.len()));
-        let (mut passed, mut stepped) = (0, Ok(()));
-        for piece in pieces(bytes) {
-            let (count, result) = many.inspect(piece, now);
-            assert!(count <= piece.len());
-            passed += count;
-            stepped = result;
-            if result.is_err() {
+        if preface {
+            assert_eq!(one.inspect(PREFACE, Tick(1)), many.inspect(PREFACE, Tick(1)));
+        }
+        let mut now = Tick(1);
+        let mut rest = bytes;
+        // The bytes themselves tell when and in what portions they come, and what this side does meanwhile.
+        while let [first, ..] = rest {
+            now = now.plus_millis(WAITS_MS[usize::from(*first) % WAITS_MS.len()]);
+            let (arrived, after) = rest.split_at((1 + usize::from(*first) * 3).min(rest.len()));
+            rest = after;
+            if first & 0x40 != 0 {
+                for meter in [&mut one, &mut many] {
+                    meter.data_sent();
+                    meter.answered();
+                }
+            }
+            // A connection's timer rings before what comes too late is looked at.
+            let in_time = one.check_time(now);
+            assert_eq!(in_time, many.check_time(now));
+            if in_time.is_err() || arrive(&mut one, &mut many, arrived, now).is_err() {
                 break;
             }
         }
-        assert_eq!(judged, stepped);
-        // The head of the frame at fault may have passed in part before it was whole.
-        assert!((good..=good + FRAME_HEAD).contains(&passed), "{good} at once, {passed} in pieces");
-        if judged.is_ok() {
-            assert_eq!(one.deadline(), many.deadline());
+        assert!(one.blocks() <= 1 + bytes.len() as u64 / FRAME_HEAD as u64);
+    }
+}
+
+/// Shows the same bytes to one meter at once and to the other in pieces.
+fn arrive(one: &mut Meter, many: &mut Meter, bytes: &[u8], now: Tick) -> Result<(), Trip> {
+    let (good, judged) = one.inspect(bytes, now);
+    assert!(good <= bytes.len() && (judged.is_err() || good == bytes.len()));
+    let (mut passed, mut stepped) = (0, Ok(()));
+    for piece in pieces(bytes) {
+        let (count, result) = many.inspect(piece, now);
+        assert!(count <= piece.len());
+        passed += count;
+        stepped = result;
+        if result.is_err() {
+            break;
         }
     }
+    assert_eq!(judged, stepped);
+    // The head of the frame at fault may have passed in part before it was whole.
+    assert!((good..=good + FRAME_HEAD).contains(&passed), "{good} at once, {passed} in pieces");
+    assert!(judged.is_err() || (one.deadline(), one.blocks()) == (many.deadline(), many.blocks()));
+    judged
 }
 
 /// A request as the `h2` crate would hand it over: a line of method, target and perhaps protocol, then fields.

@@ -5,12 +5,14 @@
 //! `fuzz` feeds every file of the corpora and mutations of it to the same functions, in `make test`.
 
 mod certificate;
+mod chain;
 mod first_bytes;
 mod h1;
 mod h2;
 mod mutate;
 
 pub use certificate::certificate;
+pub use chain::certificate_chain;
 pub use first_bytes::{proxy_protocol, sniffing};
 pub use h1::{h1_chunked, h1_request, h1_response};
 pub use h2::{h1_to_h2, h2_meter, h2_to_h1};
@@ -20,8 +22,9 @@ pub use mutate::mutate;
 pub type Target = fn(&[u8]);
 
 /// All targets by name; each has a file of that name in `tests/fuzz/fuzz_targets` and a folder in `tests/fuzz/corpus`.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("certificate", certificate),
+    ("certificate_chain", certificate_chain),
     ("h1_chunked", h1_chunked),
     ("h1_request", h1_request),
     ("h1_response", h1_response),
