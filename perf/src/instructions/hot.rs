@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use dromon_core::config::compile::{self, Answers, Inputs};
-use dromon_core::config::model::{Resource, StringMatch};
+use dromon_core::config::model::{Limit, LimitKey, LimitScope, RateLimit, Resource, StringMatch};
 use dromon_core::config::snapshot::{Snapshot, Update};
 use dromon_core::config::table::Table;
 use dromon_core::exchange::{Arrival, End, Exchange, Input, RequestView, Step};
@@ -15,6 +15,7 @@ use dromon_core::h1::{
 use dromon_core::rng::Rng;
 use dromon_core::time::Tick;
 
+use super::account::Account;
 use super::http2::Http2;
 use crate::lab::dromon;
 use crate::lab::setup::{Hop, Setup};
@@ -38,7 +39,9 @@ pub enum Part {
     EncodeResponse,
     /// Deciding: from the route to the accounting of the answer.
     Exchange,
-    /// All of these, as one request takes them.
+    /// Counting a request that is over.
+    Record,
+    /// All of these but the last, as one request takes them.
     Whole,
     /// Looking at the frames of a request of HTTP/2.
     Http2Meter,
@@ -59,18 +62,23 @@ pub enum Shape {
     Exact(usize),
     /// One host with so many rules on path prefixes.
     Prefix(usize),
+    /// So many hosts with one rule each, behind rate limits that admit all: one for the gateway as a whole, and one for each client
+    /// address and value of a header.
+    Limited(usize),
 }
 
 /// A case: its name, what is counted, and on which table.
 pub type Case = (&'static str, Part, Shape);
 
 /// All cases.
-pub const CASES: [Case; 15] = [
+pub const CASES: [Case; 17] = [
     ("parse-request", Part::ParseRequest, Shape::Hosts(10)),
     ("parse-response", Part::ParseResponse, Shape::Hosts(10)),
     ("encode-request", Part::EncodeRequest, Shape::Hosts(10)),
     ("encode-response", Part::EncodeResponse, Shape::Hosts(10)),
     ("exchange", Part::Exchange, Shape::Hosts(10)),
+    ("exchange-limited", Part::Exchange, Shape::Limited(10)),
+    ("record", Part::Record, Shape::Hosts(10)),
     ("http2-meter", Part::Http2Meter, Shape::Hosts(10)),
     ("http2-check", Part::Http2Check, Shape::Hosts(10)),
     ("http2-fields", Part::Http2Fields, Shape::Hosts(10)),
@@ -116,16 +124,17 @@ struct HotPath {
     arrival: Arrival,
     rng: Rng,
     http2: Http2,
+    account: Account,
 }
 
 impl HotPath {
     fn new(shape: Shape) -> Result<HotPath> {
         let (hosts, routes) = match shape {
-            Shape::Hosts(hosts) => (hosts, 1),
+            Shape::Hosts(hosts) | Shape::Limited(hosts) => (hosts, 1),
             Shape::Exact(routes) | Shape::Prefix(routes) => (1, routes),
         };
         let setup = Setup { hosts, routes, ..Setup::default() };
-        let table = table(&setup, matches!(shape, Shape::Exact(_)))?;
+        let table = table(&setup, shape)?;
         let host = Setup::host(hosts - 1);
         let target = format!("{}items?id=42", setup.prefix(routes - 1));
         let request = format!(
@@ -144,16 +153,20 @@ impl HotPath {
             shard: 0,
             server_tls: None,
         };
+        let request = request.into_bytes();
+        let mut head = RequestHead::new();
+        let account = Account::new(&answered(&table, &arrival, &mut head, &request)?)?;
         Ok(HotPath {
             table,
-            request: request.into_bytes(),
-            head: RequestHead::new(),
+            request,
+            head,
             response: ResponseHead::new(),
             scratch: Vec::with_capacity(1_024),
             out: Vec::with_capacity(4_096),
             http2: Http2::new(&host, &target, &arrival)?,
             arrival,
             rng: Rng::new(1),
+            account,
         })
     }
 
@@ -165,6 +178,7 @@ impl HotPath {
             Part::EncodeRequest => self.encode_request(),
             Part::EncodeResponse => self.encode_response(),
             Part::Exchange => self.exchange(false),
+            Part::Record => self.account.record(),
             Part::Whole => self.parse_request() && self.exchange(true),
             Part::Http2Meter => self.http2.meter(self.arrival.arrived),
             Part::Http2Check => self.http2.check(),
@@ -228,13 +242,33 @@ impl HotPath {
     }
 }
 
-/// The compiled table of a setup, its rules on equal paths or on prefixes.
-fn table(setup: &Setup, exact: bool) -> Result<Arc<Table>> {
+/// The exchange of a request that went to an endpoint.
+fn answered(
+    table: &Arc<Table>,
+    arrival: &Arrival,
+    head: &mut RequestHead,
+    request: &[u8],
+) -> Result<Exchange> {
+    head.parse(request, PortRules::default()).ok().context("the request cannot be read")?;
+    let mut scratch = Vec::new();
+    let path = head.normalized_path(request, PathPolicy::default(), &mut scratch).ok();
+    let path = path.context("the request has no path")?;
+    let view = RequestRef::new(head, request, "http").with_path(path);
+    let whole = view.path_and_query();
+    let path = whole.split(|&byte| byte == b'?').next().unwrap_or_default();
+    let now = arrival.arrived;
+    Ok(Exchange::begin(table, arrival, &view, path, now, &mut Rng::new(1)).0)
+}
+
+/// The compiled table of a setup, its rules on equal paths or on prefixes, with limits or without.
+fn table(setup: &Setup, shape: Shape) -> Result<Arc<Table>> {
     let mut snapshot = Snapshot::new();
     snapshot.set_whole(true);
     let mut resources = dromon::resources(setup, Hop::GATEWAY, PORT, 9080, 0);
-    if exact {
-        equal_paths(&mut resources);
+    match shape {
+        Shape::Exact(_) => equal_paths(&mut resources),
+        Shape::Limited(_) => resources.push(Resource::RateLimit(limits())),
+        Shape::Hosts(_) | Shape::Prefix(_) => {}
     }
     let updates = resources.into_iter().map(|resource| Update { version: "1".into(), resource });
     let applied = snapshot.apply(updates, []);
@@ -261,5 +295,16 @@ fn equal_paths(resources: &mut [Resource]) {
         if let Some(StringMatch::Prefix(prefix)) = &one.uri {
             one.uri = Some(StringMatch::Exact(format!("{prefix}items")));
         }
+    }
+}
+
+/// Limits that no count of requests uses up.
+fn limits() -> RateLimit {
+    let limit = Limit { requests: 50_000, unit_ms: 1_000, burst: 1_000_000, ..Limit::default() };
+    let per = vec![LimitKey::SourceAddress, LimitKey::Header("user-agent".into())];
+    RateLimit {
+        name: "default/lab".into(),
+        scope: LimitScope::Gateway { listeners: vec![dromon::listener_name(PORT)] },
+        limits: vec![limit.clone(), Limit { per, ..limit }],
     }
 }

@@ -2,6 +2,7 @@
 //! is the same every time, so a change of a few per cent can be seen and refused. Counted by callgrind, against a
 //! committed baseline.
 
+mod account;
 mod baseline;
 mod hot;
 mod http2;

@@ -108,7 +108,8 @@ fn origin(setup: &Setup, hop: Hop, port: u16) -> [Resource; 3] {
     ]
 }
 
-fn listener_name(port: u16) -> String {
+/// Name of the listener of a port.
+pub fn listener_name(port: u16) -> String {
     format!("gateway/{port}")
 }
 
