@@ -3,6 +3,7 @@
 
 use std::process::Command;
 
+use dromon_k8s::install::{Values, objects};
 use dromon_tests::kube::api_server::{ApiServer, Setup};
 use dromon_tests::kube::controller::{self, Controller, SYSTEM};
 use dromon_tests::kube::kubectl::Kubectl;
@@ -35,6 +36,8 @@ fn an_installation_comes_changes_and_goes_leaving_nothing_behind() {
     let changed: Vec<&str> = again.lines().filter(|line| !line.ends_with(" unchanged")).collect();
     assert!(changed.is_empty(), "a second run changes nothing: {changed:?}");
 
+    upgraded(&kube);
+
     let dry = dromonctl(&kube, &["install", "--dry-run", "--set", "controller.replicas=2"]);
     assert!(dry.contains("deployment/dromon-controller would be changed"), "{dry}");
     let deployment = ["deployment", "dromon-controller", "-n", SYSTEM];
@@ -52,6 +55,86 @@ fn an_installation_comes_changes_and_goes_leaving_nothing_behind() {
     assert!(kubectl.get(&["crd", "virtualservices.networking.istio.io"]).is_some());
 
     uninstall(&kube);
+}
+
+/// An earlier version, which has what this one has not any more, is brought up to this one in place: what it had goes, what is the
+/// same stays untouched, and its pods stay until those of the new version are ready.
+fn upgraded(kube: &ApiServer) {
+    let kubectl = kube.kubectl();
+    let replicas = ["--timeout", "0", "--set", "controller.replicas=3"];
+    dromonctl(kube, &[&["install"][..], &replicas, &["--set", "image.tag=0.0.1"]].concat());
+    kubectl.run(&["create", "configmap", "dromon-of-before", "-n", SYSTEM]);
+    kubectl.run(&["label", "configmap", "dromon-of-before", "-n", SYSTEM, INSTALLED]);
+    let before = earlier();
+    let said = kubectl
+        .call(&["apply", "--server-side", "--force-conflicts", MANAGER, "-f", "-"], &before.to_string());
+    assert!(said.ok, "{}", said.err);
+    let object = |kind: &str, name: &str| kubectl.get(&[kind, name, "-n", SYSTEM]).expect("there");
+    let of_before = |kind: &str, name: &str| object(kind, name).to_string().contains("of-before");
+    let changed = [
+        ("deployment", "dromon-controller"),
+        ("service", "dromon-controller"),
+        ("clusterrole", "dromon-controller"),
+    ];
+    assert!(changed.iter().all(|(kind, name)| of_before(kind, name)));
+    let identities = || changed.map(|(kind, name)| object(kind, name)["metadata"]["uid"].clone());
+    let known = identities();
+
+    let said = dromonctl(kube, &[&["install"][..], &replicas].concat());
+    let mut others: Vec<&str> = said.lines().filter(|line| !line.ends_with(" unchanged")).collect();
+    others.sort_unstable();
+    let expected = [
+        "clusterrole/dromon-controller changed",
+        "configmap/dromon changed",
+        "configmap/dromon-of-before removed",
+        "deployment/dromon-controller changed",
+        "deployment/dromon-gateway changed",
+        "service/dromon-controller changed",
+    ];
+    assert_eq!(others, expected, "{said}");
+    assert_eq!(identities(), known, "in place");
+    assert!(!changed.iter().any(|(kind, name)| of_before(kind, name)), "what was before is gone");
+    for (app, image) in [("dromon-controller", "dromon-controller"), ("dromon-gateway", "dromon-proxy")] {
+        kubectl.wait(&["pods", "-n", SYSTEM, "-l", &format!("app={app}")], |pods| {
+            let is_of = |tag: &str| {
+                let image = format!("localhost/{image}:{tag}");
+                pods["items"]
+                    .as_array()
+                    .is_some_and(|all| all.iter().any(|it| it["spec"]["containers"][0]["image"] == image))
+            };
+            (is_of("0.0.1") && is_of(env!("CARGO_PKG_VERSION"))).then_some(())
+        });
+    }
+}
+
+const INSTALLED: &str = "dromon.io/install=dromon";
+const MANAGER: &str = "--field-manager=dromonctl";
+
+/// Objects as an earlier version had them: with an argument, a port and a right that are no more.
+fn earlier() -> Value {
+    let mut values = Values::new();
+    for value in ["controller.replicas=3", "image.tag=0.0.1"] {
+        values.set(value).expect("a value");
+    }
+    let mut items = objects(&values);
+    items.retain_mut(|it| {
+        if it["metadata"]["name"] != "dromon-controller" {
+            return false;
+        }
+        let (field, more) = match it["kind"].as_str() {
+            Some("Deployment") => ("/spec/template/spec/containers/0/args", json!("--of-before")),
+            Some("Service") => {
+                ("/spec/ports", json!({"name": "of-before", "port": 15000, "protocol": "TCP"}))
+            }
+            Some("ClusterRole") => {
+                ("/rules", json!({"apiGroups": ["of-before"], "resources": ["a"], "verbs": ["get"]}))
+            }
+            _ => return false,
+        };
+        it.pointer_mut(field).and_then(Value::as_array_mut).expect("a list").push(more);
+        true
+    });
+    json!({"apiVersion": "v1", "kind": "List", "items": items})
 }
 
 /// Uninstalls with a user's rule in the cluster, which stays until it is purged.
