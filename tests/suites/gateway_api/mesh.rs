@@ -68,6 +68,7 @@ fn mesh_http_and_mesh_grpc() {
     mesh_http_route_request_header_modifier(&client);
     mesh_http_route_weight(&client);
     mesh_grpc_route_weight(&client);
+    mesh_grpc_route_header_modifiers(&client);
     mesh_traffic_split(&client);
     mesh_ports(&client, one);
     mesh_frontend(&client, two);
@@ -160,6 +161,46 @@ fn mesh_grpc_route_weight(client: &Client) {
     let all = ask(client, "/echo.Echo/Echo", 400);
     let of = |name: &str| all.iter().filter(|it| **it == format!("{name} 0")).count();
     assert!(is_seven_tenths(of("v1")) && of("v1") + of("v2") == 400, "{} and {}", of("v1"), of("v2"));
+}
+
+/// Headers of gRPC calls, there and back; a method beside them is left as it is.
+fn mesh_grpc_route_header_modifiers(client: &Client) {
+    let modifier = |direction: &str, more: &str| {
+        let field = format!("{}{}", direction[..1].to_lowercase(), &direction[1..]);
+        format!(
+            "{{type: {direction}HeaderModifier, {field}HeaderModifier: {{set: [{{name: X-Set, value: set}}], add: [{{name: X-Add, value: added}}], remove: [{more}]}}}}"
+        )
+    };
+    let backend = "backendRefs: [{name: echo-v1, port: 7070}]";
+    let rules = format!(
+        "{{matches: [{{method: {{service: echo.Echo, method: Changed}}}}], filters: [{}, {}], {backend}}}, {{{backend}}}",
+        modifier("Request", "X-Removed"),
+        modifier("Response", "X-Gone"),
+    );
+    let sent = [("x-set", "other"), ("x-add", "first"), ("x-removed", "here"), ("x-kept", "here")];
+    let ask = |it: &Client, method: &str| grpc::call_with(it.outbound, "echo.default:7070", method, &sent);
+    client.on_echo("GRPCRoute", 7070, &rules, |it| ask(it, "/echo.Echo/Changed").head.contains_key("x-set"));
+    let changed = ask(client, "/echo.Echo/Changed");
+    assert_eq!(changed.status, "0", "{changed:?}");
+    let has = |text: &str, line: &str| text.lines().any(|it| it == line);
+    for line in ["v1", "x-set: set", "x-kept: here", "te: trailers"] {
+        assert!(has(&changed.text, line), "{line:?} in {changed:?}");
+    }
+    let added: Vec<&str> = changed.text.lines().filter_map(|it| it.strip_prefix("x-add: ")).collect();
+    assert!(
+        ["first,added", "first, added", "first/added"].contains(&added.join("/").as_str()),
+        "{changed:?}"
+    );
+    assert!(!changed.text.contains("x-removed"), "{changed:?}");
+    let back = |name: &str| changed.head.get(name).and_then(|it| it.to_str().ok());
+    let expected = [Some("set"), Some("added"), None, Some("kept")];
+    assert_eq!(["x-set", "x-add", "x-gone", "x-of-server"].map(back), expected);
+    let plain = ask(client, "/echo.Echo/Plain");
+    assert_eq!((plain.status.as_str(), plain.head.get("x-set")), ("0", None), "{plain:?}");
+    for line in ["v1", "x-set: other", "x-add: first", "x-removed: here"] {
+        assert!(has(&plain.text, line), "{line:?} in {plain:?}");
+    }
+    assert!(plain.head.contains_key("x-gone"), "{plain:?}");
 }
 
 /// Requests of one Service are split among others; what they themselves are asked is not.

@@ -84,6 +84,42 @@ fn services(names: &[&str]) -> String {
     names.iter().map(|it| service(it, "default")).collect()
 }
 
+/// HTTPRouteServiceTypes, in what needs no pods, and beyond it a Service that is a name outside.
+#[test]
+fn http_route_service_types() {
+    let slice = |of: &str, address: &str| {
+        format!(
+            "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: {of}-{address}, namespace: default, labels: {{kubernetes.io/service-name: {of}}}}}\naddressType: IPv4\nports: [{{name: http, port: 3000}}]\nendpoints: [{{addresses: [{address}]}}]\n---\n"
+        )
+    };
+    let typed =
+        |name: &str, more: &str| service(name, "default").replace("spec: {", &format!("spec: {{{more}, "));
+    let rule = |name: &str| {
+        format!(
+            "{{matches: [{{path: {{type: Exact, value: /{name}}}}}], backendRefs: [{{name: {name}, port: 8080}}]}}"
+        )
+    };
+    let names = ["manual", "headless-manual", "outside"];
+    let seen = at_gateway(
+        &(listeners(HTTP)
+            + &service("manual", "default")
+            + &slice("manual", "10.0.0.1")
+            + &slice("manual", "10.0.0.2")
+            + &typed("headless-manual", "clusterIP: None")
+            + &slice("headless-manual", "10.0.0.3")
+            + &typed("outside", "type: ExternalName, externalName: api.example.com")
+            + &route("HTTPRoute", "types", &format!("{PARENT}, rules: [{}]", names.map(rule).join(", ")))),
+    );
+    for (name, expected) in names.into_iter().zip([
+        &["10.0.0.1:3000", "10.0.0.2:3000"][..],
+        &["10.0.0.3:3000"],
+        &["api.example.com:8080"],
+    ]) {
+        assert_eq!(seen.endpoints(&format!("{name}.default.svc.cluster.local"), 8080, ""), expected);
+    }
+    assert_eq!(seen.http("gateway/80/*").len(), 3, "nothing is dropped");
+}
+
 #[test]
 fn http_route_simple_same_namespace() {
     let rules = format!("{PARENT}, rules: [{{{}}}]", to("a"));
