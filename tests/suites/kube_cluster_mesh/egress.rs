@@ -54,6 +54,43 @@ spec:
     route: [{destination: {host: www.outside.example, port: {number: 80}}, weight: 100}]
 ";
 
+/// The same over mutual TLS up to the gateway, as in Istio's task \"Egress Gateways with TLS Origination\", whose own TLS beyond is left
+/// out: the server outside speaks HTTP.
+const MUTUAL: &str = "
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: istio-egressgateway}
+spec:
+  selector: {istio: egressgateway}
+  servers:
+  - port: {number: 80, name: https-port-for-tls-origination, protocol: HTTPS}
+    hosts: [www.outside.example]
+    tls: {mode: ISTIO_MUTUAL}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: egressgateway-for-outside}
+spec:
+  host: dromon-egress.dromon-system.svc.cluster.local
+  subsets:
+  - name: outside
+    trafficPolicy:
+      loadBalancer: {simple: ROUND_ROBIN}
+      portLevelSettings: [{port: {number: 80}, tls: {mode: ISTIO_MUTUAL, sni: www.outside.example}}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: direct-outside-through-egress-gateway}
+spec:
+  hosts: [www.outside.example]
+  gateways: [istio-egressgateway, mesh]
+  http:
+  - match: [{gateways: [mesh], port: 80}]
+    route: [{destination: {host: dromon-egress.dromon-system.svc.cluster.local, subset: outside, port: {number: 80}}, weight: 100}]
+  - match: [{gateways: [istio-egressgateway], port: 80}]
+    route: [{destination: {host: www.outside.example, port: {number: 80}}, weight: 100}]
+";
+
 pub fn run(mesh: &Mesh) {
     outside(mesh);
     mesh.namespace(NAMESPACE);
@@ -71,14 +108,34 @@ pub fn run(mesh: &Mesh) {
 
     // With the egress gateway, nobody comes to the server but its pod.
     mesh.apply(NAMESPACE, EGRESS_GATEWAY);
-    reaches(mesh, URL, &address(mesh, "dromon-system", "app=dromon-egress"));
-    mesh.kubectl().run(&["delete", "virtualservice", "--all", "-n", NAMESPACE]);
+    let gateway = address(mesh, "dromon-system", "app=dromon-egress");
+    reaches(mesh, URL, &gateway);
+    mutual(mesh, &gateway);
+    mesh.kubectl().run(&["delete", "virtualservice,destinationrule", "--all", "-n", NAMESPACE]);
     reaches(mesh, URL, &own);
 
     policy(mesh, "ALLOW_ANY");
     mesh.kubectl().run(&["delete", "serviceentry", "--all", "-n", NAMESPACE]);
     reaches(mesh, URL, &own);
     reaches(mesh, &format!("http://{OUTSIDE}:8090/"), &own);
+}
+
+/// Sidecars come to the egress gateway by mutual TLS, and nobody without a certificate of the mesh.
+fn mutual(mesh: &Mesh, gateway: &str) {
+    let at = mesh.service("dromon-system", "dromon-egress", 80);
+    let asked = |scheme: &str| {
+        let url = format!("{scheme}://www.outside.example:80/");
+        mesh.curl(&url, &["--insecure", "--resolve", &format!("www.outside.example:80:{}", at.ip())])
+    };
+    let is_through = |it: &Option<(u16, String)>| it.as_ref().is_some_and(|(status, _)| *status == 200);
+    eventually("the gateway to answer whoever asks", || is_through(&asked("http")).then_some(()));
+    mesh.apply(NAMESPACE, MUTUAL);
+    eventually("the gateway to want TLS", || (!is_through(&asked("http"))).then_some(()));
+    reaches(mesh, URL, gateway);
+    for scheme in ["http", "https"] {
+        let answer = asked(scheme);
+        assert!(!is_through(&answer), "{scheme} without a certificate: {answer:?}");
+    }
 }
 
 /// A server on the node that is none of the cluster's, at port 80 for HTTP and at one that nobody declares, and its name.
