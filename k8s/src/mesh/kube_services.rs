@@ -1,7 +1,7 @@
 //! Kubernetes Services as hosts of the mesh. Endpoints come from EndpointSlices, else from an Endpoints object, else
 //! (a local mesh has neither) from the workloads that the selector chooses.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -109,7 +109,7 @@ fn service(
         } else {
             let key = (namespace.as_str(), name.as_str());
             port.endpoints = in_order(match (published.slices.get(&key), published.endpoints.get(&key)) {
-                (Some(slices), _) => of_slices(slices, &port, workloads, namespace),
+                (Some(slices), _) => of_slices(slices, &port, workloads, (namespace, families(spec))),
                 (None, Some(endpoints)) => of_endpoints(endpoints, &port, workloads, namespace),
                 (None, None) => match &selector {
                     Some(selector) => selected(selector, &port, workloads, namespace),
@@ -184,19 +184,37 @@ fn selected(selector: &Labels, port: &ServicePort, workloads: &Workloads, namesp
     chosen.filter(is_ip).filter_map(|it| Some(endpoint(it, port.target.at(it)?))).collect()
 }
 
+/// The families of a Service's addresses, its first one first.
+fn families(spec: &core::ServiceSpec) -> &[String] {
+    spec.ip_families.as_deref().unwrap_or_default()
+}
+
+/// Endpoints of a namespace's Service. A pod that has addresses of both families stands in two slices and is one endpoint, at its
+/// address of the Service's first family.
 fn of_slices(
     slices: &[&EndpointSlice],
     port: &ServicePort,
     workloads: &Workloads,
-    namespace: &str,
+    (namespace, families): (&str, &[String]),
 ) -> Vec<Endpoint> {
-    let mut found = Vec::new();
-    for slice in slices.iter().filter(|it| it.address_type != "FQDN") {
+    let mut found: Vec<Endpoint> = Vec::new();
+    let mut slices: Vec<_> = slices.iter().filter(|it| it.address_type != "FQDN").collect();
+    let place = |it: &EndpointSlice| families.iter().position(|family| *family == it.address_type);
+    slices.sort_by_key(|it| (place(it).unwrap_or(families.len()), it.address_type.clone()));
+    let mut family = "";
+    // Pods of families before the present one.
+    let mut known = BTreeSet::new();
+    for slice in slices {
+        if slice.address_type != family {
+            family = &slice.address_type;
+            known.extend(found.iter().map(|it| it.pod.clone()).filter(|it| !it.is_empty()));
+        }
         let ports = slice.ports.as_deref().unwrap_or_default();
         let named = ports.iter().find(|it| it.name.as_deref().unwrap_or_default() == port.name);
         let Some(number) = named.and_then(|it| u16::try_from(it.port?).ok()) else { continue };
         for item in &slice.endpoints {
-            found.extend(of_slice_endpoint(item, number, workloads, namespace));
+            let endpoint = of_slice_endpoint(item, number, workloads, namespace);
+            found.extend(endpoint.filter(|it| !known.contains(&it.pod)));
         }
     }
     found

@@ -89,6 +89,67 @@ fn endpoints_come_from_slices_then_endpoints_then_the_selector() {
     }
 }
 
+/// A pod with addresses of both families behind Services, as a cluster of both publishes it.
+fn of_both_families(families: &str, cluster_ips: &str) -> String {
+    let slice = |family: &str, address: &str| {
+        format!(
+            "---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: a-{}, namespace: default, labels: {{kubernetes.io/service-name: a}}}}
+addressType: {family}
+ports: [{{name: http, port: 8080}}]
+endpoints: [{{addresses: ['{address}'], targetRef: {{kind: Pod, name: a-1, namespace: default}}}}]
+",
+            family.to_lowercase()
+        )
+    };
+    format!(
+        "apiVersion: v1
+kind: Pod
+metadata: {{name: a-1, namespace: default, labels: {{app: a}}}}
+spec: {{containers: [{{name: c, ports: [{{name: http, containerPort: 8080}}]}}]}}
+status: {{podIP: 10.0.0.7, podIPs: [{{ip: 10.0.0.7}}, {{ip: 'fd00::7'}}], phase: Running, conditions: [{{type: Ready, status: 'True'}}]}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: a, namespace: default}}
+spec: {{selector: {{app: a}}, clusterIPs: [{cluster_ips}], ipFamilies: [{families}], ports: [{{name: http, port: 80, targetPort: http}}]}}
+{}{}",
+        slice("IPv6", "fd00::7"),
+        slice("IPv4", "10.0.0.7")
+    )
+}
+
+#[test]
+fn a_pod_of_both_families_is_one_endpoint_of_a_service_that_has_both_addresses() {
+    for (families, endpoint) in
+        [("IPv4, IPv6", "10.0.0.7:8080"), ("IPv6, IPv4", "fd00::7:8080"), ("IPv6", "fd00::7:8080")]
+    {
+        let seen = seen(&set(&of_both_families(families, "10.96.0.7, 'fd00:96::7'")), &sidecar(&[]));
+        assert_eq!(seen.endpoints("a.default.svc.cluster.local", 80, ""), [endpoint], "{families}");
+        let host = seen.host("a.default.svc.cluster.local");
+        assert_eq!(host.addresses, ["10.96.0.7", "fd00:96::7"]);
+    }
+}
+
+#[test]
+fn endpoints_without_a_pod_are_taken_of_both_families() {
+    let text = of_both_families("IPv4, IPv6", "10.96.0.7")
+        .replace(", targetRef: {kind: Pod, name: a-1, namespace: default}", "");
+    let text = text.replace("10.0.0.7'", "10.0.0.8'").replace("fd00::7']}", "fd00::8']}");
+    let seen = seen(&set(&text), &sidecar(&[]));
+    assert_eq!(seen.endpoints("a.default.svc.cluster.local", 80, ""), ["10.0.0.8:8080", "fd00::8:8080"]);
+}
+
+#[test]
+fn a_headless_services_pod_is_known_by_both_its_addresses() {
+    let text = of_both_families("IPv4, IPv6", "None").replace("clusterIPs", "clusterIP: None, clusterIPs");
+    let seen = seen(&set(&text), &sidecar(&[]));
+    assert_eq!(seen.host("a-1.a.default.svc.cluster.local").addresses, ["10.0.0.7", "fd00::7"]);
+    assert_eq!(seen.endpoints("a.default.svc.cluster.local", 80, ""), ["10.0.0.7:8080"]);
+}
+
 #[test]
 fn a_terminating_or_unready_endpoint_is_drained() {
     let text = "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {selector: {app: a}, ports: [{name: http, port: 80, targetPort: http}]}\n";

@@ -92,6 +92,7 @@ impl Workloads {
         }
         self.by_namespace.entry(workload.namespace.clone()).or_default().push(at);
         self.by_address.insert(workload.address.clone(), at);
+        self.by_address.extend(workload.other_addresses.iter().map(|it| (it.to_string(), at)));
         if let Some(name) = name {
             self.by_name.insert(name, at);
         }

@@ -3,6 +3,7 @@
 //! service's policy and with mutual TLS where the endpoint takes it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use dromon_core::config::model::{
     self, ClientTls, Destination, Endpoints, Host, HostPort, ListenerKind, MtlsMode, Protocol,
@@ -10,15 +11,15 @@ use dromon_core::config::model::{
 };
 
 use crate::mesh::host::SERVICE_DOMAIN;
-use crate::mesh::service::Service;
-use crate::mesh::spiffe_id;
+use crate::mesh::service::{Endpoint, Service};
+use crate::mesh::{Mesh, spiffe_id};
 
 use super::identity::SidecarIdentity;
 use super::{Builder, destination};
 
-/// A pod's address and the ports at which it is reached there, with the endpoint behind each.
+/// A pod's addresses and the ports at which it is reached there, with the endpoint behind each.
 struct Pod {
-    address: String,
+    addresses: Vec<String>,
     ports: BTreeMap<u16, (Protocol, u16, model::Endpoint)>,
 }
 
@@ -27,8 +28,10 @@ pub(super) fn of_service(builder: &mut Builder<'_>, service: &Service) {
     let mut pods: BTreeMap<&str, Pod> = BTreeMap::new();
     for port in &service.ports {
         for endpoint in port.endpoints.iter().filter(|it| !it.pod.is_empty()) {
-            let address = endpoint.model.address.clone();
-            let pod = pods.entry(&endpoint.pod).or_insert_with(|| Pod { address, ports: BTreeMap::new() });
+            let addresses = || addresses(builder.mesh, &service.namespace, endpoint);
+            let pod = pods
+                .entry(&endpoint.pod)
+                .or_insert_with(|| Pod { addresses: addresses(), ports: BTreeMap::new() });
             // Nothing translates ports on the way to a pod's address: clients name the pod's own. By name, either.
             for number in [port.number, endpoint.model.port] {
                 let entry = (port.protocol, port.number, endpoint.model.clone());
@@ -39,6 +42,16 @@ pub(super) fn of_service(builder: &mut Builder<'_>, service: &Service) {
     for (name, pod) in pods {
         add(builder, service, name, pod);
     }
+}
+
+/// Where an endpoint's pod is reached: there, and at its address of the other family.
+fn addresses(mesh: &Mesh, namespace: &str, endpoint: &Endpoint) -> Vec<String> {
+    let mut all = vec![endpoint.model.address.clone()];
+    if let Some(pod) = mesh.workloads.named(namespace, &endpoint.pod) {
+        let others = pod.other_addresses.iter().map(IpAddr::to_string);
+        all.extend(others.chain([pod.address.clone()]).filter(|it| *it != endpoint.model.address));
+    }
+    all
 }
 
 fn add(builder: &mut Builder<'_>, service: &Service, pod_name: &str, pod: Pod) {
@@ -60,7 +73,7 @@ fn add(builder: &mut Builder<'_>, service: &Service, pod_name: &str, pod: Pod) {
         insert(builder, destination, endpoint);
         ports.push(HostPort { number, protocol });
     }
-    let host = Host { name: full, domains, addresses: vec![pod.address], ports, ..Host::default() };
+    let host = Host { name: full, domains, addresses: pod.addresses, ports, ..Host::default() };
     builder.hosts.push(host);
 }
 
@@ -78,10 +91,16 @@ fn insert(builder: &mut Builder<'_>, destination: Destination, endpoint: model::
     builder.destinations.insert(name, Some((destination, endpoints)));
 }
 
-/// Adds the workload itself: its own address leads to its own sidecar, whatever its ports take.
+/// Adds the workload itself: its own addresses lead to its own sidecar, whatever its ports take.
 pub(super) fn own(builder: &mut Builder<'_>, sidecar: &SidecarIdentity) {
+    let others = sidecar.captured.iter().filter(|it| **it != sidecar.address);
+    for address in [&sidecar.address].into_iter().chain(others) {
+        own_address(builder, address.to_string());
+    }
+}
+
+fn own_address(builder: &mut Builder<'_>, address: String) {
     let (mesh, identity) = (builder.mesh, builder.identity);
-    let address = sidecar.address.to_string();
     let known: BTreeSet<&str> =
         builder.hosts.iter().flat_map(|it| &it.addresses).map(String::as_str).collect();
     let takes_mtls = mesh.workloads.at(&address).is_some_and(|it| it.mtls);

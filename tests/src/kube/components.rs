@@ -5,11 +5,14 @@ use std::path::Path;
 
 use super::pki::Pki;
 
-/// Addresses of services.
-pub const SERVICE_RANGE: &str = "10.96.0.0/16";
+/// Addresses of services, of both families: IPv4 unless a Service asks for another.
+pub const SERVICE_RANGES: &str = "10.96.0.0/16,fd00:10:96::/112";
 
 /// Addresses of pods.
 pub const POD_RANGE: &str = "10.244.0.0/16";
+
+/// Addresses of pods beside those, where the node has IPv6.
+pub const POD_RANGE_V6: &str = "fd00:10:244::/64";
 
 /// Where a control plane listens.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +56,7 @@ pub fn api_server(pki: &Pki, place: Place) -> Vec<String> {
         format!("--bind-address={}", place.address),
         format!("--advertise-address={}", place.address),
         format!("--secure-port={}", place.port),
-        format!("--service-cluster-ip-range={SERVICE_RANGE}"),
+        format!("--service-cluster-ip-range={SERVICE_RANGES}"),
         "--allow-privileged".into(),
         "--authorization-mode=Node,RBAC".into(),
         "--enable-admission-plugins=NodeRestriction".into(),
@@ -82,7 +85,7 @@ pub fn controller_manager(pki: &Pki, kubeconfig: &Path, port: u16) -> Vec<String
         format!("--root-ca-file={}", file("ca.crt")),
         "--use-service-account-credentials".into(),
         "--leader-elect=false".into(),
-        format!("--service-cluster-ip-range={SERVICE_RANGE}"),
+        format!("--service-cluster-ip-range={SERVICE_RANGES}"),
     ]
 }
 

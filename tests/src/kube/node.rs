@@ -21,6 +21,9 @@ use crate::{eventually, netns, root, skip};
 /// The node's address.
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 89, 0, 2);
 
+/// Its other one, where the machine has IPv6.
+const ADDRESS_V6: &str = "fd00:10:89::2";
+
 const API_SERVER: &str = "kube-apiserver";
 
 /// A running cluster of one node, which ends when dropped.
@@ -31,6 +34,7 @@ pub struct Node {
     kubectl: Kubectl,
     pki: Pki,
     folder: TempDir,
+    dual: bool,
 }
 
 /// A program that runs on it.
@@ -81,7 +85,8 @@ impl Node {
         let place = Place { address: ADDRESS, port: 6443, etcd_port: 2379 };
         let admin = pki.kubeconfig("admin", &place.url(), "admin", Some("system:masters"));
         let kubectl = Kubectl::new(&admin).within(namespaces.enter());
-        let mut node = Node { namespaces, programs: Vec::new(), kubectl, pki, folder };
+        let dual = folder.path().join("has-ipv6").exists();
+        let mut node = Node { namespaces, programs: Vec::new(), kubectl, pki, folder, dual };
         node.start_control_plane(place);
         node.start_containers();
         node.import(&[own_image("pause", node.folder.path()), own_image("coredns", node.folder.path())]);
@@ -110,6 +115,11 @@ impl Node {
                 self.run(&[ctr, "-n", "k8s.io", "images", "import", "--snapshotter", "overlayfs", path]);
             assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
         }
+    }
+
+    /// Whether pods and services may have IPv6 addresses beside those of IPv4.
+    pub fn is_dual(&self) -> bool {
+        self.dual
     }
 
     /// What goes before a command that is to run on the node.
@@ -193,7 +203,7 @@ impl Node {
     fn start_containers(&mut self) {
         let config = self.folder.path().join("config");
         fs::create_dir_all(config.join("cni")).expect("the folder is writable");
-        write(&config.join("cni/10-pods.conflist"), &node_config::network().to_string());
+        write(&config.join("cni/10-pods.conflist"), &node_config::network(self.dual).to_string());
         write(&config.join("containerd.toml"), &node_config::containerd(self.folder.path()));
         self.service("containerd", vec![format!("--config={}", config.join("containerd.toml").display())]);
         let ctr = program("ctr").display().to_string();
@@ -213,15 +223,19 @@ impl Node {
         let proxy = user("proxy", "system:kube-proxy", None);
         let config = self.folder.path().join("config");
         write(&config.join("kubelet.json"), &node_config::kubelet(self.folder.path(), &self.pki).to_string());
-        write(&config.join("proxy.json"), &node_config::kube_proxy(&proxy, "nftables").to_string());
+        write(
+            &config.join("proxy.json"),
+            &node_config::kube_proxy(&proxy, "nftables", self.dual).to_string(),
+        );
         let manager = components::controller_manager(&self.pki, &manager, 10257);
         self.service("kube-controller-manager", manager);
         self.service("kube-scheduler", components::scheduler(&scheduler, 10259));
+        let addresses = if self.dual { format!("{ADDRESS},{ADDRESS_V6}") } else { ADDRESS.to_string() };
         let kubelet = vec![
             format!("--config={}", config.join("kubelet.json").display()),
             format!("--kubeconfig={}", kubelet.display()),
             format!("--root-dir={}", self.kubelet_dir().display()),
-            format!("--node-ip={ADDRESS}"),
+            format!("--node-ip={addresses}"),
             "--hostname-override=node1".into(),
         ];
         self.service("kubelet", kubelet);

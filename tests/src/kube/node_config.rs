@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::assets_dir;
-use super::components::POD_RANGE;
+use super::components::{POD_RANGE, POD_RANGE_V6};
 use super::pki::Pki;
 
 /// Address of the cluster's DNS, among those of services.
@@ -41,12 +41,18 @@ conf_dir = "{config}/cni"
     )
 }
 
-/// The pods' network: a bridge, and pods can reach themselves through a service.
-pub fn network() -> Value {
+/// The pods' network: a bridge, and pods can reach themselves through a service. Pods have IPv6 addresses too where `dual` says so.
+pub fn network(dual: bool) -> Value {
+    let mut ranges = vec![json!([{"subnet": "10.244.0.0/24"}])];
+    let mut routes = vec![json!({"dst": "0.0.0.0/0"})];
+    if dual {
+        ranges.push(json!([{"subnet": POD_RANGE_V6}]));
+        routes.push(json!({"dst": "::/0"}));
+    }
     json!({"cniVersion": "1.0.0", "name": "pods", "plugins": [
         {
             "type": "bridge", "bridge": "cni0", "isGateway": true, "ipMasq": true, "hairpinMode": true,
-            "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.244.0.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]},
+            "ipam": {"type": "host-local", "ranges": ranges, "routes": routes},
         },
         {"type": "portmap", "capabilities": {"portMappings": true}, "snat": true},
     ]})
@@ -78,14 +84,16 @@ pub fn kubelet(folder: &Path, pki: &Pki) -> Value {
     })
 }
 
-/// kube-proxy's, in mode `nftables` or `iptables`. It leaves the machine's limits of connections alone.
-pub fn kube_proxy(kubeconfig: &Path, mode: &str) -> Value {
+/// kube-proxy's, in mode `nftables` or `iptables`, of both families where `dual` says so. It leaves the machine's limits of
+/// connections alone.
+pub fn kube_proxy(kubeconfig: &Path, mode: &str, dual: bool) -> Value {
+    let pods = if dual { format!("{POD_RANGE},{POD_RANGE_V6}") } else { POD_RANGE.to_owned() };
     json!({
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
         "mode": mode,
         "oomScoreAdj": 0,
-        "clusterCIDR": POD_RANGE,
+        "clusterCIDR": pods,
         "clientConnection": {"kubeconfig": kubeconfig},
         "hostnameOverride": "node1",
         "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},

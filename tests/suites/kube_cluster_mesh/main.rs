@@ -5,6 +5,7 @@
 
 mod bookinfo;
 mod drivers;
+mod dual_stack;
 mod egress;
 mod jobs;
 mod outage;
@@ -32,6 +33,7 @@ fn the_mesh_is_installed_carries_workloads_and_goes_without_a_trace() {
     chapter("strict", || strict::run(&mesh));
     chapter("jobs", || jobs::run(&mesh));
     chapter("egress", || egress::run(&mesh));
+    chapter("dual_stack", || dual_stack::run(&mesh));
     chapter("rollout", || rollout::run(&mesh));
     chapter("outage", || outage::run(&mut mesh));
     chapter("drivers", || drivers::run(&mesh));
@@ -49,7 +51,8 @@ fn uninstall(mesh: &Mesh, before: &str) {
     let page = mesh.node.inside(|| get(page, "/productpage", &[])).expect("an answer");
     assert!(page.status == 200 && page.text().contains("Reviewer"), "{page:?}");
     kubectl.run(&["label", "namespace", "default", "dromon.io/inject-"]);
-    kubectl.run(&["delete", "namespace", "strict", "jobs", egress::NAMESPACE, drivers::NAMESPACE]);
+    let own = ["strict", "jobs", egress::NAMESPACE, dual_stack::NAMESPACE, drivers::NAMESPACE];
+    kubectl.run(&[&["delete", "namespace"][..], &own].concat());
     drivers::is_gone(mesh);
     kubectl.wait_gone(&["namespace", "dromon-system"]);
     assert_eq!(before, kubectl.run(&["get", KINDS, "-o", "name"]), "{}", told(&said));
