@@ -4,6 +4,8 @@ use dromon_tests::eventually;
 use dromon_tests::http::get;
 use dromon_tests::kube::mesh::{ETCD, Mesh};
 
+use super::bookinfo;
+
 const NAMESPACE: &str = "strict";
 
 /// One pod with HTTP, TCP and gRPC probes and metrics of its own, behind a Service, and behind a headless one.
@@ -75,10 +77,68 @@ pub fn run(mesh: &Mesh) {
         assert!(code == 0 && said.ends_with("\n200"), "{url}: {code} {said}\n{}", mesh.state(NAMESPACE));
     }
     metrics_are_merged(mesh, &address);
+    http_route_service_types(mesh, &address);
     let restarts = mesh.kubectl().get(&["pod", &name, "-n", NAMESPACE]).expect("the pod is there");
     for status in restarts["status"]["containerStatuses"].as_array().into_iter().flatten() {
         assert_eq!(status["restartCount"], 0, "a probe has failed: {status:#}");
     }
+}
+
+/// Backends whose endpoints are written by hand, with a cluster address and headless, beside the headless one of [`WORKLOAD`].
+const TYPES: &str = "
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: types}
+spec: {gatewayClassName: dromon, listeners: [{name: http, port: 80, protocol: HTTP, hostname: types.example}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: manual}
+spec: {ports: [{name: http, port: 8080, targetPort: 9080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: headless-manual}
+spec: {clusterIP: None, ports: [{name: http, port: 8080, targetPort: 9080}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: manual-ip4, labels: {kubernetes.io/service-name: manual}}
+addressType: IPv4
+ports: [{name: http, port: 9080}]
+endpoints: [{addresses: [ADDRESS]}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: headless-manual-ip4, labels: {kubernetes.io/service-name: headless-manual}}
+addressType: IPv4
+ports: [{name: http, port: 9080}]
+endpoints: [{addresses: [ADDRESS], conditions: {ready: true}}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: types}
+spec:
+  parentRefs: [{name: types}]
+  rules:
+  - {matches: [{headers: [{name: x-type, value: headless}]}], backendRefs: [{name: headless, port: 9080}]}
+  - {matches: [{headers: [{name: x-type, value: manual}]}], backendRefs: [{name: manual, port: 8080}]}
+  - {matches: [{headers: [{name: x-type, value: headless-manual}]}], backendRefs: [{name: headless-manual, port: 8080}]}
+";
+
+/// The test of Gateway API's conformance suite of that name; the pod takes mutual TLS alone, however its address is written.
+fn http_route_service_types(mesh: &Mesh, address: &str) {
+    mesh.apply(NAMESPACE, &TYPES.replace("ADDRESS", address));
+    let gateway = bookinfo::gateway(mesh);
+    let ask = |kind: &str| {
+        let headers = [("Host", "types.example"), ("x-type", kind)];
+        mesh.node.inside(|| get(gateway, "/details/0", &headers).map(|it| it.status)).ok()
+    };
+    for kind in ["headless", "manual", "headless-manual"] {
+        eventually(&format!("the backend that is {kind}"), || (ask(kind) == Some(200)).then_some(()));
+    }
+    assert_eq!(ask("other"), Some(404));
+    mesh.kubectl().run(&["delete", "httproute,gateway.gateway.networking.k8s.io", "types", "-n", NAMESPACE]);
 }
 
 fn strangers_are_refused(mesh: &Mesh, address: &str) {
