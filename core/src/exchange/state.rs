@@ -147,7 +147,7 @@ impl Exchange {
 
     /// The route's name in logs, `-` without one.
     pub fn route_name(&self) -> &str {
-        self.rule.as_ref().map(|rule| &*rule.name).filter(|name| !name.is_empty()).unwrap_or("-")
+        self.rule.as_ref().map(|rule| &*rule.name).unwrap_or_default()
     }
 
     /// The destination; none for hosts outside the index.

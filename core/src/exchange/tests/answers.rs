@@ -82,7 +82,7 @@ fn unknown_hosts_follow_the_outbound_policy() {
     let mut open = Mesh::with(|_| ());
     let (exchange, step) = open.begin(&elsewhere);
     assert_eq!(attempt(step).target, Target::Name { host: "elsewhere.example".into(), port: 8080 });
-    assert_eq!((exchange.route_name(), exchange.destination().is_none()), ("-", true));
+    assert_eq!((exchange.route_name(), exchange.destination().is_none()), ("", true));
     let mut closed = Mesh::with(|mesh| mesh.proxy.outbound_policy = OutboundPolicy::RegistryOnly);
     let local = answer(closed.begin(&elsewhere).1);
     assert_eq!((local.status, local.reason), (502, Reason::UnknownHost));

@@ -141,3 +141,46 @@ fn flags_tell_of_delays_and_used_up_tries_too() {
     let record = Record { reason: Some(Reason::UpstreamReset), flags, ..Record::default() };
     assert_eq!(text("%RESPONSE_FLAGS%", &record), "DI,UC,URX\n");
 }
+
+#[test]
+fn an_operator_that_has_nothing_to_say_is_null_in_json() {
+    let nothing = |operator: &str| {
+        let mut line = Vec::new();
+        let json = LogFormat::json([("it", operator)].into_iter()).unwrap();
+        json.render(&Record::default(), &Details::default(), &NoMessage, &NoMessage, &mut line);
+        serde_json::from_slice::<serde_json::Value>(&line).unwrap()["it"].clone()
+    };
+    for operator in [
+        "REQ(X-NONE)",
+        "REQ(:PATH)",
+        "REQ_WITHOUT_QUERY(:PATH)",
+        "RESP(X-NONE)",
+        "TRAILER(X-NONE)",
+        "PROTOCOL",
+        "RESPONSE_CODE_DETAILS",
+        "CONNECTION_TERMINATION_DETAILS",
+        "UPSTREAM_TRANSPORT_FAILURE_REASON",
+        "REQUEST_DURATION",
+        "RESPONSE_DURATION",
+        "RESPONSE_TX_DURATION",
+        "GRPC_STATUS",
+        "UPSTREAM_HOST",
+        "UPSTREAM_CLUSTER",
+        "UPSTREAM_LOCAL_ADDRESS",
+        "DOWNSTREAM_LOCAL_ADDRESS",
+        "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT",
+        "DOWNSTREAM_LOCAL_PORT",
+        "DOWNSTREAM_REMOTE_ADDRESS",
+        "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT",
+        "DOWNSTREAM_REMOTE_PORT",
+        "REQUESTED_SERVER_NAME",
+        "ROUTE_NAME",
+    ] {
+        assert_eq!(nothing(&format!("%{operator}%")), serde_json::Value::Null, "{operator}");
+    }
+    // As in Envoy, no flag is a flag of its own, and a number that counts is 0.
+    assert_eq!(nothing("%RESPONSE_FLAGS%"), "-");
+    assert_eq!(nothing("%BYTES_SENT%"), 0);
+    // Beside other text it is the text format's dash.
+    assert_eq!(nothing("route %ROUTE_NAME%"), "route -");
+}
