@@ -81,6 +81,8 @@ reasons! {
     ConnectFailed = "upstream_connect_failed", 503, "UF", Upstream, NotProcessed;
     /// A connection to an endpoint was not made in time.
     ConnectTimeout = "upstream_connect_timeout", 503, "UF", Upstream, NotProcessed;
+    /// DNS has no address for the host's name, or none came in time.
+    NameUnresolved = "dns_resolution_failure", 503, "DF", Upstream, Never;
     /// The TLS handshake with an endpoint failed: either side refused the other.
     TlsFailed = "upstream_tls_failed", 503, "UF", Upstream, NotProcessed;
     /// A cap on connections, pending requests or requests was reached.

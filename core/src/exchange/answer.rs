@@ -5,7 +5,7 @@ use crate::fault::Reason;
 use crate::limit::Refused;
 use crate::time::Tick;
 
-use super::{Exchange, Local};
+use super::{Exchange, Local, Target};
 
 impl Local {
     /// A response for a reason, with that reason's status.
@@ -97,6 +97,7 @@ impl Exchange {
         let detail = match reason {
             Reason::ConnectFailed => format!("no connection to {whom}{endpoint}{tries}"),
             Reason::ConnectTimeout => format!("no connection in time to {whom}{endpoint}{tries}"),
+            Reason::NameUnresolved => self.unresolved(),
             Reason::TlsFailed => format!("no TLS session with {whom}{endpoint}{tries}"),
             Reason::UpstreamReset => {
                 format!("{whom}{endpoint} closed the connection before its answer{tries}")
@@ -111,6 +112,16 @@ impl Exchange {
             _ => format!("{}: {whom}{endpoint}{tries}", reason.facts().label),
         };
         Local::new(reason, detail)
+    }
+
+    fn unresolved(&self) -> String {
+        let name = match &self.onward {
+            Some(Target::Name { host, .. }) => host,
+            _ => "the host",
+        };
+        format!(
+            "DNS has told no address of {name}; is it spelled so, and can the proxy reach its name servers?"
+        )
     }
 }
 

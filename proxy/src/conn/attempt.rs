@@ -200,9 +200,9 @@ pub(super) async fn address(client: &Client, attempt: &Attempt) -> Result<Socket
         Target::Address(address) => onward(client, *address),
         Target::Name { host, port } => {
             let found = Box::pin(shard.names.resolve(shard, host, attempt.connect_by)).await;
-            let addresses = found.map_err(|_| Reason::ConnectFailed)?;
+            let addresses = found.map_err(|_| Reason::NameUnresolved)?;
             let drawn = shard.rng.borrow_mut().below(addresses.len() as u32) as usize;
-            let ip = addresses.get(drawn).copied().ok_or(Reason::ConnectFailed)?;
+            let ip = addresses.get(drawn).copied().ok_or(Reason::NameUnresolved)?;
             onward(client, SocketAddr::new(ip, *port))
         }
     }

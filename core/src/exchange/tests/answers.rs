@@ -80,9 +80,12 @@ fn without_a_healthy_endpoint_the_answer_counts_them() {
 fn unknown_hosts_follow_the_outbound_policy() {
     let elsewhere = Sent { authority: "elsewhere.example:8080", ..GET };
     let mut open = Mesh::with(|_| ());
-    let (exchange, step) = open.begin(&elsewhere);
+    let (mut exchange, step) = open.begin(&elsewhere);
     assert_eq!(attempt(step).target, Target::Name { host: "elsewhere.example".into(), port: 8080 });
     assert_eq!((exchange.route_name(), exchange.destination().is_none()), ("", true));
+    let local = answer(open.handle(&mut exchange, failed(Reason::NameUnresolved, false)));
+    assert_eq!((local.status, exchange.flags().label()), (503, "DF".into()), "and no other try");
+    assert!(local.detail.starts_with("DNS has told no address of elsewhere.example;"), "{}", local.detail);
     let mut closed = Mesh::with(|mesh| mesh.proxy.outbound_policy = OutboundPolicy::RegistryOnly);
     let local = answer(closed.begin(&elsewhere).1);
     assert_eq!((local.status, local.reason), (502, Reason::UnknownHost));
