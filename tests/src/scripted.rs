@@ -42,6 +42,8 @@ impl Answer {
 pub struct Seen {
     /// Counts connections from 0.
     pub connection: u64,
+    /// The other end of its connection.
+    pub client: SocketAddr,
     /// Everything up to and with the empty line.
     pub head: String,
     /// The body's raw bytes, chunk framing included.
@@ -169,7 +171,8 @@ fn next_request(stream: &mut TcpStream, bytes: &mut Vec<u8>, connection: u64) ->
             let rest = bytes.split_off(end);
             let request = std::mem::replace(bytes, rest);
             let head = String::from_utf8_lossy(&request[..head_end]).into_owned();
-            return Some(Seen { connection, head, body: request[head_end..].to_vec() });
+            let client = stream.peer_addr().ok()?;
+            return Some(Seen { connection, client, head, body: request[head_end..].to_vec() });
         }
         let mut buffer = [0; 16 * 1024];
         match stream.read(&mut buffer) {

@@ -204,6 +204,7 @@ fn log(client: &Client, work: &Work, exchange: Option<&Exchange>, rule: Option<R
             .map(|_| work.answer.answered.0.saturating_sub(times.sent.0))
             .filter(|_| times.sent != Tick::ZERO),
         upstream_host: exchange.and_then(Exchange::upstream_address),
+        upstream_local: work.upstream_local,
         upstream_cluster: destination.map_or("", |destination| destination.model.name.as_str()),
         upstream_failure: &upstream_failure,
         server_name: client.stream.sni().unwrap_or_default(),

@@ -47,6 +47,8 @@ pub(super) enum Tried {
 
 /// Makes the try.
 pub(super) async fn run(client: &Client, work: &mut Work, exchange: &mut Exchange) -> Tried {
+    // What an earlier try had does not tell of this one.
+    work.upstream_local = None;
     let offer = bridge::offer(client, work, exchange);
     if offer != Offer::Http1 {
         // Boxed: what a stream needs would weigh on every HTTP/1 exchange.
@@ -65,6 +67,7 @@ pub(super) async fn run(client: &Client, work: &mut Work, exchange: &mut Exchang
     };
     let reused = upstream.served > 0;
     work.principals.clone_from(&upstream.principals);
+    work.upstream_local = upstream.local_for_log();
     if !work.upload.frame() {
         work.flags.unrepeatable.set(true);
         return failed(client, work, exchange, Reason::UpstreamReset, false, false);

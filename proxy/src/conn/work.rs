@@ -2,6 +2,7 @@
 //! first byte comes and given back with its end, so that idle connections weigh nothing but themselves.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use dromon_core::exchange::Attempt;
@@ -27,6 +28,8 @@ pub struct Work {
     pub(super) attempt: Option<Attempt>,
     /// Who is at either end of the latest try's connection, where that was proved.
     pub(super) principals: Option<Arc<Principals>>,
+    /// This end's address on that connection, where an access log may show it.
+    pub(super) upstream_local: Option<SocketAddr>,
     /// The request is a call of gRPC-Web at a gateway.
     pub(super) web: Option<Web>,
 }
@@ -212,6 +215,7 @@ impl Work {
         self.request.id = None;
         self.web = None;
         self.principals = None;
+        self.upstream_local = None;
         self.upload.text = None;
         self.flags.invited.set(true);
         self.flags.unrepeatable.set(false);

@@ -1,5 +1,6 @@
 //! One upstream connection.
 
+use std::cell::OnceCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -26,6 +27,8 @@ pub struct Upstream {
     pub served: u32,
     /// Who is at either end, by mutual TLS of the mesh.
     pub principals: Option<Arc<Principals>>,
+    /// This end's address, once it was asked for.
+    local: OnceCell<Option<SocketAddr>>,
     pub(super) opened: Tick,
     pub(super) queue: Option<Rc<Queue>>,
     token: Option<ConnectionToken>,
@@ -59,6 +62,7 @@ impl Upstream {
             address: wanted.address,
             served: 0,
             principals,
+            local: OnceCell::new(),
             opened,
             queue,
             token,
@@ -72,6 +76,12 @@ impl Upstream {
 }
 
 impl Upstream {
+    /// This end's address, where an access log may show it. The kernel is asked once, not for each request.
+    pub fn local_for_log(&self) -> Option<SocketAddr> {
+        let ask = || self.stream.socket().local_address().ok();
+        self.shard.telemetry.logs().then(|| *self.local.get_or_init(ask)).flatten()
+    }
+
     /// Whether it speaks HTTP/2, after what was offered; none if it speaks what was not offered. Nothing is negotiated
     /// in plaintext: HTTP/2 then begins by prior knowledge (RFC 9113, 3.3) or not at all.
     pub(super) fn speaks_http2(&self, offer: Offer) -> Option<bool> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use dromon_core::config::model::{AccessLog, HttpRule, LogEncoding, Resource};
 use dromon_tests::eventually;
-use dromon_tests::scripted::{Answer, Scripted};
+use dromon_tests::scripted::{Answer, Scripted, Seen};
 use serde_json::{Value, json};
 
 use crate::start;
@@ -88,6 +88,16 @@ struct Told {
     front: SocketAddr,
     upstream: SocketAddr,
     clients: Vec<SocketAddr>,
+    /// What the upstream saw of the requests that reached it.
+    seen: Vec<Seen>,
+}
+
+impl Told {
+    /// Whence the request with this line came to the upstream.
+    fn sent_from(&self, line: &str) -> String {
+        let seen = self.seen.iter().find(|seen| seen.head.starts_with(line));
+        seen.unwrap_or_else(|| panic!("no {line} in {:#?}", self.seen)).client.to_string()
+    }
 }
 
 fn tell(driver: &str, encoding: LogEncoding) -> Told {
@@ -107,7 +117,7 @@ fn tell(driver: &str, encoding: LogEncoding) -> Told {
     let clients = REQUESTS.map(|request| raw(front, request)).into();
     let lines = lines(&file, REQUESTS.len());
     assert_eq!(lines.len(), REQUESTS.len(), "a line each: {lines:#?}");
-    Told { lines, front, upstream: upstream.address, clients }
+    Told { lines, front, upstream: upstream.address, clients, seen: upstream.seen() }
 }
 
 /// Istio's fields, each line an object by itself, numbers as numbers and what there is not as null.
@@ -146,6 +156,7 @@ pub fn json(driver: &str) {
             "request_id": "one", "user_agent": "a\"b\\c\td\u{e9}", "x_forwarded_for": "127.0.0.1",
             "bytes_received": 0, "bytes_sent": 5, "response_flags": "-",
             "response_code_details": "via_upstream", "upstream_host": told.upstream.to_string(),
+            "upstream_local_address": told.sent_from("GET /hello"), "route_name": null,
             "upstream_cluster": "outbound|80||origin.local", "requested_server_name": null,
             "connection_termination_details": null, "upstream_transport_failure_reason": null,
         }),
@@ -154,12 +165,14 @@ pub fn json(driver: &str) {
         of(1, 200),
         json!({
             "method": "POST", "request_id": "two", "user_agent": null, "bytes_received": 5, "bytes_sent": 1_000,
+            "upstream_local_address": told.sent_from("POST /long"),
         }),
     );
     has(
         of(2, 400),
         json!({
             "response_flags": "DPE", "upstream_host": null, "upstream_cluster": null, "upstream_service_time": null,
+            "upstream_local_address": null, "method": null, "protocol": null, "route_name": null,
         }),
     );
     has(of(3, 503), json!({ "response_flags": "UC", "path": "/gone" }));
@@ -199,6 +212,9 @@ pub fn text(driver: &str) {
         let front = format!(" {} ", told.front);
         assert!(line.contains(&front), "no {front} in {line}");
     }
-    let upstream = format!("\"{}\" outbound|80||origin.local ", told.upstream);
+    let (upstream, local) = (told.upstream, told.sent_from("GET /hello"));
+    let upstream =
+        format!("\"{upstream}\" outbound|80||origin.local {local} {} {}", told.front, told.clients[0]);
     assert!(of(0).contains(&upstream), "no {upstream} in {}", of(0));
+    assert!(of(0).ends_with(" - -"), "neither a server name nor a route's: {}", of(0));
 }

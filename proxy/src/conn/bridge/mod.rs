@@ -65,6 +65,7 @@ pub(super) async fn run(
         Err(reason) => return Some(failed(client, work, exchange, reason, false, false)),
     };
     work.principals = place.principals();
+    work.upstream_local = place.local();
     if !work.upload.unframe() {
         work.flags.unrepeatable.set(true);
         return Some(failed(client, work, exchange, Reason::UpstreamReset, false, false));

@@ -74,6 +74,7 @@ fn log(work: &Work, exchange: Option<&Exchange>, rule: Option<Rule>, record: &Re
             .map(|_| reply.answered.0.saturating_sub(sent.0))
             .filter(|_| sent != Tick::ZERO),
         upstream_host: exchange.and_then(Exchange::upstream_address),
+        upstream_local: call.upstream_local.get(),
         upstream_cluster: destination.map_or("", |destination| destination.model.name.as_str()),
         upstream_failure: &upstream_failure,
         server_name: client.stream.sni().unwrap_or_default(),

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -49,6 +50,8 @@ pub(super) struct Call {
     pub(super) transport_failure: RefCell<Box<str>>,
     /// Who is at either end of the latest try's connection, where that was proved.
     pub(super) principals: RefCell<Option<Arc<Principals>>>,
+    /// This end's address on that connection, where an access log may show it.
+    pub(super) upstream_local: Cell<Option<SocketAddr>>,
 }
 
 impl Call {
@@ -71,6 +74,7 @@ impl Call {
             alarm: Alarm::default(),
             transport_failure: RefCell::default(),
             principals: RefCell::default(),
+            upstream_local: Cell::default(),
         }
     }
 

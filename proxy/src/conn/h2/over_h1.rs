@@ -63,6 +63,7 @@ pub(super) async fn run(
     let shard = work.call.conn().client.shard.clone();
     let reused = upstream.served > 0;
     work.call.principals.borrow_mut().clone_from(&upstream.principals);
+    work.call.upstream_local.set(upstream.local_for_log());
     let mut out = shard.buffers.take(0);
     let mut progress = source::Progress::default();
     // What follows a switch is for the protocol switched to.

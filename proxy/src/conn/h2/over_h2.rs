@@ -60,6 +60,7 @@ pub(super) async fn run(
 ) -> Tried {
     let H2Call { mut send, reused, place } = stream;
     work.call.principals.replace(place.principals());
+    work.call.upstream_local.set(place.local());
     let outgoing = Outgoing::new(&work.call, exchange, attempt);
     let Some(request) = request(&work.call, exchange, outgoing) else {
         return work.failed(exchange, Reason::UpstreamProtocol, false, reused);

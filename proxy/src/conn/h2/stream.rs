@@ -171,7 +171,11 @@ async fn attempt_once(work: &mut Work, exchange: &mut Exchange, attempt: &Attemp
     match reached {
         Ok(Ok(Reached::Connection(upstream))) => over_h1::run(work, exchange, attempt, upstream).await,
         Ok(Ok(Reached::Stream(stream))) => over_h2::run(work, exchange, attempt, stream).await,
-        Ok(Err(reason)) => work.failed(exchange, reason, false, false),
+        Ok(Err(reason)) => {
+            // What an earlier try had does not tell of this one.
+            call.upstream_local.set(None);
+            work.failed(exchange, reason, false, false)
+        }
         Err(_) => Tried::ClientGone,
     }
 }

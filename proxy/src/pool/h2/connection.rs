@@ -42,6 +42,8 @@ pub(super) struct Connection {
     limits: Limits,
     /// See [`Upstream::principals`].
     principals: Option<Arc<Principals>>,
+    /// This end's address.
+    local: Option<SocketAddr>,
     /// Streams held now.
     active: Cell<u32>,
     /// Streams held so far.
@@ -206,6 +208,11 @@ impl StreamPlace {
     /// Who is at either end of the connection, by mutual TLS of the mesh.
     pub fn principals(&self) -> Option<Arc<Principals>> {
         self.connection.principals.clone()
+    }
+
+    /// This end's address on the connection.
+    pub fn local(&self) -> Option<SocketAddr> {
+        self.connection.local
     }
 
     /// What became of a try that has failed so: a server that does not take this end's certificate says so by an alert after
@@ -375,6 +382,7 @@ async fn run(
         queue,
         limits,
         principals: upstream.principals.clone(),
+        local: upstream.stream.socket().local_address().ok(),
         active: Cell::new(0),
         served: Cell::new(0),
         used: Cell::new(clock::now()),
