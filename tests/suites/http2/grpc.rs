@@ -4,11 +4,12 @@ use std::process::Command;
 
 use dromon_core::config::model::{Protocol, Retries, RetryOn};
 use dromon_tests::http::get;
+use dromon_tests::pair::metric;
 use dromon_tests::process::Process;
 use dromon_tests::proxy::Proxy;
 use dromon_tests::{eventually, free_port, python, root, skip};
 
-use crate::start;
+use crate::{start, start_over};
 
 /// A running service.
 struct Service {
@@ -94,4 +95,16 @@ pub fn retries(driver: &str) {
     };
     let (_proxy, front) = start(driver, service.address, Protocol::Grpc, |rule| rule.retries = Some(retries));
     call(front, "retries");
+}
+
+/// One channel, one connection, three endpoints: each call is balanced on its own, one after another and all at once.
+pub fn balanced(driver: &str) {
+    let services: Option<Vec<Service>> = (0..3).map(|_| Service::start()).collect();
+    let Some(services) = services else { return skip("balanced", "grpcio is missing") };
+    let addresses: Vec<_> = services.iter().map(|service| service.address).collect();
+    let (proxy, front) = start_over(driver, &addresses, Protocol::Grpc, |_| {}, &["--shards", "1"]);
+    call(front, "shares");
+    eventually("the channel's one connection to be counted", || {
+        (metric(&proxy, &["dromon_downstream_connections_total"]) == 1.0).then_some(())
+    });
 }

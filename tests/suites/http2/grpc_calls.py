@@ -100,4 +100,13 @@ def retries():
     assert failure(lambda: unary("Flaky")(b"9", timeout=30))[0] == grpc.StatusCode.FAILED_PRECONDITION
 
 
+def shares():
+    """Of 120 calls three endpoints get some each: fewer than 5 of them come of a fair draw once in a thousand million runs."""
+    where = unary("Where")
+    answers = [where(b"", timeout=30) for _ in range(60)]
+    answers += [call.result() for call in [where.future(b"", timeout=30) for _ in range(60)]]
+    counts = {answer: answers.count(answer) for answer in answers}
+    assert len(counts) == 3 and min(counts.values()) >= 5, counts
+
+
 globals()[sys.argv[2]]()

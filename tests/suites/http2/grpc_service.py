@@ -34,6 +34,10 @@ def time_left(request, context):
     return str(context.time_remaining()).encode()
 
 
+def where(request, context):
+    return sys.argv[1].encode()
+
+
 def flaky(request, context):
     """Fails twice with the status that the request names by its number."""
     tries[request] += 1
@@ -62,6 +66,7 @@ METHODS = {
     "Fail": grpc.unary_unary_rpc_method_handler(fail),
     "Slow": grpc.unary_unary_rpc_method_handler(slow),
     "TimeLeft": grpc.unary_unary_rpc_method_handler(time_left),
+    "Where": grpc.unary_unary_rpc_method_handler(where),
     "Flaky": grpc.unary_unary_rpc_method_handler(flaky),
     "Count": grpc.unary_stream_rpc_method_handler(count),
     "Join": grpc.stream_unary_rpc_method_handler(join),

@@ -32,11 +32,22 @@ pub fn start_with(
     change: impl FnOnce(&mut HttpRule),
     arguments: &[&str],
 ) -> (Proxy, SocketAddr) {
+    start_over(driver, &[upstream], protocol, change, arguments)
+}
+
+/// As [`start_with`], with any number of endpoints.
+pub fn start_over(
+    driver: &str,
+    upstreams: &[SocketAddr],
+    protocol: Protocol,
+    change: impl FnOnce(&mut HttpRule),
+    arguments: &[&str],
+) -> (Proxy, SocketAddr) {
     let front = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let action = HttpAction::Route { destinations: vec![to("origin.local")] };
     let mut rule = HttpRule { action, ..HttpRule::default() };
     change(&mut rule);
-    let mut resources = gateway(front, &[upstream], rule);
+    let mut resources = gateway(front, upstreams, rule);
     for resource in &mut resources {
         if let Resource::Destination(destination) = resource {
             destination.protocol = protocol;
@@ -117,4 +128,5 @@ tests! {
     calls_of_all_kinds_pass = grpc::all_kinds;
     errors_made_here_are_statuses_of_grpc = grpc::local_errors;
     calls_are_tried_again_by_their_status = grpc::retries;
+    calls_of_one_channel_are_balanced_one_by_one = grpc::balanced;
 }
