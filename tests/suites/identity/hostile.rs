@@ -1,6 +1,8 @@
 //! Peers that must not get in, each played by openssl: refused with the reason in log and metric at our end and an alert at
 //! theirs, while others go on as if nothing had happened.
 
+pub mod broken_servers;
+
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;

@@ -31,6 +31,16 @@ fn whatever_is_spoken_impostors_are_told_nothing() {
 }
 
 #[test]
+fn servers_that_break_a_handshake_are_given_up_for_the_reason() {
+    std::thread::scope(|scope| {
+        for driver in DRIVERS {
+            scope.spawn(move || hostile::broken_servers::each_way(driver));
+        }
+    });
+    on_both_drivers(hostile::broken_servers::older);
+}
+
+#[test]
 fn older_versions_are_refused() {
     on_both_drivers(hostile::downgrades);
 }
