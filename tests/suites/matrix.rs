@@ -1,6 +1,7 @@
 //! Every protocol through every place under every mode of TLS on both drivers: {HTTP/1.1, HTTP/2, gRPC, TCP} × {plaintext, mTLS
-//! STRICT, PERMISSIVE} × {io_uring, epoll} × {outbound, inbound, gateway}. One mesh of three proxies serves all cells of a
-//! mode and a driver; a cell that fails is named, and the others are looked at all the same.
+//! STRICT, PERMISSIVE} × {io_uring, epoll} × {outbound, inbound, gateway}, with the same driver at both ends and with one at
+//! each. One mesh of three proxies serves all cells of a mode and two drivers; a cell that fails is named, and the others are
+//! looked at all the same.
 
 use std::fmt;
 use std::io::{Read, Write};
@@ -57,20 +58,7 @@ impl Spoken {
             }
             Spoken::Http2 => {
                 let (host, url) = (format!("Host: {}", self.host()), format!("http://{at}/file"));
-                let flags = [
-                    "-sS",
-                    "-m",
-                    "20",
-                    "--http2-prior-knowledge",
-                    "-w",
-                    " %{http_version}",
-                    "-H",
-                    &host,
-                    &url,
-                ];
-                let output = run("curl", &flags);
-                let error = String::from_utf8_lossy(&output.stderr).into_owned();
-                is(String::from_utf8_lossy(&output.stdout).into_owned() + &error, "from a file 2".to_owned())
+                is(curl(&["--http2-prior-knowledge", "-H", &host, &url]), "from a file 2".to_owned())
             }
             Spoken::Grpc => {
                 let Some(python) = python("grpc") else {
@@ -98,6 +86,12 @@ impl Spoken {
         let policy = format!("connection_security_policy=\"{}\"", if mutual { "mutual_tls" } else { "none" });
         metric(server, &[name, &self.host(), &policy])
     }
+}
+
+/// What curl prints, errors included, and the version that was spoken.
+fn curl(more: &[&str]) -> String {
+    let output = run("curl", &[&["-sS", "-m", "20", "-w", " %{http_version}"], more].concat());
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
 fn is<T: PartialEq + fmt::Debug>(found: T, wanted: T) -> Result<(), String> {
@@ -181,11 +175,12 @@ struct Mesh {
     outbound: [SocketAddr; 4],
     inbound: [SocketAddr; 4],
     front: [SocketAddr; 4],
-    _certs: Vec<TempDir>,
+    certs: Vec<TempDir>,
 }
 
 impl Mesh {
-    fn start(driver: &str, mode: MtlsMode, applications: &Applications) -> Mesh {
+    /// With a driver for the clients' proxies and one for the server's.
+    fn start([near, far]: [&str; 2], mode: MtlsMode, applications: &Applications) -> Mesh {
         let ca = MeshCa::new();
         let certs: Vec<TempDir> = ["server", "client", "gateway"].map(|account| ca.folder(account)).into();
         let [outbound, inbound, front] = [(); 3].map(|()| SPOKEN.map(|_| free_address()));
@@ -199,7 +194,7 @@ impl Mesh {
             };
             listener(&format!("inbound/{spoken:?}"), address, kind)
         });
-        let server = sidecar(driver, &[proxy(Role::Sidecar, of_server.collect())], certs[0].path());
+        let server = sidecar(far, &[proxy(Role::Sidecar, of_server.collect())], certs[0].path());
         let mut services: Vec<Resource> = SPOKEN
             .iter()
             .zip(inbound)
@@ -219,9 +214,9 @@ impl Mesh {
         });
         let mut resources = vec![proxy(Role::Sidecar, of_client.collect())];
         resources.extend(services.iter().cloned());
-        let client = sidecar(driver, &resources, certs[1].path());
-        let gateway = gateway(driver, &front, services, certs[2].path().to_owned());
-        Mesh { server, _client: client, _gateway: gateway, outbound, inbound, front, _certs: certs }
+        let client = sidecar(near, &resources, certs[1].path());
+        let gateway = gateway(near, &front, services, certs[2].path().to_owned());
+        Mesh { server, _client: client, _gateway: gateway, outbound, inbound, front, certs }
     }
 }
 
@@ -267,6 +262,29 @@ enum Place {
     Gateway,
 }
 
+/// Clients that were turned away for speaking plaintext.
+const REFUSED: &[&str] =
+    &["dromon_tls_handshakes_failed_total{", "side=\"downstream\"", "reason=\"plaintext\""];
+
+/// curl with a certificate of the mesh is one of it, though it knows nothing of meshes: no ALPN of theirs, no sidecar.
+fn foreign(mesh: &Mesh, at: usize) {
+    let spoken = SPOKEN[at];
+    let (version, file, answer) = match spoken {
+        Spoken::Http1 => ("--http1.1", "", "application 1.1"),
+        Spoken::Http2 => ("--http2", "file", "from a file 2"),
+        Spoken::Grpc | Spoken::Tcp => return,
+    };
+    let papers = |name: &str| mesh.certs[1].path().join(name).display().to_string();
+    let (chain, key, host) =
+        (papers("cert-chain.pem"), papers("key.pem"), format!("Host: {}", spoken.host()));
+    let url = format!("https://{}/{file}", mesh.inbound[at]);
+    let before = spoken.counted(&mesh.server, true);
+    // Whom it talks to it cannot check: its names are of kind DNS.
+    let said = curl(&[version, "-k", "--cert", &chain, "--key", &key, "-H", &host, &url]);
+    assert_eq!(said, answer);
+    eventually("it to be counted as proven", || (spoken.counted(&mesh.server, true) > before).then_some(()));
+}
+
 /// Tries one cell.
 fn cell(mesh: &Mesh, at: usize, place: Place, mode: MtlsMode) {
     let spoken = SPOKEN[at];
@@ -276,10 +294,16 @@ fn cell(mesh: &Mesh, at: usize, place: Place, mode: MtlsMode) {
         Place::Gateway => (mesh.front[at], mode != MtlsMode::Disable),
     };
     let before = [true, false].map(|mutual| spoken.counted(&mesh.server, mutual));
+    let refused = || metric(&mesh.server, REFUSED);
+    let refused_before = refused();
     let worked = spoken.works(address);
     if matches!(place, Place::Inbound) && mode == MtlsMode::Strict {
-        assert!(worked.is_err() || spoken == Spoken::Grpc && python("grpc").is_none(), "plaintext got in");
+        if spoken == Spoken::Grpc && python("grpc").is_none() {
+            return;
+        }
+        assert!(worked.is_err(), "plaintext got in");
         assert_eq!([true, false].map(|mutual| spoken.counted(&mesh.server, mutual)), before, "it was served");
+        eventually("its reason to be counted", || (refused() > refused_before).then_some(()));
         return;
     }
     assert_eq!(worked, Ok(()));
@@ -298,13 +322,17 @@ fn cell(mesh: &Mesh, at: usize, place: Place, mode: MtlsMode) {
 fn matrix(mode: MtlsMode) {
     let applications = Applications::start();
     let mut failed = Vec::new();
-    for driver in DRIVERS {
-        let mesh = Mesh::start(driver, mode, &applications);
+    for drivers in DRIVERS.into_iter().flat_map(|near| DRIVERS.map(|far| [near, far])) {
+        let mesh = Mesh::start(drivers, mode, &applications);
         for (at, spoken) in SPOKEN.iter().enumerate() {
             for place in [Place::Outbound, Place::Inbound, Place::Gateway] {
                 if catch_unwind(AssertUnwindSafe(|| cell(&mesh, at, place, mode))).is_err() {
-                    failed.push(format!("{spoken:?} × {mode:?} × {driver} × {place:?}"));
+                    failed.push(format!("{spoken:?} × {mode:?} × {drivers:?} × {place:?}"));
                 }
+            }
+            let strict = mode == MtlsMode::Strict;
+            if strict && catch_unwind(AssertUnwindSafe(|| foreign(&mesh, at))).is_err() {
+                failed.push(format!("{spoken:?} × {drivers:?} × a foreign client"));
             }
         }
     }
