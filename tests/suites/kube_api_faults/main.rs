@@ -163,24 +163,24 @@ fn outages_of_a_kill(world: &mut World, name: &str) -> Vec<Duration> {
     let waits = pace::stretch();
     let killed = Instant::now();
     world.replicas[*busiest].process.signal(9);
-    let mut back: BTreeMap<usize, Duration> = BTreeMap::new();
-    let mut said = BTreeMap::new();
+    let (mut back, mut said, mut crowds) = (BTreeMap::new(), Vec::new(), Vec::new());
     eventually("all streams of it to be opened again", || {
-        for (at, proxy) in
-            world.proxies.iter().enumerate().filter(|(at, _)| !back.contains_key(at)).collect::<Vec<_>>()
-        {
+        crowds.push(pace::crowd());
+        for (at, proxy) in world.proxies.iter().enumerate() {
             let feed = proxy.feed();
-            if feed["connected"] == true && many(&feed) > before[at] && feed["lastOutageMs"].is_u64() {
+            let is_back =
+                feed["connected"] == true && many(&feed) > before[at] && feed["lastOutageMs"].is_u64();
+            if is_back && !back.contains_key(&at) {
                 back.insert(at, killed.elapsed());
-                said.insert(at, feed["lastOutageMs"].clone());
+                said.push(feed["lastOutageMs"].clone());
             }
         }
         (back.len() == *count).then_some(())
     });
-    let stretch = waits.max(pace::stretch());
-    eprintln!(
-        "of {streams:?}, replica {busiest} was killed; proxies were answered after {back:?}, and say {said:?} ms; stretch {stretch:.1}"
-    );
+    let crowd = crowds.iter().sum::<f64>() / crowds.len() as f64;
+    let stretch = waits.max(pace::stretch()).max(crowd);
+    eprintln!("of {streams:?}, replica {busiest} was killed; proxies were answered after {back:?}");
+    eprintln!("they say {said:?} ms; everything takes {stretch:.1} times as long as alone");
     world.replicas[*busiest].process.wait();
     world.replace(*busiest, name);
     back.into_values().map(|it| it.div_f64(stretch)).collect()

@@ -21,6 +21,16 @@ pub fn stretch() -> f64 {
     (begun.elapsed().as_secs_f64() / idle).max(1.0)
 }
 
+/// How many threads want each processor just now, this one included. What many processes do in turn takes as many times as long, though
+/// each of them gets its processor soon.
+pub fn crowd() -> f64 {
+    let text = std::fs::read_to_string("/proc/loadavg").expect("the kernel tells");
+    // proc_loadavg(5): the fourth field is `runnable/all`.
+    let running = text.split(' ').nth(3).and_then(|it| it.split('/').next()).and_then(|it| it.parse().ok());
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    running.unwrap_or(1.0) / processors as f64
+}
+
 /// Ticks that this thread has used.
 fn used() -> u64 {
     let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("the kernel tells");
