@@ -72,6 +72,11 @@ fn while_the_controller_and_its_ca_are_away_nothing_happens() {
 }
 
 #[test]
+fn a_killed_controller_and_a_ca_that_is_away_are_not_noticed() {
+    rotation::controller_killed_and_ca_gone();
+}
+
+#[test]
 fn the_feed_over_tcp_knows_its_proxies() {
     feed::over_tcp();
 }

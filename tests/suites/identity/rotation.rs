@@ -26,12 +26,19 @@ spec: {mtls: {mode: STRICT}}
 const ONE_REQUEST_EACH: [&str; 4] = ["productpage", "details", "reviews", "ratings"];
 /// Life of certificates: renewed every eight seconds or so.
 const LIFE: Duration = Duration::from_secs(16);
+/// The same where more is done before the end of that life.
+const LONG_LIFE: Duration = Duration::from_secs(60);
 /// How long a renewal is overdue before the controller goes on, in seconds.
 const OVERDUE_S: u64 = 2;
 const REVIEWS: &str = "sidecar~reviews-v1.default";
 
 fn strict_bookinfo(more: &[&str]) -> Mesh {
-    let life = format!("{}s", LIFE.as_secs());
+    living(LIFE, more)
+}
+
+/// Bookinfo under STRICT, with certificates of this life.
+fn living(life: Duration, more: &[&str]) -> Mesh {
+    let life = format!("{}s", life.as_secs());
     let rule = |host: &&str| {
         format!(
             "---
@@ -192,22 +199,73 @@ fn ca(name: &str) -> CertificateParams {
 pub fn controller_away() {
     let mesh = strict_bookinfo(&[]);
     let load = load(&mesh);
-    let controller = controller(&mesh);
+    let controller = running(&mesh, "dromon-controller", "");
     // What a sidecar uses for the first time it asks the controller for.
     eventually("every way to have been used", || (load.good() > 100).then_some(()));
     let before = certs(&mesh);
     signal(controller, "STOP");
-    let all = before["certificates"].as_array().expect("a list");
-    let sidecars = all.iter().filter(|it| it["proxy"].as_str().is_some_and(|it| it.starts_with("sidecar~")));
-    let first = sidecars.min_by_key(|it| it["renewAt"].as_u64()).expect("sidecars");
-    let (name, due) = (first["proxy"].as_str().expect("a name"), first["renewAt"].as_u64().expect("a time"));
-    let process = name.trim_start_matches("sidecar~");
-    let serial = first["serial"].as_str().expect("a number");
+    let first = Due::first(&before);
     // Certificates hold for nearly half of their life after their renewal is due.
-    eventually("a renewal to be overdue", || (now() >= due + OVERDUE_S).then_some(()));
-    assert_eq!(shown(&mesh, process), serial, "nobody renews");
+    eventually("a renewal to be overdue", || (now() >= first.at_s + OVERDUE_S).then_some(()));
+    assert_eq!(shown(&mesh, &first.process), first.serial, "nobody renews");
     signal(controller, "CONT");
-    eventually("the renewal that was due", || (shown(&mesh, process) != serial).then_some(()));
+    first.is_renewed(&mesh);
+    without_an_error(load, 20);
+}
+
+/// The certificate that is to be renewed before all others.
+struct Due {
+    process: String,
+    serial: String,
+    at_s: u64,
+}
+
+impl Due {
+    fn first(certs: &Value) -> Due {
+        let all = certs["certificates"].as_array().expect("a list");
+        let sidecars =
+            all.iter().filter_map(|it| Some((it["proxy"].as_str()?.strip_prefix("sidecar~")?, it)));
+        let (process, first) = sidecars.min_by_key(|(_, it)| it["renewAt"].as_u64()).expect("sidecars");
+        Due {
+            process: process.to_owned(),
+            serial: first["serial"].as_str().expect("a number").to_owned(),
+            at_s: first["renewAt"].as_u64().expect("a time"),
+        }
+    }
+
+    fn is_renewed(&self, mesh: &Mesh) {
+        eventually("the renewal that was due", || (shown(mesh, &self.process) != self.serial).then_some(()));
+    }
+}
+
+/// The controller is killed, and the next one has no CA, whose key is not to be read; renewals fall due, a sidecar is killed and
+/// begins again, and all of it goes on. With the key back the certificates are renewed.
+pub fn controller_killed_and_ca_gone() {
+    let place = tempfile::tempdir().expect("a directory");
+    let mesh = living(LONG_LIFE, &["--ca-dir", &place.path().display().to_string()]);
+    let load = load(&mesh);
+    eventually("every way to have been used", || (load.good() > 100).then_some(()));
+    let first = Due::first(&certs(&mesh));
+    let file = place.path().join("ca-key.pem");
+    let key = std::fs::read(&file).expect("the CA's key");
+    std::fs::write(&file, "no key").expect("writable");
+    signal(running(&mesh, "dromon-controller", ""), "KILL");
+    mesh.process.expect_stderr_after(0, &["no certificates can be issued", "CA key"]);
+    eventually("a renewal to be overdue", || (now() >= first.at_s + OVERDUE_S).then_some(()));
+    assert_eq!(shown(&mesh, &first.process), first.serial, "nobody renews");
+    without_an_error(load, 20);
+    // Who kills a sidecar ends what it carries.
+    let old = running(&mesh, "dromon-proxy", "sidecar~details-v1.default");
+    signal(old, "KILL");
+    eventually("the sidecar to be there again", || {
+        let page = dromon_tests::http::get(mesh.ingress, "/productpage", &[]).ok()?;
+        let whole = page.status == 200 && !page.text().contains("unavailable");
+        (whole && running(&mesh, "dromon-proxy", "sidecar~details-v1.default") != old).then_some(())
+    });
+    let load = self::load(&mesh);
+    std::fs::write(&file, key).expect("writable");
+    first.is_renewed(&mesh);
+    eventually("requests under the new certificates", || (load.good() > 20).then_some(()));
     without_an_error(load, 20);
 }
 
@@ -215,18 +273,23 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
 }
 
-/// The controller's process number.
-fn controller(mesh: &Mesh) -> u32 {
+/// The number of the process of the mesh that runs this program, with this among its arguments where it is not empty.
+fn running(mesh: &Mesh, program: &str, argument: &str) -> u32 {
     let run_dir = mesh.ready["runDir"].as_str().expect("a directory");
     let is_it = |pid: &u32| {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&line).into_owned();
-        let program = line.split('\0').next().unwrap_or_default();
-        program.ends_with("dromon-controller") && line.split('\0').any(|argument| argument == run_dir)
+        let mut words = line.split('\0');
+        words.next().is_some_and(|word| word.ends_with(program))
+            && line.contains(run_dir)
+            && (argument.is_empty() || words.any(|word| word == argument))
     };
-    let processes = std::fs::read_dir("/proc").expect("/proc is there").flatten();
-    let mut numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    numbers.find(is_it).expect("the controller runs")
+    let find = || {
+        let processes = std::fs::read_dir("/proc").expect("/proc is there").flatten();
+        let mut numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        numbers.find(is_it)
+    };
+    eventually(&format!("{program} {argument} to run"), find)
 }
 
 fn signal(pid: u32, name: &str) {
