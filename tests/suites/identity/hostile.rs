@@ -2,6 +2,7 @@
 //! theirs, while others go on as if nothing had happened.
 
 pub mod broken_servers;
+pub mod protocols;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -61,20 +62,11 @@ struct Strict {
 
 impl Strict {
     fn start(driver: &str) -> Strict {
-        let forge = Forge::new();
         let origin = Origin::start("application");
-        let inbound = free_address();
-        let kind = ListenerKind::Inbound {
-            protocol: Protocol::Http,
-            target: origin.address,
-            service: None,
-            pool: Default::default(),
-            mtls: MtlsMode::Strict,
-        };
-        let resources = [proxy(Role::Sidecar, vec![listener("inbound/80", inbound, kind)])];
-        let own = forge.papers("web", |_| {});
+        let forge = Forge::new();
         let friend = forge.papers("friend", |_| {});
-        let proxy = sidecar(driver, &resources, &own);
+        let (inbound, proxy) =
+            inbound_sidecar(driver, &forge, origin.address, Protocol::Http, MtlsMode::Strict);
         Strict { forge, friend, inbound, proxy, _origin: origin }
     }
 
@@ -99,6 +91,26 @@ impl Strict {
         let reason = format!("(inbound/80): {reason}: ");
         self.proxy.process.expect_stderr_after(lines, &["TLS from 127.0.0.1", &reason]);
     }
+}
+
+/// The sidecar of the account `web` before this application, and where it takes what comes from others.
+fn inbound_sidecar(
+    driver: &str,
+    forge: &Forge,
+    application: SocketAddr,
+    protocol: Protocol,
+    mode: MtlsMode,
+) -> (SocketAddr, Proxy) {
+    let inbound = free_address();
+    let kind = ListenerKind::Inbound {
+        protocol,
+        target: application,
+        service: None,
+        pool: Default::default(),
+        mtls: mode,
+    };
+    let resources = [proxy(Role::Sidecar, vec![listener("inbound/80", inbound, kind)])];
+    (inbound, sidecar(driver, &resources, &forge.papers("web", |_| {})))
 }
 
 /// The alert by which the other end learns of each reason (RFC 8446, section 6.2), in OpenSSL's words.

@@ -26,6 +26,16 @@ fn servers_with_wrong_certificates_are_refused_with_the_reason() {
 }
 
 #[test]
+fn whatever_is_spoken_strangers_reach_no_application() {
+    on_both_drivers(hostile::protocols::strict);
+}
+
+#[test]
+fn a_stranger_who_claims_to_be_of_the_mesh_is_refused_where_plaintext_is_not() {
+    on_both_drivers(hostile::protocols::permissive);
+}
+
+#[test]
 fn whatever_is_spoken_impostors_are_told_nothing() {
     on_both_drivers(hostile::servers_of_every_protocol);
 }

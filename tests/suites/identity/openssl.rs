@@ -9,8 +9,16 @@ use dromon_tests::process::Process;
 
 use crate::forge::Papers;
 
+/// What every client here asks for.
+pub const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: web.example\r\nConnection: close\r\n\r\n";
+
 /// What `openssl s_client` printed, both outputs together, when it asked for `/` (or failed to).
 pub fn ask(address: SocketAddr, papers: Option<&Papers>, more: &[&str]) -> String {
+    say(address, papers, more, REQUEST)
+}
+
+/// As [`ask`], with these bytes for a request.
+pub fn say(address: SocketAddr, papers: Option<&Papers>, more: &[&str], request: &[u8]) -> String {
     let mut command = Command::new("timeout");
     command.args(["30", "openssl", "s_client", "-connect", &address.to_string(), "-ign_eof"]);
     if let Some(papers) = papers {
@@ -20,7 +28,7 @@ pub fn ask(address: SocketAddr, papers: Option<&Papers>, more: &[&str]) -> Strin
     let mut child = command.spawn().expect("openssl is installed");
     let mut input = child.stdin.take().expect("piped");
     // One that was refused may be gone already.
-    let _ = input.write_all(b"GET / HTTP/1.1\r\nHost: web.example\r\nConnection: close\r\n\r\n");
+    let _ = input.write_all(request);
     drop(input);
     let output = child.wait_with_output().expect("openssl ends");
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
