@@ -78,7 +78,7 @@ impl Strict {
     fn is_refused(&self, what: &str, papers: Option<&Papers>, reason: &str, more: &[&str], alert: &str) {
         let before = failed(&self.proxy, "downstream", reason);
         let lines = self.proxy.process.stderr().len();
-        let seen = openssl::ask(self.inbound, papers, more);
+        let seen = openssl::told(self.inbound, papers, more, openssl::REQUEST, alert);
         assert!(!seen.contains("HTTP/1.1 200"), "{what} got in: {seen}");
         assert!(seen.contains(alert), "{what} is told {alert:?}: {seen}");
         counted(&self.proxy, "downstream", reason, before, what);

@@ -9,6 +9,8 @@ use dromon_tests::process::Process;
 
 use crate::forge::Papers;
 
+/// How often one that is refused tries to hear why.
+const TRIES: usize = 5;
 /// What every client here asks for.
 pub const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: web.example\r\nConnection: close\r\n\r\n";
 
@@ -32,6 +34,25 @@ pub fn say(address: SocketAddr, papers: Option<&Papers>, more: &[&str], request:
     drop(input);
     let output = child.wait_with_output().expect("openssl ends");
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// As [`say`], until openssl tells of this alert, a few times at most: a sidecar stays for a refused client for a moment only, and
+/// one that the machine has held up for longer finds a reset in its place (RFC 8446, 6.2, asks for no more).
+pub fn told(
+    address: SocketAddr,
+    papers: Option<&Papers>,
+    more: &[&str],
+    request: &[u8],
+    alert: &str,
+) -> String {
+    let mut all = String::new();
+    for _ in 0..TRIES {
+        all += &say(address, papers, more, request);
+        if all.contains(alert) {
+            break;
+        }
+    }
+    all
 }
 
 /// `openssl s_server` with these papers, which asks for a client certificate of its own CA and answers with a page.

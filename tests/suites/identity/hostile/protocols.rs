@@ -104,7 +104,8 @@ impl Guarded {
         let before = failed(&self.proxy, "downstream", reason);
         let lines = self.proxy.process.stderr().len();
         let (heard, _) = self.application.has_heard(b"GET");
-        let seen = openssl::say(self.inbound, papers, &["-alpn", self.alpn()], &self.request());
+        let alpn = ["-alpn", self.alpn()];
+        let seen = openssl::told(self.inbound, papers, &alpn, &self.request(), told);
         assert!(seen.contains(told), "{what} is told {told:?}: {seen}");
         counted(&self.proxy, "downstream", reason, before, &what);
         let line = format!("(inbound/80): {reason}: ");
