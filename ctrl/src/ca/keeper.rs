@@ -182,7 +182,9 @@ impl Keeper {
             }
             Err(error) => {
                 let failures = self.open_after.1 + 1;
-                let pause = renewal::pause(failures, SLEEP * 10, &mut self.rng);
+                // Certificates that are due now have half of their life left.
+                let left = (SLEEP * 10).min(self.setup.settings.cert_ttl / 2);
+                let pause = renewal::pause(failures, left, &mut self.rng);
                 self.open_after = (now + pause.as_secs_f64(), failures);
                 self.fail(format!("{error}; certificates that are there live on"));
             }
