@@ -27,7 +27,7 @@ const ONE_REQUEST_EACH: [&str; 4] = ["productpage", "details", "reviews", "ratin
 /// Life of certificates: renewed every eight seconds or so.
 const LIFE: Duration = Duration::from_secs(16);
 /// The same where more is done before the end of that life.
-const LONG_LIFE: Duration = Duration::from_secs(60);
+const LONG_LIFE: Duration = Duration::from_secs(90);
 /// How long a renewal is overdue before the controller goes on, in seconds.
 const OVERDUE_S: u64 = 2;
 const REVIEWS: &str = "sidecar~reviews-v1.default";
