@@ -150,8 +150,10 @@ async fn names_are_looked_up_for_destinations_and_for_hosts_outside_the_index() 
     let (path, ip) = (dir.path().join("config.json"), own_address());
     let (outbound, upstream) = (free_port(ip), origin("by name").await);
     let [endpoints, of] = named_destination("outbound|9080||external", "DNS", "localhost", upstream.port());
+    let mut own = calling(ID, outbound);
+    own["exposeReason"] = json!(true);
     let objects = json!([
-        {"kind": "Proxy", "body": calling(ID, outbound)},
+        {"kind": "Proxy", "body": own},
         {"kind": "Host", "body": host("external", false)},
         {"kind": "Destination", "body": of},
         {"kind": "Endpoints", "body": endpoints},
@@ -162,8 +164,9 @@ async fn names_are_looked_up_for_destinations_and_for_hosts_outside_the_index() 
     let by_name = Some((200, "by name".to_owned()));
     assert_eq!(get_through(outbound, "external:9080").await, by_name, "{}", process.config().await);
     assert_eq!(get_through(outbound, format!("localhost:{}", upstream.port())).await, by_name);
-    let (status, _) = get_through(outbound, "no-such-name.invalid:80").await.expect("an answer");
-    assert!(status >= 500, "{status}");
+    let (status, text) = get_through(outbound, "no-such-name.invalid:80").await.expect("an answer");
+    assert_eq!(status, 503, "{text}");
+    assert!(text.contains("DNS has told no address of no-such-name.invalid"), "{text}");
 }
 
 #[tokio::test]
