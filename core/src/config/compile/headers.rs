@@ -54,6 +54,12 @@ fn change(from: &model::HeaderChange, request: bool) -> Result<HeaderChange, Str
     Ok(HeaderChange(Some(Box::new(changes))))
 }
 
+/// Whether a header, by its name in any case, frames the message or belongs to the connection: no rule may change it (RFC
+/// 9110, 7.6.1).
+pub fn frames_message(name: &str) -> bool {
+    FRAMING.iter().any(|framing| name.eq_ignore_ascii_case(framing))
+}
+
 /// A header's name that a rule may change.
 pub(crate) fn header_name(text: &str) -> Result<HeaderName, String> {
     let name =
@@ -61,7 +67,7 @@ pub(crate) fn header_name(text: &str) -> Result<HeaderName, String> {
     if name == http::header::HOST {
         return Err("\"host\" can only be set, and only on requests".into());
     }
-    if FRAMING.contains(&name.as_str()) {
+    if frames_message(name.as_str()) {
         return Err(format!(
             "{text:?} frames the message or belongs to the connection; a rule may not change it"
         ));

@@ -10,6 +10,8 @@ mod limits;
 mod listeners;
 pub(crate) mod rules;
 
+pub use headers::frames_message;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;

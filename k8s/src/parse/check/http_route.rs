@@ -1,5 +1,6 @@
 //! `http` routes of a VirtualService.
 
+use dromon_core::config::compile::frames_message;
 use dromon_core::config::model;
 use dromon_core::limits::ATTEMPTS_MAX;
 use dromon_core::route::rewrite;
@@ -130,13 +131,7 @@ fn http_match(report: &mut Report, path: &str, condition: &HttpMatch) {
     for (field, map) in [("headers", &condition.headers), ("withoutHeaders", &condition.without_headers)] {
         for (name, it) in map {
             let path = format!("{path}.{field}.{name}");
-            if !is_token(name) && !name.starts_with(':') {
-                report.error(
-                    path.clone(),
-                    format!("`{name}` is not a header name"),
-                    "letters, digits and `-`",
-                );
-            }
+            header_condition(report, &path, name);
             report.presence_or_match(path, it);
         }
     }
@@ -147,6 +142,21 @@ fn http_match(report: &mut Report, path: &str, condition: &HttpMatch) {
         report.port(format!("{path}.port"), port);
     }
     report.not_yet_if(path, &[("statPrefix", !condition.stat_prefix.is_empty())]);
+}
+
+/// Looks over the name of a header that a condition asks for.
+pub(super) fn header_condition(report: &mut Report, field: &str, name: &str) {
+    if is_token(name) {
+        return;
+    }
+    let hint = match name {
+        ":path" => "use `uri`, whose path has no query, and `queryParams`",
+        ":method" => "use `method`",
+        ":scheme" => "use `scheme`",
+        ":authority" => "use `authority`",
+        _ => "letters, digits and `-`",
+    };
+    report.error(field, format!("`{name}` is not a header name"), hint);
 }
 
 fn redirect(report: &mut Report, path: &str, redirect: &Redirect) {
@@ -304,6 +314,9 @@ fn headers(report: &mut Report, path: &str, headers: &Headers) {
                 }
             } else if !is_token(name) {
                 report.error(field, format!("`{name}` is not a header name"), "letters, digits and `-`");
+            } else if frames_message(name) {
+                let message = format!("`{name}` frames the message or belongs to the connection");
+                report.error(field, message, "leave it out: each connection has its own");
             }
         }
         let values =

@@ -9,6 +9,7 @@ use crate::api::rate_limit::{Direction, Limit, RateLimit};
 use crate::diagnostic::Diagnostic;
 use crate::translate::rate_limit_direction;
 
+use super::http_route::header_condition;
 use super::{Report, is_token};
 
 /// Looks a RateLimit over.
@@ -101,7 +102,11 @@ fn limit(report: &mut Report, path: &str, limit: &Limit) {
     ];
     for (field, map) in maps {
         for (name, it) in map {
-            report.presence_or_match(format!("{path}.{field}.{name}"), it);
+            let path = format!("{path}.{field}.{name}");
+            if field != "queryParams" {
+                header_condition(report, &path, name);
+            }
+            report.presence_or_match(path, it);
         }
     }
 }

@@ -124,6 +124,10 @@ fn conditions() {
         &["Error spec.http[0].match[0].headers.a b: header name"],
     );
     http(
+        &matching("{withoutHeaders: {':path': {exact: /c}}}"),
+        &["Error spec.http[0].match[0].withoutHeaders.:path: header name"],
+    );
+    http(
         &matching("{headers: {a: {regex: '['}}}"),
         &["Error spec.http[0].match[0].headers.a.regex: regular"],
     );
@@ -198,6 +202,10 @@ fn headers() {
         &["Warning spec.http[0].headers.response.set.a: format operators"],
     );
     http(&with("request: {set: {host: b}}"), &[]);
+    http(
+        &with("response: {remove: [Transfer-Encoding]}"),
+        &["Error spec.http[0].headers.response.remove: frames the message"],
+    );
 }
 
 #[test]
@@ -342,6 +350,10 @@ fn rate_limits() {
     limit(
         "{limits: [{requests: 1, unit: Second, when: {path: {regex: '['}}}]}",
         &["Error spec.limits[0].when.path.regex: regular expression"],
+    );
+    limit(
+        "{limits: [{requests: 1, unit: Second, when: {headers: {':method': {exact: GET}}}}]}",
+        &["Error spec.limits[0].when.headers.:method: header name"],
     );
     limit("{limits: [{requests: 1, unit: Fortnight}]}", &["Error spec.limits[0].unit: unknown variant"]);
     limit("{limits: [{requests: 0, unit: Day}]}", &["Warning spec.limits[0].requests: refuses every"]);
