@@ -3,6 +3,7 @@
 use crate::config::table::Destination;
 use crate::fault::Reason;
 use crate::limit::Refused;
+use crate::route::rule::HeaderChange;
 use crate::time::Tick;
 
 use super::{Exchange, Local, Target};
@@ -17,6 +18,7 @@ impl Local {
             location: None,
             retry_after_s: None,
             body: None,
+            changes: HeaderChange::default(),
         }
     }
 

@@ -205,11 +205,13 @@ impl Exchange {
                     route.matched,
                 );
                 let status = if redirect.code == 0 { 301 } else { redirect.code };
-                Some(Local { status, location: Some(to), ..Local::new(Reason::Redirect, "") })
+                let changes = route.rule.headers.response.clone();
+                Some(Local { status, location: Some(to), changes, ..Local::new(Reason::Redirect, "") })
             }
             (Action::DirectResponse { status, body }, None) => {
                 let body = Some(body.to_string());
-                Some(Local { status: *status, body, ..Local::new(Reason::DirectResponse, "") })
+                let changes = route.rule.headers.response.clone();
+                Some(Local { status: *status, body, changes, ..Local::new(Reason::DirectResponse, "") })
             }
             (Action::Forward(_) | Action::HostDefault, None) => Some(Local::no_destination(
                 &format!("for port {} of {}", route.port, route.host),

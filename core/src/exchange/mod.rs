@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use crate::config::model::Kind;
 use crate::fault::Reason;
+use crate::route::rule::HeaderChange;
 use crate::time::Tick;
 
 mod answer;
@@ -142,6 +143,8 @@ pub struct Local {
     pub retry_after_s: Option<u64>,
     /// A rule's body (`directResponse`), replacing the detail.
     pub body: Option<String>,
+    /// What the rule does to the headers of its redirect or direct response; `content-type`, say.
+    pub changes: HeaderChange,
 }
 
 /// One try.

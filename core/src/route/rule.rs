@@ -125,11 +125,11 @@ pub struct HeaderOps {
 }
 
 /// Changes to one direction's headers, carried out in the order set, add, remove. Boxed: most rules have none.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeaderChange(pub Option<Box<Changes>>);
 
 /// The changes themselves.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     /// Replaces the authority (`set` of `host` or `:authority`); requests only.
     pub authority: Option<HeaderValue>,

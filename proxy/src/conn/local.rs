@@ -9,12 +9,18 @@ use dromon_core::h1::{Reject, RequestHead, Version};
 use dromon_core::h2::grpc;
 use dromon_core::h2::grpc_web::Web;
 use dromon_core::limits::{DRAIN_BYTES_MAX, DRAIN_MS_MAX, WRITE_STALL_MS};
+use dromon_core::route::rule::Changes;
+use http::header::CONTENT_TYPE;
+use smallvec::SmallVec;
 
 use super::body::write;
 use super::client::Client;
 use super::framing::Take;
 use super::http::Next;
 use super::work::Work;
+
+/// Lower-case names and values.
+type Fields<'a> = SmallVec<[(&'a str, &'a [u8]); 7]>;
 
 /// How an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +75,7 @@ pub(super) async fn respond(client: &Client, work: &mut Work, local: &Local, exp
     let retry_after = local.retry_after_s.map(|seconds| seconds.to_string());
     let call = work.web.map(|web| GrpcStatus::new(web, local, expose));
     let unserved = unserved(client, local).map(|address| address.to_string());
-    let mut fields: smallvec::SmallVec<[(&str, &[u8]); 7]> = smallvec::SmallVec::new();
+    let mut fields = Fields::new();
     if let Some(call) = &call {
         fields.extend(call.fields());
         work.answer.grpc_status = Some(call.status);
@@ -86,12 +92,16 @@ pub(super) async fn respond(client: &Client, work: &mut Work, local: &Local, exp
     if let Some(address) = &unserved {
         fields.push((UNSERVED, address.as_bytes()));
     }
+    let changes = local.changes.get().filter(|_| call.is_none());
+    if let Some(changes) = changes {
+        change(&mut fields, changes);
+    }
     let detail = if expose { local.detail.as_str() } else { "" };
     work.answer.out.clear();
     let body = if call.is_some() { "" } else { local.body.as_deref().unwrap_or(detail) };
     let response = LocalResponse {
         status: if call.is_some() { 200 } else { local.status },
-        content_type: "text/plain",
+        content_type: if changes.is_some_and(says_content_type) { "" } else { "text/plain" },
         body: body.as_bytes(),
         fields: &fields,
         client: head.version(),
@@ -108,6 +118,20 @@ pub(super) async fn respond(client: &Client, work: &mut Work, local: &Local, exp
         Ok(()) => Answered::Close,
         Err(_) => Answered::Broken(End::DownstreamClosed),
     }
+}
+
+/// Carries out what a rule does to the headers of its own answer.
+fn change<'a>(fields: &mut Fields<'a>, changes: &'a Changes) {
+    let gone = |name: &str| changes.remove.iter().any(|it| it == name);
+    fields.retain(|(name, _)| !gone(name) && !changes.set.iter().any(|(it, _)| it == *name));
+    let given = changes.set.iter().chain(&changes.add).filter(|(name, _)| !gone(name.as_str()));
+    fields.extend(given.map(|(name, value)| (name.as_str(), value.as_bytes())));
+}
+
+/// Whether a rule says what the type of its answer's body is, or that none is told.
+fn says_content_type(changes: &Changes) -> bool {
+    let given = changes.set.iter().chain(&changes.add).map(|(name, _)| name);
+    given.chain(&changes.remove).any(|name| name == CONTENT_TYPE)
 }
 
 /// Tells a workload of the mesh that the application here has not seen its request, by the address that it asked.

@@ -35,15 +35,22 @@ pub fn actions(driver: &str) {
         ..Redirect::default()
     };
     let answer = HttpAction::DirectResponse { status: 418, body: Some("short and stout".into()) };
+    let set = HeaderChange {
+        set: vec![pair("content-type", "application/tea"), pair("retry-after", "300")],
+        add: vec![pair("x-pot", "1"), pair("x-pot", "2")],
+        remove: vec![],
+    };
+    let of_answer = HeaderOps { response: set, ..HeaderOps::default() };
     let rewrite =
         Rewrite { uri: Some("/inner/".into()), authority: Some("inner.example".into()), uri_regex: None };
     let rules = [
         HttpRule {
             matches: on_prefix("/old"),
             action: HttpAction::Redirect(redirect),
+            headers: of_answer.clone(),
             ..HttpRule::default()
         },
-        HttpRule { matches: on_prefix("/tea"), action: answer, ..HttpRule::default() },
+        HttpRule { matches: on_prefix("/tea"), action: answer, headers: of_answer, ..HttpRule::default() },
     ];
     let last =
         HttpRule { matches: on_prefix("/outer/"), rewrite: Some(rewrite), headers, ..HttpRule::default() };
@@ -57,8 +64,18 @@ pub fn actions(driver: &str) {
     let (_proxy, front) = start(driver, &[upstream.address], last, change);
     let moved = get(front, "/old/x?q=1", &[]).expect("an answer");
     assert_eq!((moved.status, moved.header("location")), (308, Some("http://b.example/new?q=1")));
+    assert_eq!((moved.header("retry-after"), moved.header("x-pot")), (Some("300"), Some("1")));
     let tea = get(front, "/tea", &[]).expect("an answer");
     assert_eq!((tea.status, tea.text().as_str()), (418, "short and stout"));
+    let of = |name: &str| -> Vec<&str> {
+        tea.headers
+            .iter()
+            .filter(|(it, _)| it.eq_ignore_ascii_case(name))
+            .map(|(_, it)| it.as_str())
+            .collect()
+    };
+    assert_eq!((of("content-type"), of("retry-after")), (vec!["application/tea"], vec!["300"]));
+    assert_eq!(of("x-pot"), ["1", "2"]);
     assert_eq!(get(front, "/none", &[]).expect("an answer").status, 404);
     let answer = get(front, "/outer/a?b=c", &[("X-Gone", "1"), ("X-Set", "old")]).expect("an answer");
     assert_eq!((answer.header("x-old"), answer.header("x-new")), (None, Some("2")));

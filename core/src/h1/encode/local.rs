@@ -8,7 +8,7 @@ use crate::h1::{Version, status};
 pub struct LocalResponse<'a> {
     /// HTTP status, 200 to 599.
     pub status: u16,
-    /// `content-type` of the body, where there is one.
+    /// `content-type` of the body, where there is one; empty: said among the fields, or not at all.
     pub content_type: &'a str,
     /// The body; dropped for 204 and 304, counted but not sent for HEAD (R30).
     pub body: &'a [u8],
@@ -34,7 +34,7 @@ pub fn local_response(response: &LocalResponse<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(b"content-length: ");
         decimal(response.body.len() as u64, out);
         out.extend_from_slice(b"\r\n");
-        if !response.body.is_empty() {
+        if !response.body.is_empty() && !response.content_type.is_empty() {
             line(out, b"content-type", response.content_type.as_bytes());
         }
     }

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use dromon_core::exchange::unserved::UNSERVED;
 use dromon_core::exchange::{End, Local};
+use dromon_core::h2::edit;
 use dromon_core::h2::grpc;
 use dromon_core::h2::grpc_web::Web;
 use dromon_core::limits::WRITE_STALL_MS;
@@ -203,6 +204,9 @@ impl Reply {
         if !bodiless {
             set(CONTENT_LENGTH, Some(HeaderValue::from(body.len())));
             set(CONTENT_TYPE, text("text/plain").filter(|_| !body.is_empty()));
+        }
+        if let Some(changes) = local.changes.get() {
+            edit(head.headers_mut(), &[changes]);
         }
         let end = bodiless || body.is_empty() || call.parts.method == Method::HEAD;
         let bytes = Bytes::copy_from_slice(body.as_bytes());
