@@ -51,6 +51,8 @@ pub struct MeshConfig {
     pub service_settings: Option<Value>,
     pub ca_certificates: Option<Value>,
     pub certificates: Option<Value>,
+    /// This project's own: gateways tell clients why an answer is theirs, as sidecars do.
+    pub expose_reason_at_gateways: Option<bool>,
     #[serde(rename = "meshMTLS")]
     pub mesh_mtls: Option<MeshTls>,
     pub tls_defaults: Option<Value>,

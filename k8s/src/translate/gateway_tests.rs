@@ -61,7 +61,10 @@ fn a_port_is_opened_where_the_caller_says() {
     let listener = &found.proxy().listeners[0];
     assert_eq!((listener.name.as_str(), listener.logical_port), ("gateway/80", 80));
     assert_eq!((listener.address.port(), &listener.kind), (10_080, &ListenerKind::GatewayHttp));
-    assert!(!found.proxy().expose_reason);
+    assert!(!found.proxy().expose_reason, "the world is not told");
+    let telling = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: dromon, namespace: istio-system}\n\
+                   data: {mesh: 'exposeReasonAtGateways: true'}\n";
+    assert!(view(&[gate("g", &http_server("'*'")), telling.to_owned()]).proxy().expose_reason);
     let closed = seen(&set(&gate("g", &http_server("'*'"))), &gateway(&[]));
     assert!(closed.proxy().listeners.is_empty());
     assert!(closed.0.diagnostics[0].message.contains("port 80 is not open"), "{:?}", closed.0.diagnostics);

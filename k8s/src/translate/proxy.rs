@@ -37,7 +37,7 @@ pub fn proxy(mesh: &Mesh, identity: &ProxyIdentity) -> model::Proxy {
         outbound_policy: outbound_policy(mesh, identity),
         access_log: access_log(mesh, identity),
         default_retries: Some(retries.unwrap_or_else(retry::default_policy)),
-        expose_reason: role == Role::Sidecar,
+        expose_reason: role == Role::Sidecar || mesh.config.expose_reason_at_gateways == Some(true),
         trust_domain: mesh.config.trust_domain().to_owned(),
         trust_domain_aliases: mesh.config.trust_domain_aliases.clone().unwrap_or_default(),
         mesh_min_version: mesh_min_version(&mesh.config),
